@@ -1,0 +1,44 @@
+# Everything that a newcomer and the continuous integration need: make demo, make test, make check.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: setup demo test check slow wheel-test link clean
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $(READY)
+
+demo: setup   ## from a prompt to a picture, with everything made on the spot
+	$(BIN)/velatura demo demo
+
+test: setup   ## every test but the slow ones
+	$(BIN)/pytest -q -n 2
+
+slow: setup   ## full-size models with random weights: minutes and gigabytes
+	$(BIN)/pytest -q -m slow
+
+check: setup link
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+link:   # static tools see the root as the package; git ignores it
+	@mkdir -p .typing && ln -sfn "$(CURDIR)" .typing/velatura
+
+wheel-test: setup   ## the tests against the built wheel, installed elsewhere
+	rm -rf build dist
+	$(BIN)/python -m build --quiet --wheel --no-isolation --outdir dist .
+	rm -rf build && mkdir -p build/elsewhere build/run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target build/elsewhere dist/*.whl
+	cp -r tests pyproject.toml README.md docs build/run/
+	cd build/run && PYTHONPATH="$(CURDIR)/build/elsewhere" VELATURA_WHEEL="$(CURDIR)/build/elsewhere" \
+		"$(CURDIR)/$(BIN)/pytest" -q -n 2 --ignore=tests/structure
+	rm -rf build
+
+clean:
+	rm -rf build dist demo .typing .mypy_cache .pytest_cache .ruff_cache

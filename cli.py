@@ -1,0 +1,400 @@
+"""The command line: one verb per stage. Results go to stdout, progress and messages to stderr.
+
+Exit codes: 0 done, 1 could not be done (one sentence says why), 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from . import __version__
+from .errors import InputError, VelaturaError
+
+if TYPE_CHECKING:
+    from .pipeline import Velatura
+    from .records import Filter
+
+app = typer.Typer(
+    name="velatura",
+    help="A prompt in, the right adapters out of thousands, laid on the model, with the reason for each.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Db = Annotated[str | None, typer.Option("--db", metavar="PATH", help="The catalogue; a SQLite file.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Family = Annotated[
+    str | None, typer.Option(help="The base family of the model that will wear them: sd1, sd2, sdxl, pony, ...")
+]
+Kind = Annotated[list[str] | None, typer.Option(help="Only this kind: lora, locon, loha, dora, ... May be repeated.")]
+Commercial = Annotated[
+    str | None, typer.Option(help="Only licences that allow this use: image, rentcivit, rent, sell. Unknown is no.")
+]
+Safe = Annotated[bool, typer.Option("--safe", help="Only rated PG or PG13. Unrated is not safe.")]
+Installed = Annotated[bool, typer.Option("--installed", help="Only files on this machine.")]
+Prompts = Annotated[
+    Path | None,
+    typer.Option("--prompts", metavar="FILE", help="Text, one prompt a line, or JSON Lines with `prompt`; - is stdin."),
+]
+Checkpoint = Annotated[
+    str | None, typer.Option("--model", help="The checkpoint: a diffusers folder, a .safetensors file, or a hub id.")
+]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"velatura {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def index(
+    what: Annotated[list[str], typer.Argument(help="Folders, dumps (.json, .jsonl, .gz), or civitai / huggingface.")],
+    db: Db = None,
+    kind: Annotated[str | None, typer.Option(help="folder, civitai or huggingface, where it cannot be told.")] = None,
+    hash_files: Annotated[bool, typer.Option("--hash", help="Also compute SHA-256, AutoV2 and AutoV3.")] = False,
+    embed: Annotated[bool, typer.Option(help="Embed the texts too, so that search goes by meaning.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Bring the catalogue into step with folders, dumps or sites. Nothing is written into your folders."""
+    from .screen import Progress, print_reports
+
+    with _open(db=db) as velatura:
+        reports = []
+        for source in what:
+            with Progress(f"index {source}") as progress:
+                reports.append(velatura.index(source, kind=kind, hash_files=hash_files, progress=progress.synced))
+        embedded = _embed(velatura) if embed else None
+        print_reports(reports, embedded, as_json=as_json)
+
+
+@app.command()
+def embed(db: Db = None, as_json: Json = False) -> None:
+    """Embed what has no vector yet; can be stopped at any moment and goes on where it was."""
+    from .screen import print_reports
+
+    with _open(db=db) as velatura:
+        print_reports([], _embed(velatura), as_json=as_json)
+
+
+@app.command()
+def search(
+    prompt: Annotated[str | None, typer.Argument(help="A prompt, as you would paint it.")] = None,
+    prompts: Prompts = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="Candidates per prompt.")] = 10,
+    family: Family = None,
+    kind: Kind = None,
+    commercial: Commercial = None,
+    safe: Safe = False,
+    installed: Installed = False,
+    db: Db = None,
+    as_json: Json = False,
+) -> None:
+    """Find the adapters that could serve a prompt, and say what matched."""
+    from .plain import to_plain
+    from .screen import print_candidates
+
+    with _open(db=db) as velatura:
+        chosen = _filter(velatura, family, kind, commercial, safe, installed)
+        _warn_unembedded(velatura)
+        wanted = list(_read_prompts(prompt, prompts))
+        found = velatura.retriever.search_all(wanted, chosen, limit)
+        for text, candidates in zip(wanted, found, strict=True):
+            if as_json or prompts is not None:
+                _print_json({"prompt": text, "candidates": [to_plain(candidate) for candidate in candidates]})
+            else:
+                print_candidates(candidates, velatura.store.excluded(chosen))
+
+
+@app.command()
+def compose(
+    prompt: Annotated[str | None, typer.Argument(help="A prompt, as you would paint it.")] = None,
+    prompts: Prompts = None,
+    family: Family = None,
+    kind: Kind = None,
+    commercial: Commercial = None,
+    safe: Safe = False,
+    installed: Installed = False,
+    db: Db = None,
+    as_json: Json = False,
+) -> None:
+    """Choose adapters for the words of a prompt, with weights and reasons. `--json` can be edited and painted."""
+    from .plain import to_plain
+    from .screen import print_composition
+
+    with _open(db=db) as velatura:
+        chosen = _filter(velatura, family, kind, commercial, safe, installed)
+        _warn_unembedded(velatura)
+        for composition in velatura.compose_all(_read_prompts(prompt, prompts), filter=chosen):
+            if as_json or prompts is not None:
+                _print_json(to_plain(composition))
+            else:
+                print_composition(composition)
+
+
+@app.command()
+def generate(
+    what: Annotated[str, typer.Argument(help="A prompt, or a composition's JSON file.")],
+    model: Checkpoint = None,
+    output: Annotated[str | None, typer.Option("--output", "-o", metavar="FOLDER", help="Where pictures go.")] = None,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, max=10_000, help="How many pictures.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="The first picture's seed; the next ones count up.")] = 0,
+    negative: Annotated[str, typer.Option(help="What to keep out of the picture.")] = "",
+    steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps.")] = None,
+    guidance: Annotated[float | None, typer.Option(min=0, help="Classifier-free guidance; up to 1 is none.")] = None,
+    size: Annotated[str | None, typer.Option(metavar="WIDTHxHEIGHT", help="Pixels; else the model's own.")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="A scheduler's name; the model's own by default.")] = None,
+    clip_skip: Annotated[int, typer.Option(min=0, help="Last text-encoder layers to leave out.")] = 0,
+    commercial: Commercial = None,
+    safe: Safe = False,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, mps; the best there is by default.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace pictures of the same name.")] = False,
+    db: Db = None,
+    as_json: Json = False,
+) -> None:
+    """Paint a prompt with adapters chosen for it, or a composition as it stands in a file."""
+    from .plain import load
+    from .records import Composition
+    from .screen import print_composition, print_paths
+
+    width, height = _size(size)
+    with _open(db=db, model=model, output=output, steps=steps, guidance=guidance, device=device) as velatura:
+        if what.endswith(".json") and Path(what).is_file():
+            composition = load(Composition, what)
+        else:
+            family = velatura.backend.family
+            chosen = _filter(velatura, family, None, commercial, safe, installed=True)
+            _warn_unembedded(velatura)
+            composition = velatura.compose(what, filter=chosen)
+        if not as_json:
+            print_composition(composition)
+        request = velatura.request(
+            composition, seed=seed, negative=negative, width=width, height=height, scheduler=scheduler,
+            clip_skip=clip_skip,
+        )  # fmt: skip
+        paths = [path for path, _ in velatura.paint(request, count=count, overwrite=overwrite)]
+        print_paths(composition, paths, as_json=as_json)
+
+
+@app.command()
+def show(
+    what: Annotated[str, typer.Argument(help="An adapter (number, file, title, hash, civitai id), or a picture.")],
+    db: Db = None,
+    as_json: Json = False,
+) -> None:
+    """Show all that is known of an adapter, or the story of a picture."""
+    from .screen import print_adapter, print_story
+
+    if Path(what).suffix.lower() in (".png", ".jpg", ".jpeg", ".webp") and Path(what).is_file():
+        from .generation.story import read_story
+
+        print_story(read_story(Path(what)), as_json=as_json)
+        return
+    with _open(db=db, read_only=True) as velatura:
+        numbers = velatura.store.find(what)
+        if not numbers:
+            raise InputError(f"nothing in the catalogue answers to {what!r}; try `velatura search {what!r}`")
+        print_adapter(velatura.store.adapter(numbers[0]), others=numbers[1:], as_json=as_json)
+
+
+@app.command()
+def stats(db: Db = None, as_json: Json = False) -> None:
+    """Count what the catalogue holds."""
+    from .screen import print_stats
+
+    with _open(db=db, read_only=True) as velatura:
+        print_stats(velatura.store.stats(), as_json=as_json)
+
+
+@app.command()
+def rejected(
+    db: Db = None,
+    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="At most so many.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List what could not be catalogued, with the reason for each."""
+    from .screen import print_rejections
+
+    with _open(db=db, read_only=True) as velatura:
+        print_rejections(velatura.store.rejections(limit), as_json=as_json)
+
+
+@app.command()
+def duplicates(db: Db = None, as_json: Json = False) -> None:
+    """List files that are the same file, hold the same tensors, or are versions of one model."""
+    from .screen import print_duplicates
+
+    with _open(db=db, read_only=True) as velatura:
+        print_duplicates(velatura.store, as_json=as_json)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where everything is made.")] = Path("velatura-demo"),
+    as_json: Json = False,
+) -> None:
+    """Make a small catalogue, adapters and a tiny checkpoint on the spot, and go from a prompt to a picture."""
+    from .playground.demo import run
+    from .screen import print_composition, print_paths
+
+    composition, path = run(folder, lambda line: typer.echo(line, err=True))
+    if not as_json:
+        print_composition(composition)
+    print_paths(composition, [path], as_json=as_json)
+
+
+@app.command()
+def config(as_json: Json = False) -> None:
+    """Show every setting, its value, and where the value comes from."""
+    from .screen import print_settings
+    from .settings import explain
+
+    print_settings(explain(), as_json=as_json)
+
+
+@app.command()
+def doctor(db: Db = None, as_json: Json = False) -> None:
+    """Check this installation: packages, models, catalogue, devices. Exits with 1 when something is broken."""
+    from .doctor import examine
+    from .screen import print_findings
+
+    findings = examine(_settings(db=db))
+    print_findings(findings, as_json=as_json)
+    if any(finding.state == "broken" for finding in findings):
+        raise typer.Exit(1)
+
+
+def main() -> NoReturn:
+    """Run the command line."""
+    try:
+        app(standalone_mode=True)
+    except VelaturaError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        typer.echo("stopped; what was finished is kept, and the same command goes on from there", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output went away; Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    sys.exit(0)
+
+
+# -------------------------------------------------------------------- what several verbs need
+
+
+def _settings(**flags: object) -> Any:
+    from .settings import load_settings
+
+    return load_settings(**flags)
+
+
+def _open(*, read_only: bool = False, **flags: object) -> Velatura:
+    from .pipeline import Velatura
+
+    return Velatura(_settings(**flags), read_only=read_only)
+
+
+def _filter(
+    velatura: Velatura,
+    family: str | None,
+    kinds: list[str] | None,
+    commercial: str | None,
+    safe: bool,
+    installed: bool,
+) -> Filter:
+    from .families import TITLES
+    from .records import PG, PG13, USES, Filter
+
+    if family is not None and family not in TITLES:
+        raise typer.BadParameter(f"{family!r} is none of {', '.join(TITLES)}", param_hint="--family")
+    if commercial is not None and commercial not in USES:
+        raise typer.BadParameter(f"{commercial!r} is none of {', '.join(USES)}", param_hint="--commercial")
+    return Filter(
+        family=family,
+        kinds=tuple(kinds or ()),
+        commercial=commercial or velatura.settings.commercial,
+        nsfw=PG | PG13 if safe else velatura.settings.nsfw,
+        installed=installed,
+    )
+
+
+def _embed(velatura: Velatura) -> Any:
+    from .screen import Progress
+
+    with Progress("embed") as progress:
+        return velatura.embed(progress.embedded)
+
+
+def _warn_unembedded(velatura: Velatura) -> None:
+    stats = velatura.store.stats()
+    if not stats.files:
+        raise InputError(f"the catalogue {velatura.settings.db} is empty; run `velatura index FOLDER` first")
+    if stats.embedded < stats.files:
+        left = stats.files - stats.embedded
+        typer.echo(
+            f"note: {left:,} of {stats.files:,} adapters are not embedded and are found by their words alone; "
+            "run `velatura embed`",
+            err=True,
+        )
+
+
+def _read_prompts(prompt: str | None, file: Path | None) -> Iterator[str]:
+    """Yield the prompts of the command; a broken line is told before anything is printed."""
+    if (prompt is None) == (file is None):
+        raise typer.BadParameter("give a prompt, or a file of prompts with --prompts")
+    if prompt is not None:
+        yield prompt
+        return
+    try:
+        text = sys.stdin.read() if str(file) == "-" else Path(str(file)).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{file} cannot be read as text: {error}") from None
+    lines = [line for line in text.split("\n") if line.strip()]
+    structured = str(file).endswith((".jsonl", ".ndjson", ".json")) or (lines and lines[0].lstrip().startswith('{"'))
+    yield from (
+        [_prompt_of(line, number, file) for number, line in enumerate(lines, 1)]
+        if structured
+        else (line.strip() for line in lines)
+    )
+
+
+def _prompt_of(line: str, number: int, file: Path | None) -> str:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict) or not isinstance(value.get("prompt"), str):
+        raise InputError(f'{file}, line {number}: not a JSON object with a text "prompt"')
+    return str(value["prompt"])
+
+
+def _size(size: str | None) -> tuple[int | None, int | None]:
+    if size is None:
+        return None, None
+    width, _, height = size.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise typer.BadParameter(f"{size!r} is not WIDTHxHEIGHT, such as 512x768", param_hint="--size")
+    return int(width), int(height)
+
+
+def _print_json(value: object) -> None:
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")

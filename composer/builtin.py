@@ -1,0 +1,137 @@
+"""Chooses without any language model: calibrated evidence, and a few rules that users asked for by name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..families import TITLES, support
+from ..records import Candidate, Choice, Composition, Refusal
+from .spans import span_of
+from .triggers import fitting
+from .weights import advise
+
+THRESHOLD = 0.12
+"""The least probability at which an adapter is laid on (see `benchmarks/composition.py`)."""
+_NEAR = 0.03
+"""Below this a candidate is not worth a refusal's line."""
+_BUDGET = 1.6
+"""The sum of weights beyond which pictures come out over-baked; the picks are then scaled down together."""
+
+_TOOL = re.compile(
+    r"\b(?:lcm|lightning|hyper|turbo|slider|detail(?:ed|er|s)?|tweaker|enhancer|add[ _-]?more|offset|contrast|lowra)\b",
+    re.IGNORECASE,
+)
+_PERSON = frozenset({"celebrity", "character", "actor", "actress", "person", "real person", "singer", "model"})
+
+
+class BuiltinComposer:
+    """The composer that needs no model, no key and no network (implements `protocols.Composer`).
+
+    Args:
+        most: the most adapters it lays on.
+        threshold: the least probability at which it lays one on.
+    """
+
+    name = "builtin 1"
+
+    def __init__(self, *, most: int = 3, threshold: float = THRESHOLD) -> None:
+        self._most = most
+        self._threshold = threshold
+
+    def compose(self, prompt: str, candidates: Sequence[Candidate]) -> Composition:
+        """Choose among the candidates, best first; each adapter and each span once."""
+        choices: list[Choice] = []
+        refused: list[Refusal] = []
+        for candidate in sorted(candidates, key=lambda item: -item.score):
+            if candidate.score < _NEAR:
+                break
+            span = span_of(prompt, candidate)
+            record = candidate.adapter.record
+            reason = self._objection(candidate, span, choices)
+            if reason is not None:
+                refused.append(Refusal(adapter=record, reason=reason))
+                continue
+            advice = advise(record)
+            choices.append(
+                Choice(
+                    adapter=record,
+                    weight=advice.weight,
+                    span=span,
+                    triggers=fitting(record, prompt),
+                    reason=f"{_evidence(candidate)}; weight {advice.weight:g}: {advice.reason}",
+                )
+            )
+        return Composition(prompt=prompt, choices=_within_budget(choices), refused=tuple(refused), composer=self.name)
+
+    def _objection(self, candidate: Candidate, span: str, choices: Sequence[Choice]) -> str | None:
+        """Return why the candidate is not laid on, or None when nothing speaks against it."""
+        record = candidate.adapter.record
+        if not span:
+            return "no words of the prompt ask for it"
+        if candidate.score < self._threshold:
+            return f"too unlikely to be meant ({candidate.score:.0%})"
+        if not _named(candidate):
+            if _TOOL.search(record.title):
+                return "a tool for the whole picture, taken only when it is named"
+            if record.real_person or _PERSON & {tag.casefold() for tag in record.tags}:
+                return "a certain person or character that the prompt does not name"
+        for choice in choices:
+            if support(record.family, choice.adapter.family) == "none":
+                return (
+                    f"made for {TITLES[record.family]}, and {choice.adapter.title} for {TITLES[choice.adapter.family]}"
+                )
+            if _overlap(span, choice.span):
+                return f"“{span}” is served by {choice.adapter.title}"
+        if len(choices) >= self._most:
+            return f"{self._most} adapters are the most for one prompt"
+        return None
+
+
+def _named(candidate: Candidate) -> bool:
+    """Say whether the prompt names the adapter: by a trigger phrase, or by two words of its title or one rare one."""
+    return any(match.by == "triggers" for match in candidate.matched) or any(
+        match.by in ("title", "names") and match.score >= 2 for match in candidate.matched
+    )
+
+
+def _overlap(span: str, other: str) -> bool:
+    mine, theirs = set(span.casefold().split()), set(other.casefold().split())
+    return bool(mine) and len(mine & theirs) * 2 > min(len(mine), len(theirs))
+
+
+def _evidence(candidate: Candidate) -> str:
+    """Say in words what matched, the strongest first.
+
+    >>> from ..records import AdapterRecord, Match, RefinedAdapter
+    >>> fox = RefinedAdapter(id=1, record=AdapterRecord(source="folder", key="a", title="A"))
+    >>> _evidence(Candidate(adapter=fox, score=0.5, matched=(Match(by="triggers", text="red fox", score=7),)))
+    'trigger “red fox”; 50% likely'
+    """
+    parts: list[str] = []
+    for match in candidate.matched:
+        if match.by == "meaning":
+            parts.append(f"{match.text} is near in meaning ({match.score:.2f})")
+        elif match.by == "triggers":
+            parts.append(f"trigger “{match.text}”")
+        elif match.by in ("title", "tags", "names"):
+            parts.append(f"{match.by} “{match.text}”")
+    if not parts:
+        parts = [f"{match.by} “{match.text}”" for match in candidate.matched]
+    return "; ".join([*dict.fromkeys(parts[:3]), f"{candidate.score:.0%} likely"])
+
+
+def _within_budget(choices: Sequence[Choice]) -> tuple[Choice, ...]:
+    total = sum(abs(choice.weight) for choice in choices)
+    if len(choices) < 2 or total <= _BUDGET:
+        return tuple(choices)
+    factor = _BUDGET / total
+    return tuple(
+        replace(
+            choice,
+            weight=round(choice.weight * factor, 2),
+            reason=f"{choice.reason}, scaled down so that the weights sum to {_BUDGET:g}",
+        )
+        for choice in choices
+    )

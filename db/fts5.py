@@ -1,0 +1,81 @@
+"""Full-text search with SQLite's FTS5: a table for each column of words.
+
+One table each, because BM25 weighs a word by the length of the whole row: in a common table a long description would
+bury the trigger words of its own adapter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection
+
+from .words import COLUMNS, words
+
+_MOST_PHRASES = 512
+
+
+def insert(connection: Connection, rows: Sequence[tuple[int, tuple[str, ...]]]) -> None:
+    """Add adapters with the texts of their `COLUMNS`, as `velatura.db.words.texts` gives them."""
+    for position, column in enumerate(COLUMNS):
+        connection.exec_driver_sql(
+            f"INSERT INTO words_{column} (rowid, text) VALUES (?, ?)",  # noqa: S608
+            [(number, texts[position]) for number, texts in rows],
+        )
+
+
+def delete(connection: Connection, numbers: Iterable[int]) -> None:
+    """Take adapters out."""
+    rows = [(number,) for number in numbers]
+    for column in COLUMNS:
+        connection.exec_driver_sql(f"DELETE FROM words_{column} WHERE rowid = ?", rows)  # noqa: S608
+
+
+def replace(connection: Connection, rows: Sequence[tuple[int, tuple[str, ...]]]) -> None:
+    """Give adapters new texts."""
+    delete(connection, (number for number, _ in rows))
+    insert(connection, rows)
+
+
+def search(
+    connection: Connection, query: Sequence[str], columns: Sequence[str]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return (ids, scores) of every adapter with any of the phrases: BM25 of each column, summed; ids ascending."""
+    expression = " OR ".join(f'"{phrase}"' for phrase in phrases(query))
+    found: list[tuple[int, float]] = []
+    for column in columns if expression else ():
+        cursor = connection.exec_driver_sql(
+            f"SELECT rowid, -bm25(words_{column}) FROM words_{column} WHERE words_{column} MATCH ?",  # noqa: S608
+            (expression,),
+        )
+        found.extend(cursor.tuples())
+    ids, positions = np.unique(np.array([number for number, _ in found], dtype=np.int64), return_inverse=True)
+    scores = np.bincount(positions, weights=np.array([score for _, score in found]), minlength=len(ids))
+    return ids, scores
+
+
+def texts_of(connection: Connection, number: int) -> dict[str, str]:
+    """Return the words of each column of one adapter."""
+    return {
+        column: connection.exec_driver_sql(
+            f"SELECT text FROM words_{column} WHERE rowid = ?",  # noqa: S608
+            (number,),
+        ).scalar()
+        or ""
+        for column in COLUMNS
+    }
+
+
+def phrases(query: Sequence[str]) -> list[str]:
+    """Return the distinct phrases of a query, each as its words joined by spaces; at most 512.
+
+    Nothing that FTS5 would take for an operator survives.
+
+    >>> phrases(["Red_Fox", 'NEAR("x")', "***", "red fox"])
+    ['red fox', 'near x']
+    """
+    found = dict.fromkeys(" ".join(words(phrase)) for phrase in query)
+    found.pop("", None)
+    return list(found)[:_MOST_PHRASES]

@@ -1,0 +1,99 @@
+"""A record as the row that filters and look-ups ask."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from ..records import AdapterRecord
+from . import codec
+from .words import stem
+
+USES = {"image": 1, "rentcivit": 2, "rent": 4, "sell": 8}
+"""The bit of each commercial use in the column `commercial`."""
+
+RATINGS = 0x7FFFFFFF
+"""Every bit that a rating may have; Civitai uses six."""
+
+_EMPTY = hashlib.sha256(b"").hexdigest()
+_LARGEST = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One record, ready to be written."""
+
+    record: AdapterRecord
+    source: str
+    key: str
+    digest: str
+    json: str
+
+    def columns(self) -> dict[str, Any]:
+        """Return the columns of table `adapter` that come from the record."""
+        record = self.record
+        hashes = record.hashes
+        sha256 = _hash(hashes.sha256)
+        return {
+            "source": self.source,
+            "key": self.key,
+            "digest": self.digest,
+            "model_id": _text(record.model_id),
+            "version_id": _text(record.version_id),
+            "file_id": _text(record.file_id),
+            "title": codec.storable(record.title),
+            "title_key": fold(record.title),
+            "file_name": _text(record.file_name),
+            "stem_key": None if record.file_name is None else fold(stem(record.file_name)),
+            "path": _text(record.path),
+            "sha256": sha256,
+            "autov2": _hash(hashes.autov2) or (sha256[:10] if sha256 else None),
+            "autov3": _hash(hashes.autov3),
+            "fingerprint": _text(record.fingerprint),
+            "family": codec.storable(record.family),
+            "kind": codec.storable(record.kind),
+            "nsfw": record.nsfw if type(record.nsfw) is int and 0 < record.nsfw <= RATINGS else None,
+            "commercial": _uses(record.licence.commercial),
+            "real_person": _flag(record.real_person),
+            "minor": _flag(record.minor),
+            "available": _flag(record.available),
+            "downloads": min(record.downloads, _LARGEST) if type(record.downloads) is int else None,
+            "missing_since": None,
+        }
+
+
+def row_of(record: AdapterRecord) -> Row:
+    """Return the row of a record.
+
+    Raises:
+        TypeError, ValueError, AttributeError, RecursionError: A field holds what its type forbids.
+    """
+    json, digest = codec.dump(record)
+    return Row(record, codec.storable(record.source), codec.storable(record.key), digest, json)
+
+
+def fold(text: str) -> str:
+    """Return a name as it is compared: without case and outer space."""
+    return codec.storable(text.strip().casefold())
+
+
+def _text(value: int | str | None) -> str | None:
+    return None if value is None else codec.storable(str(value))
+
+
+def _hash(value: str | None) -> str | None:
+    # Trainers write the hash of nothing where they could not compute one; it would make strangers equal.
+    if not value or _EMPTY.startswith(value.lower()):
+        return None
+    return codec.storable(value.lower())
+
+
+def _flag(value: bool | None) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _uses(uses: tuple[str, ...] | None) -> int | None:
+    if uses is None:
+        return None
+    return sum({USES.get(use.lower(), 0) for use in uses})

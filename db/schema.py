@@ -1,0 +1,161 @@
+"""The tables, as they are today. How they came to be is told by `velatura.db.migrations`; a test holds both together.
+
+    scope     what one run of a source covers       entry    one readable thing of a scope, with its stamp
+    adapter   identity and what filters ask for     record   the whole record as JSON, and its description
+    offer     which entries offer which adapter     rejection   what could not become a record, and why
+    passage   a text of an adapter to be embedded   embedding   the vector of a text, by the text's digest
+    encoder   the model that made vectors           meta     facts about the catalogue itself
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData()
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+scope = Table(
+    "scope",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("bookmark", Text),  # where a source read page by page goes on
+    Column("unfinished", Boolean, nullable=False),  # a run wrote and has not come to its end
+    Column("settled", Integer, nullable=False),  # adapters above this number came after the last finished run
+    UniqueConstraint("source", "scope"),
+)
+
+entry = Table(
+    "entry",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("scope_id", ForeignKey("scope.id", ondelete="CASCADE"), nullable=False),
+    Column("locator", Text, nullable=False),
+    Column("stamp", Text),  # NULL: to be read again whatever its stamp
+    UniqueConstraint("scope_id", "locator"),
+)
+
+adapter = Table(
+    "adapter",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("digest", Text, nullable=False),  # of the record's JSON
+    Column("model_id", Text),
+    Column("version_id", Text),
+    Column("file_id", Text),
+    Column("title", Text, nullable=False),
+    Column("title_key", Text, nullable=False),  # folded for comparison
+    Column("file_name", Text),
+    Column("stem_key", Text),  # the file's name without suffix, folded
+    Column("path", Text),
+    Column("sha256", Text),
+    Column("autov2", Text),
+    Column("autov3", Text),
+    Column("fingerprint", Text),
+    Column("family", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("nsfw", Integer),
+    Column("commercial", Integer),  # a bit for each allowed use; NULL is unknown
+    Column("real_person", Boolean),
+    Column("minor", Boolean),
+    Column("available", Boolean),
+    Column("downloads", BigInteger),
+    Column("missing_since", Text),  # ISO 8601; NULL while a source offers it
+    Column("described", Text),  # digest of the description
+    Column("passages_from", Text),  # what the passages were made from
+    UniqueConstraint("source", "key"),
+    Index("adapter_model", "model_id"),
+    Index("adapter_version", "version_id"),
+    Index("adapter_title", "title_key"),
+    Index("adapter_stem", "stem_key"),
+    Index("adapter_path", "path"),
+    Index("adapter_sha256", "sha256"),
+    Index("adapter_autov2", "autov2"),
+    Index("adapter_autov3", "autov3"),
+    Index("adapter_fingerprint", "fingerprint"),
+    Index("adapter_missing", "missing_since"),
+    sqlite_autoincrement=True,  # a number is never given twice
+)
+
+record = Table(
+    "record",
+    metadata,
+    Column("adapter_id", ForeignKey("adapter.id", ondelete="CASCADE"), primary_key=True),
+    Column("json", Text, nullable=False),
+    Column("description", Text),
+    Column("writer", Text),
+)
+
+offer = Table(
+    "offer",
+    metadata,
+    Column("entry_id", ForeignKey("entry.id", ondelete="CASCADE"), primary_key=True),
+    Column("adapter_id", ForeignKey("adapter.id", ondelete="CASCADE"), primary_key=True),
+    Index("offer_adapter", "adapter_id"),
+    sqlite_with_rowid=False,
+)
+
+rejection = Table(
+    "rejection",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("scope_id", ForeignKey("scope.id", ondelete="CASCADE"), nullable=False),
+    Column("entry_id", ForeignKey("entry.id", ondelete="CASCADE")),  # NULL: the source itself rejected it
+    Column("source", Text, nullable=False),
+    Column("locator", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Index("rejection_scope", "scope_id"),
+    Index("rejection_entry", "entry_id"),
+)
+
+passage = Table(
+    "passage",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("adapter_id", ForeignKey("adapter.id", ondelete="CASCADE"), nullable=False),
+    Column("field", Text, nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    Column("digest", Text, nullable=False),
+    UniqueConstraint("adapter_id", "field", "ordinal"),
+    sqlite_autoincrement=True,  # a number stands for one text for ever, so an index may be extended
+)
+
+encoder = Table(
+    "encoder",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("model", Text, nullable=False),
+    Column("revision", Text, nullable=False),
+    Column("dimension", Integer, nullable=False),
+    Column("stamp", Text, nullable=False),  # another one after each change of its vectors
+    UniqueConstraint("model", "revision"),
+)
+
+embedding = Table(
+    "embedding",
+    metadata,
+    Column("encoder_id", ForeignKey("encoder.id", ondelete="CASCADE"), primary_key=True),
+    Column("digest", Text, primary_key=True),
+    Column("vector", LargeBinary, nullable=False),  # float32, little-endian
+)

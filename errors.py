@@ -1,0 +1,54 @@
+"""Every error that Velatura raises on purpose.
+
+VelaturaError                 one clear sentence; the command line prints it and exits with 1
+├── InputError                what the caller gave cannot be used as it is
+│   └── UnreadableFile        a file is damaged, lies about itself, or is of a refused format
+├── SourceError               a catalogue source (a site, a dump) could not be read
+│   └── SourceUnavailable     ... now: a later try may succeed
+├── CatalogueError            the database is missing, locked, or of another version
+├── IncompatibleAdapter       an adapter does not fit the model it is asked onto
+└── MissingDependency         an optional package is not installed; says the line that installs it
+"""
+
+from __future__ import annotations
+
+
+class VelaturaError(Exception):
+    """The root of the tree."""
+
+
+class InputError(VelaturaError):
+    """What the caller gave cannot be used as it is."""
+
+
+class UnreadableFile(InputError):
+    """A file is damaged, lies about itself, or is of a refused format."""
+
+
+class SourceError(VelaturaError):
+    """A catalogue source (a site, a dump) could not be read."""
+
+
+class SourceUnavailable(SourceError):
+    """A catalogue source does not answer now; a later try may succeed."""
+
+
+class CatalogueError(VelaturaError):
+    """The database is missing, locked, or of another version."""
+
+
+class IncompatibleAdapter(VelaturaError):
+    """An adapter does not fit the model it is asked onto."""
+
+
+class MissingDependency(VelaturaError):
+    """An optional package is not installed.
+
+    >>> str(MissingDependency("sentence_transformers", extra="embed"))
+    "sentence_transformers is not installed; run: pip install 'velatura[embed]'"
+    """
+
+    def __init__(self, package: str, *, extra: str) -> None:
+        super().__init__(f"{package} is not installed; run: pip install 'velatura[{extra}]'")
+        self.package = package
+        self.extra = extra

@@ -1,0 +1,44 @@
+"""Painting: adapters laid on the weights of a diffusion model, images drawn, their story kept in the PNG.
+
+A backend is one class and one row of `BACKENDS`; nothing heavy is imported before one is opened.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InputError, MissingDependency
+
+if TYPE_CHECKING:
+    from ..protocols import Backend
+
+__all__ = ["BACKENDS", "open_backend"]
+
+BACKENDS = {"sd": ".sd:StableDiffusionBackend"}
+"""Each backend's name, and the module and class that paint for it."""
+
+
+def open_backend(name: str, model: str, **options: Any) -> Backend:
+    """Open a backend on a checkpoint.
+
+    Args:
+        name: A name of `BACKENDS`.
+        model: A diffusers folder, a single-file checkpoint, or a hub id.
+        **options: The backend's own, such as `device`.
+
+    Raises:
+        InputError: there is no such backend, or the checkpoint cannot be used.
+        MissingDependency: the extra `generate` is not installed.
+    """
+    if name not in BACKENDS:
+        raise InputError(f"there is no backend {name!r}; take one of {', '.join(BACKENDS)}")
+    module, _, cls = BACKENDS[name].partition(":")
+    try:
+        found = getattr(import_module(module, __name__), cls)
+        for package in ("diffusers", "transformers"):
+            import_module(package)
+    except ModuleNotFoundError as error:
+        raise MissingDependency(error.name or "diffusers", extra="generate") from None
+    backend: Backend = found(model, **options)
+    return backend

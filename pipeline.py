@@ -1,0 +1,223 @@
+"""The whole system on one page: index -> embed -> search -> compose -> generate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from .errors import InputError
+from .records import (
+    AdapterRecord,
+    Candidate,
+    Choice,
+    Composition,
+    Filter,
+    GeneratedImage,
+    GenerationRequest,
+    Refusal,
+)
+from .settings import Settings, load_settings
+from .syntax import Pinned, pinned
+
+if TYPE_CHECKING:
+    from .db import Store, SyncReport
+    from .protocols import Backend, TextEmbedder
+    from .refiner.embed import EmbedReport
+    from .retriever import Retriever
+
+_PINNED = "pinned in the prompt"
+
+
+class Velatura:
+    """A catalogue of adapters, and all that is done with it.
+
+    Every part is opened when it is first needed: looking at statistics loads no model.
+
+    Args:
+        settings: see `velatura.settings`; None reads them from the environment and the settings file.
+        read_only: refuse to make or change a catalogue.
+    """
+
+    def __init__(self, settings: Settings | None = None, *, read_only: bool = False) -> None:
+        self.settings = settings or load_settings()
+        self._read_only = read_only
+
+    @classmethod
+    def open(cls, **settings: object) -> Self:
+        """Open a catalogue with some settings given by name: `Velatura.open(db="my.db", model="sd15")`."""
+        return cls(load_settings(**settings))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the catalogue."""
+        if "store" in self.__dict__:
+            self.store.close()
+
+    @cached_property
+    def store(self) -> Store:
+        """The catalogue's database."""
+        from .db import open_store
+
+        return open_store(self.settings.db, read_only=self._read_only)
+
+    @cached_property
+    def embedder(self) -> TextEmbedder:
+        """The model that turns texts into vectors."""
+        from .refiner.embedders import SentenceEmbedder
+
+        return SentenceEmbedder(self.settings.embedder, device=self.settings.device)
+
+    # ---------------------------------------------------------------- index
+
+    def index(
+        self,
+        what: str | Path,
+        *,
+        kind: str | None = None,
+        hash_files: bool = False,
+        progress: Callable[[SyncReport], None] | None = None,
+    ) -> SyncReport:
+        """Bring the catalogue into step with a source: a folder, a dump, or a live site.
+
+        Args:
+            what: a path, or `civitai` or `huggingface` for the live site.
+            kind: `folder`, `civitai` or `huggingface`, where looking at it does not tell.
+            hash_files: also compute SHA-256, AutoV2 and AutoV3 of local files.
+            progress: called after every batch.
+        """
+        from .catalog import open_source
+
+        source = open_source(str(what), kind=kind, hash_files=hash_files)
+        bookmark = self.store.bookmark(source.name, source.scope)
+        if bookmark is not None:
+            source = open_source(str(what), kind=kind, hash_files=hash_files, resume_from=bookmark)
+        return self.store.sync(source, progress=progress)
+
+    def embed(self, progress: Callable[[EmbedReport], None] | None = None) -> EmbedReport:
+        """Embed what has no vector yet. Can be stopped at any moment and goes on where it was."""
+        from .refiner.embed import embed
+
+        report = embed(self.store, self.embedder, progress=progress)
+        self.__dict__.pop("retriever", None)
+        return report
+
+    # ---------------------------------------------------------------- search
+
+    @cached_property
+    def retriever(self) -> Retriever:
+        """The retriever over this catalogue; without vectors it searches by words alone."""
+        from .retriever import Retriever
+
+        embedder = self.embedder if self.store.stats().embedded else None
+        path = Path(f"{self.store.path}.faiss") if self.store.path is not None else None
+        return Retriever(self.store, embedder, path)
+
+    def search(self, prompt: str, *, filter: Filter | None = None, limit: int = 10) -> list[Candidate]:
+        """Return the adapters that could serve a prompt, best first."""
+        return self.retriever.search(prompt, filter, limit)
+
+    # ---------------------------------------------------------------- compose
+
+    def compose(self, prompt: str, *, filter: Filter | None = None) -> Composition:
+        """Choose the adapters for a prompt, with their weights and the reasons; none is a valid answer."""
+        return next(self.compose_all([prompt], filter=filter))
+
+    def compose_all(self, prompts: Iterable[str], *, filter: Filter | None = None) -> Iterator[Composition]:
+        """Compose for each prompt, in order."""
+        from .composer import BuiltinComposer
+
+        prompts = list(prompts)
+        found = self.retriever.search_all(prompts, filter, self.settings.candidates)
+        for prompt, candidates in zip(prompts, found, strict=True):
+            fixed = self._pinned(pinned(prompt))
+            taken = {(choice.adapter.source, choice.adapter.key) for choice in fixed[0]}
+            free = [
+                candidate
+                for candidate in candidates
+                if (candidate.adapter.record.source, candidate.adapter.record.key) not in taken
+            ]
+            room = max(0, self.settings.most - len(fixed[0]))
+            composed = BuiltinComposer(most=room).compose(prompt, free)
+            yield replace(composed, choices=fixed[0] + composed.choices, refused=fixed[1] + composed.refused)
+
+    def _pinned(self, names: Sequence[Pinned]) -> tuple[tuple[Choice, ...], tuple[Refusal, ...]]:
+        """Look up the adapters that the writer named: they are kept whatever the composer thinks."""
+        choices: list[Choice] = []
+        refused: list[Refusal] = []
+        for pin in names:
+            numbers = self.store.find(pin.name)
+            if numbers:
+                record = self.store.adapter(numbers[0]).record
+                choices.append(Choice(adapter=record, weight=pin.weight, span=f"<lora:{pin.name}>", reason=_PINNED))
+            else:
+                unknown = AdapterRecord(source="prompt", key=pin.name, title=pin.name)
+                refused.append(Refusal(adapter=unknown, reason=f"{_PINNED}, and not in the catalogue"))
+        return tuple(choices), tuple(refused)
+
+    # ---------------------------------------------------------------- generate
+
+    @cached_property
+    def backend(self) -> Backend:
+        """The backend that paints, with the checkpoint of the settings."""
+        from .generation import open_backend
+
+        if self.settings.model is None:
+            raise InputError("no checkpoint is named; give --model, or set VELATURA_MODEL")
+        return open_backend(self.settings.backend, self.settings.model, device=self.settings.device)
+
+    def request(self, composition: Composition, **fields: object) -> GenerationRequest:
+        """Return a request for a composition, with the settings' values where a field is not given."""
+        defaults: dict[str, object] = {
+            "model": self.settings.model or "",
+            "backend": self.settings.backend,
+            "steps": self.settings.steps,
+            "guidance": self.settings.guidance,
+            "scheduler": self.settings.scheduler,
+        }
+        given = {name: value for name, value in fields.items() if value is not None}
+        return GenerationRequest(composition=self.localised(composition), **(defaults | given))  # type: ignore[arg-type]
+
+    def generate(self, request: GenerationRequest, *, count: int = 1) -> Iterator[GeneratedImage]:
+        """Paint `count` images, with the seeds counting up from the request's."""
+        yield from self.backend.generate(request, count)
+
+    def paint(
+        self, request: GenerationRequest, *, count: int = 1, overwrite: bool = False
+    ) -> Iterator[tuple[Path, GeneratedImage]]:
+        """Generate, and write each picture with its story into the output folder as it comes.
+
+        Raises:
+            InputError: a picture of that name is there already and `overwrite` is not given.
+        """
+        from .generation.metadata import image_name, save_png
+
+        folder = Path(self.settings.output)
+        paths = [folder / image_name(request, number) for number in range(count)]
+        taken = next((path for path in paths if path.exists()), None)
+        if taken is not None and not overwrite:
+            raise InputError(f"{taken} is there already; give --overwrite, another --seed or another --output")
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, image in zip(paths, self.generate(request, count=count), strict=True):
+            save_png(image, path, overwrite=overwrite)
+            yield path, image
+
+    def localised(self, composition: Composition) -> Composition:
+        """Return the composition with each adapter's file on this machine, where there is one."""
+        choices = tuple(
+            choice
+            if choice.adapter.path is not None
+            else replace(choice, adapter=replace(choice.adapter, path=self.store.installed(choice.adapter)))
+            for choice in composition.choices
+        )
+        return replace(composition, choices=choices)

@@ -1,0 +1,176 @@
+"""Records as plain JSON that people read and edit, and back.
+
+An adapter stands here in brief: what identifies it and what a person wants to see, flat beside what was decided
+about it. The catalogue keeps the whole record.
+
+    {"prompt": "a fox", "choices": [{"source": "folder", "key": "/loras/fox.safetensors", "title": "Fox",
+     "weight": 0.8, "span": "fox", "triggers": ["foxy"], "reason": "..."}], "refused": [...], "composer": "..."}
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from .errors import InputError
+from .records import AdapterRecord, Candidate, Choice, Composition, GenerationRequest, Refusal
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+T = TypeVar("T")
+
+BRIEF = (
+    "source", "key", "model_id", "version_id", "file_id", "title", "version_name", "file_name", "creator",
+    "family", "base_model", "kind", "path", "url", "hashes", "nsfw",
+)  # fmt: skip
+"""The fields of an adapter that its brief form keeps."""
+
+
+def brief(adapter: AdapterRecord) -> dict[str, Any]:
+    """Return the adapter's identity as a plain dictionary; what is not known is left out, ids excepted."""
+    plain = _dump(AdapterRecord, adapter)
+    kept = {name: plain[name] for name in BRIEF if name in plain}
+    kept.setdefault("model_id", None)
+    kept.setdefault("version_id", None)
+    return {name: kept[name] for name in BRIEF if name in kept}
+
+
+def to_plain(record: Any) -> dict[str, Any]:
+    """Return a `Candidate`, `Choice`, `Refusal`, `Composition` or `GenerationRequest` as a plain dictionary."""
+    match record:
+        case Candidate(adapter=refined):
+            matched = [_dump(type(match), match) for match in record.matched]
+            alternatives = list(record.alternatives)
+            return {
+                "id": refined.id,
+                **brief(refined.record),
+                "score": round(record.score, 6),
+                "matched": matched,
+                "alternatives": alternatives,
+            }
+        case Choice(adapter=adapter):
+            return {
+                **brief(adapter),
+                "weight": record.weight,
+                "span": record.span,
+                "triggers": list(record.triggers),
+                "reason": record.reason,
+            }
+        case Refusal(adapter=adapter):
+            return {**brief(adapter), "reason": record.reason}
+        case Composition():
+            return {
+                "prompt": record.prompt,
+                "choices": [to_plain(choice) for choice in record.choices],
+                "refused": [to_plain(refusal) for refusal in record.refused],
+                "composer": record.composer,
+            }
+        case GenerationRequest():
+            return {**_dump(GenerationRequest, record, skip="composition"), "composition": to_plain(record.composition)}
+    raise TypeError(f"{type(record).__name__} has no plain form")
+
+
+def from_plain(cls: type[T], plain: object) -> T:
+    """Read a record back from its plain form.
+
+    Raises:
+        InputError: one sentence that names the first field that is wrong.
+    """
+    return cast(T, _READERS[cls](_mapping(plain, cls.__name__.lower())))
+
+
+def load(cls: type[T], path: str | Path) -> T:
+    """Read a record from a JSON file.
+
+    Raises:
+        InputError: the file cannot be read, is not JSON, or holds something else.
+    """
+    try:
+        plain = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError):
+        raise InputError(f"{path} is not JSON; write one with `velatura compose PROMPT --json`") from None
+    return from_plain(cls, plain)
+
+
+def _choice(plain: Mapping[str, object]) -> Choice:
+    own = ("weight", "span", "triggers", "reason")
+    return _load(Choice, {name: plain[name] for name in own if name in plain} | {"adapter": _adapter(plain, own)})
+
+
+def _refusal(plain: Mapping[str, object]) -> Refusal:
+    return _load(Refusal, {"adapter": _adapter(plain, ("reason",)), "reason": plain.get("reason", "")})
+
+
+def _adapter(plain: Mapping[str, object], own: tuple[str, ...]) -> AdapterRecord:
+    known = {field.name for field in fields(AdapterRecord)}
+    return _load(AdapterRecord, {name: plain[name] for name in plain if name in known and name not in own})
+
+
+def _composition(plain: Mapping[str, object]) -> Composition:
+    values = {name: plain[name] for name in ("prompt", "composer") if name in plain}
+    values["choices"] = tuple(_choice(_mapping(item, "choice")) for item in _list(plain, "choices"))
+    values["refused"] = tuple(_refusal(_mapping(item, "refusal")) for item in _list(plain, "refused"))
+    return _load(Composition, values)
+
+
+def _request(plain: Mapping[str, object]) -> GenerationRequest:
+    composition = _composition(_mapping(plain.get("composition"), "composition"))
+    return _load(GenerationRequest, {**plain, "composition": composition})
+
+
+_READERS: dict[type, Any] = {
+    Choice: _choice,
+    Refusal: _refusal,
+    Composition: _composition,
+    GenerationRequest: _request,
+}
+
+_NAMES: dict[type, str] = {AdapterRecord: "adapter", GenerationRequest: "request"}
+
+
+def _mapping(value: object, what: str) -> Mapping[str, object]:
+    if not isinstance(value, Mapping):
+        raise InputError(f"a {what} must be a JSON object, not {type(value).__name__}")
+    return value
+
+
+def _list(plain: Mapping[str, object], name: str) -> list[object]:
+    value = plain.get(name, [])
+    if not isinstance(value, list):
+        raise InputError(f"{name} must be a JSON list, not {type(value).__name__}")
+    return value
+
+
+@cache
+def _adapter_for(cls: type) -> TypeAdapter[Any]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(cls)
+
+
+def _load(cls: type[T], values: Mapping[str, object]) -> T:
+    from pydantic import ValidationError
+
+    try:
+        return cast(T, _adapter_for(cls).validate_python(values))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "value"
+        raise InputError(f"{_NAMES.get(cls, cls.__name__.lower())}: {where}: {first['msg']}") from None
+
+
+def _dump(cls: type[T], record: T, *, skip: str | None = None) -> dict[str, Any]:
+    """Dump a record, leaving out the fields that hold their defaults."""
+    exclude = {field.name for field in fields(cast(Any, cls)) if _is_default(field, record) or field.name == skip}
+    return cast(dict[str, Any], _adapter_for(cls).dump_python(record, mode="json", exclude=exclude, exclude_none=True))
+
+
+def _is_default(field: Any, record: Any) -> bool:
+    return field.default is not MISSING and getattr(record, field.name) == field.default

@@ -1,0 +1,117 @@
+"""The verbs of Velatura: every seam as a Protocol. An implementation is one file and one registry row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from .records import (
+    AdapterRecord,
+    Candidate,
+    Composition,
+    GeneratedImage,
+    GenerationRequest,
+    Rejection,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Vectors = NDArray[np.float32]
+    Ids = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One readable thing of a source: a file with its sidecars, or a page.
+
+    The catalogue keeps `stamp` and calls `read` only when it has changed, so unchanged input costs one comparison.
+    """
+
+    locator: str
+    """Unique and stable within the source: a path, or a page's id."""
+    stamp: str
+    """Changes whenever anything that `read` would look at changes."""
+    read: Callable[[], Sequence[AdapterRecord | Rejection]]
+    """Raises `InputError` when nothing of the entry can be read; the caller turns that into a rejection."""
+    bookmark: str | None = None
+    """Where a source read page by page goes on after this entry, should the run end here."""
+
+
+class Source(Protocol):
+    """Where adapters come from."""
+
+    @property
+    def name(self) -> str:
+        """`folder`, `civitai` or `huggingface`."""
+
+    @property
+    def scope(self) -> str:
+        """What this run covers, such as the folder's path: entries known for it and no longer offered are gone."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything in scope is offered, so that what is not offered no longer exists."""
+
+    def entries(self) -> Iterator[Entry | Rejection]:
+        """Yield everything that the source offers; a part that cannot be offered at all is a rejection."""
+
+
+class TextEmbedder(Protocol):
+    """Turns texts into vectors whose dot product is their likeness."""
+
+    @property
+    def model(self) -> str:
+        """The model's id, kept beside every vector."""
+
+    @property
+    def revision(self) -> str:
+        """The model's revision, kept beside every vector."""
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """Return one L2-normalised float32 row per text, shape (len(texts), dimension)."""
+
+
+class Index(Protocol):
+    """Finds the nearest vectors by dot product."""
+
+    def search(self, queries: Vectors, k: int, allowed: Ids | None = None) -> tuple[Vectors, Ids]:
+        """Return (scores, ids), both of shape (len(queries), k), best first, padded with -inf and -1.
+
+        `allowed` restricts the answer exactly: what is not in it never takes a place.
+        """
+
+
+class Reranker(Protocol):
+    """Orders candidates anew by a closer look."""
+
+    def rerank(self, prompt: str, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Return the candidates, best first."""
+
+
+class Composer(Protocol):
+    """Chooses which candidates serve which words of a prompt, and at which weight."""
+
+    @property
+    def name(self) -> str:
+        """Kept with what it composed."""
+
+    def compose(self, prompt: str, candidates: Sequence[Candidate]) -> Composition:
+        """Choose; an empty choice is a valid answer."""
+
+
+class Backend(Protocol):
+    """Paints."""
+
+    @property
+    def name(self) -> str:
+        """The name that requests use."""
+
+    @property
+    def family(self) -> str:
+        """The base family of the loaded checkpoint, which decides what it can wear."""
+
+    def generate(self, request: GenerationRequest, count: int = 1) -> Iterable[GeneratedImage]:
+        """Yield `count` images with the seeds `request.seed`, `request.seed + 1`, ..., as they come."""

@@ -1,0 +1,318 @@
+"""The nouns of Velatura: plain frozen values, each holding the one before.
+
+    AdapterRecord   one file of one version of one page, as its source tells it
+      -> RefinedAdapter   + what it does, in words, and who wrote them
+        -> Candidate      + how well it fits a prompt, and what matched
+          -> Composition  a prompt, the adapters chosen for its words, and the refusals
+            -> GenerationRequest   + mask, seed, steps, guidance, size, backend
+              -> GeneratedImage    the pixels and the request that made them
+
+Vectors stay out of records. `None` always means "not known", never "no".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+PG, PG13, R, X, XXX, BLOCKED = 1, 2, 4, 8, 16, 32
+"""Civitai's rating bits. An adapter's rating is the OR over its pictures."""
+
+USES = ("image", "rentcivit", "rent", "sell")
+"""Commercial uses that a licence may allow: sell pictures, run on Civitai, run on other sites, sell the model."""
+
+Id = int | str
+"""A site's own id of a page, a version or a file: Civitai counts, Hugging Face names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hashes:
+    """Digests of one file, lower-case hexadecimal.
+
+    `autov2` is `sha256[:10]`; `autov3` is the first 12 digits of the SHA-256 over the tensors alone, which
+    survives a rewritten header.
+    """
+
+    sha256: str | None = None
+    autov1: str | None = None
+    autov2: str | None = None
+    autov3: str | None = None
+    crc32: str | None = None
+    blake3: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Licence:
+    """What the author allows. A missing answer is unknown, not yes."""
+
+    name: str | None = None
+    """A licence's SPDX-like name, where the source uses one."""
+    no_credit: bool | None = None
+    """May be used without naming the author."""
+    commercial: tuple[str, ...] | None = None
+    """Allowed uses, of `USES`; `()` allows none, None is unknown."""
+    derivatives: bool | None = None
+    different_licence: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightEvidence:
+    """One weight that somebody used or advised, and where that was seen."""
+
+    weight: float
+    source: str
+    """`prompt`, `resources`, `civitaiResources`, `tips`, `preferred`, `prose` or `header`."""
+    image: str | None = None
+    """The image it was used for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """One picture shown for the adapter, with the prompt that made it where that is known."""
+
+    image: str | None = None
+    """A URL or a local path."""
+    prompt: str | None = None
+    negative: str | None = None
+    nsfw: int | None = None
+    """A rating bit. None is unrated, which is not safe."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterRecord:
+    """One file of one version of one page, as its source tells it."""
+
+    source: str
+    """The name of the source: `folder`, `civitai` or `huggingface`."""
+    key: str
+    """Unique within the source and stable: `page/version/file`, or a local path."""
+    title: str
+    version_name: str | None = None
+    file_name: str | None = None
+    model_id: Id | None = None
+    version_id: Id | None = None
+    file_id: Id | None = None
+    creator: str | None = None
+
+    path: str | None = None
+    """Where the file lies on this machine; None when it is only known from a site."""
+    url: str | None = None
+    """Where it can be downloaded."""
+    size: int | None = None
+    """Bytes."""
+    format: str | None = None
+    """`safetensors`, `pickle` (never opened), or None."""
+    hashes: Hashes = Hashes()
+    fingerprint: str | None = None
+    """A cheap digest of the tensor layout and of samples of the data: the same after a rename or a new header."""
+
+    kind: str = "lora"
+    """The network: `lora`, `locon`, `loha`, `lokr`, `dora`, `full`, `oft`, `ia3`, `glora`, `embedding`, ..."""
+    layout: str | None = None
+    """How the keys are spelt: `kohya`, `diffusers`, `diffusers-old`, `peft`, `safeloras`, ..."""
+    rank: int | None = None
+    alpha: float | None = None
+    family: str = "unknown"
+    """The base family, a name of `velatura.families`."""
+    base_model: str | None = None
+    """The base as the source spells it: `SD 1.5`, `sdxl_base_v1-0`, a Hugging Face id."""
+
+    triggers: tuple[tuple[str, ...], ...] = ()
+    """Alternative groups of trigger phrases; the phrases of one group are meant together."""
+    tags: tuple[str, ...] = ()
+    training_tags: tuple[tuple[str, int], ...] = ()
+    """The commonest captions or tags of the training set with their counts, all folders summed."""
+    description: str | None = None
+    """Cleaned prose of the page and of the version: no HTML, no advertisements."""
+    notes: str | None = None
+    """What the owner of the file wrote about it."""
+    negative: str | None = None
+    """A negative prompt that the author or owner advises."""
+    examples: tuple[Example, ...] = ()
+    weights: tuple[WeightEvidence, ...] = ()
+    previews: tuple[str, ...] = ()
+    """Local pictures beside the file."""
+
+    licence: Licence = Licence()
+    nsfw: int | None = None
+    """The OR of rating bits. None is unrated, which is not safe."""
+    real_person: bool | None = None
+    minor: bool | None = None
+    available: bool | None = None
+    """False when the site has archived it, taken it down, or only generates with it."""
+    downloads: int | None = None
+    published: str | None = None
+    """ISO 8601."""
+    provenance: tuple[tuple[str, str], ...] = ()
+    """(field, where its value came from) for each field that more than one place could have told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """A thing that a source offered and that could not become a record."""
+
+    source: str
+    locator: str
+    """The file, page or line."""
+    reason: str
+    """One sentence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """Which adapters may be found at all. The default lets everything through."""
+
+    family: str | None = None
+    """The base family of the model that will wear them."""
+    partial: bool = True
+    """With `family`: also adapters of families that it wears in part."""
+    unknown_family: bool = False
+    """With `family`: also adapters whose family is not known."""
+    nsfw: int | None = None
+    """The OR of the bits that are allowed; an unrated adapter has none and stays out. None allows all."""
+    commercial: str | None = None
+    """A use that the licence must allow: `image`, `rentcivit`, `rent` or `sell`. Unknown is not allowed."""
+    kinds: tuple[str, ...] = ()
+    """Only these kinds; empty for all."""
+    installed: bool = False
+    """Only files on this machine."""
+    real_people: bool = True
+    """Also adapters that depict a real person; False keeps those out that are flagged."""
+    blocked: tuple[int, ...] = ()
+    """Catalogue numbers that may never be found."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefinedAdapter:
+    """A catalogued adapter and what it does, in words."""
+
+    id: int
+    """The catalogue's number for it."""
+    record: AdapterRecord
+    description: str | None = None
+    writer: str | None = None
+    """Who wrote the description: a describer's name and version; None when there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """One reason why an adapter was found."""
+
+    by: str
+    """What found it: a field's words (`title`, `triggers`, `tags`, `description`, `prompts`, `names`) or `meaning`."""
+    text: str
+    """The words of the prompt that matched there; for `meaning`, what of the adapter was near."""
+    score: float
+    """For a trigger phrase its rarity, for words how many matched, for meaning the cosine."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """An adapter that could serve a prompt."""
+
+    adapter: RefinedAdapter
+    score: float
+    """Between 0 and 1; higher is better."""
+    matched: tuple[Match, ...] = ()
+    alternatives: tuple[int, ...] = ()
+    """Catalogue numbers of other versions and copies that this candidate stands for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """An adapter laid on for some words of the prompt."""
+
+    adapter: AdapterRecord
+    weight: float
+    span: str
+    """The user's own words that it serves."""
+    triggers: tuple[str, ...] = ()
+    """Words added to the prompt so that the adapter takes effect."""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """An adapter that came close and was not taken."""
+
+    adapter: AdapterRecord
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Composition:
+    """A prompt, the adapters chosen for its words, and the refusals."""
+
+    prompt: str
+    choices: tuple[Choice, ...] = ()
+    refused: tuple[Refusal, ...] = ()
+    composer: str = ""
+    """Who chose: a composer's name and version."""
+
+    @property
+    def painted_prompt(self) -> str:
+        """The prompt with the missing trigger words added, which is what the model reads.
+
+        >>> record = AdapterRecord(source="folder", key="fox.safetensors", title="Fox")
+        >>> choice = Choice(adapter=record, weight=0.8, span="fox", triggers=("foxy", "red fox"))
+        >>> Composition(prompt="a Red Fox", choices=(choice,)).painted_prompt
+        'a Red Fox, foxy'
+        """
+        parts = [self.prompt]
+        present = self.prompt.casefold()
+        for choice in self.choices:
+            for trigger in choice.triggers:
+                if trigger.casefold() not in present:
+                    parts.append(trigger)
+                    present += ", " + trigger.casefold()
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationRequest:
+    """All that decides the pixels."""
+
+    composition: Composition
+    model: str
+    """A diffusers folder, a single-file checkpoint, or a hub id."""
+    backend: str = "sd"
+    mask: tuple[bool, ...] | None = None
+    """Which choices are on, in their order; None means all (Stylus, section 3.3). Not a spatial mask."""
+    negative: str = ""
+    seed: int = 0
+    steps: int = 25
+    guidance: float = 7.0
+    width: int | None = None
+    """Pixels; None takes the model's own size."""
+    height: int | None = None
+    scheduler: str | None = None
+    """A scheduler's name; None keeps the model's own."""
+    clip_skip: int = 0
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """The choices that the mask leaves on."""
+        if self.mask is None:
+            return self.composition.choices
+        return tuple(choice for choice, on in zip(self.composition.choices, self.mask, strict=True) if on)
+
+    @property
+    def prompt(self) -> str:
+        """What the model reads: the prompt and the triggers of the choices that are on."""
+        return Composition(prompt=self.composition.prompt, choices=self.choices).painted_prompt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneratedImage:
+    """The pixels and the request that made them."""
+
+    image: Image
+    request: GenerationRequest
+    seed: int
+    """This image's own seed; a batch counts up from the request's."""
+    model_hash: str | None = None
+    """AutoV2 of a single-file checkpoint."""
+    seconds: float = 0.0

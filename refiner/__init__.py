@@ -1,0 +1,6 @@
+"""The refiner: what an adapter does, in words and in vectors.
+
+passages.py   which texts of an adapter speak for it
+embedders.py  texts -> vectors, by a model that is on this machine or on a hub
+embed.py      keeps the catalogue's vectors up to date; resumable, nothing is embedded twice
+"""

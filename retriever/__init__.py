@@ -1,0 +1,25 @@
+"""The retriever: which adapters could serve this prompt.
+
+lists.py        the ranked lists: by words, by trigger phrases, by meaning
+fusion.py       the lists -> one probability per adapter
+retriever.py    a prompt and a filter -> candidates, with what matched
+faiss_index.py  nearest vectors (FAISS), in one stamped file
+passages.py     keeps that file in step with the catalogue
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .retriever import Retriever as Retriever
+
+__all__ = ["Retriever"]
+
+
+def __getattr__(name: str) -> object:
+    if name == "Retriever":
+        from .retriever import Retriever
+
+        return Retriever
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,134 @@
+"""A prompt and a filter in, candidates out, each with what matched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+from ..errors import InputError
+from ..records import Candidate, Filter, Match
+from ..syntax import plain_text
+from .fusion import features, probability
+from .lists import Lists, look
+from .passages import PassageIndex
+
+if TYPE_CHECKING:
+    from ..db import Store
+    from ..protocols import Ids, TextEmbedder, Vectors
+
+Method = Literal["fused", "dense", "bm25"]
+"""`fused` is ours; `dense` is Stylus's retriever (its section 3.2), `bm25` the words alone."""
+
+_BATCH = 64
+_BY_MEANING = 0.35
+"""A cosine below this says nothing to a reader, so it is not shown as a reason."""
+
+
+class Retriever:
+    """Finds the adapters that could serve a prompt.
+
+    Args:
+        store: the catalogue.
+        embedder: None searches by words alone.
+        index_path: where the vectors' index file lies; None keeps it in memory.
+    """
+
+    def __init__(self, store: Store, embedder: TextEmbedder | None = None, index_path: Path | None = None) -> None:
+        self._store = store
+        self._embedder = embedder
+        self._index = PassageIndex(store, embedder, index_path) if embedder is not None else None
+        self._pages = store.pages()
+
+    def search(
+        self, prompt: str, filter: Filter | None = None, limit: int = 10, method: Method = "fused"
+    ) -> list[Candidate]:
+        """Return the best candidates for a prompt, best first; versions of one page are one candidate."""
+        return next(self.search_all([prompt], filter, limit, method))
+
+    def search_all(
+        self, prompts: Iterable[str], filter: Filter | None = None, limit: int = 10, method: Method = "fused"
+    ) -> Iterator[list[Candidate]]:
+        """Yield the candidates of each prompt, in order; prompts are embedded in batches."""
+        if method not in get_args(Method):
+            raise InputError(f"there is no retrieval method {method!r}; take one of {', '.join(get_args(Method))}")
+        allowed = self._store.select(filter or Filter())
+        remaining = iter(prompts)
+        while batch := list(islice(remaining, _BATCH)):
+            for prompt, vector in zip(batch, self._embed(batch), strict=True):
+                yield self._search_one(prompt, vector, allowed, limit, method)
+
+    def _embed(self, prompts: list[str]) -> list[Vectors | None]:
+        if self._embedder is None or not self._index:
+            return [None] * len(prompts)
+        return list(self._embedder.embed([plain_text(prompt) for prompt in prompts]))
+
+    def _search_one(
+        self, prompt: str, vector: Vectors | None, allowed: Ids, limit: int, method: Method
+    ) -> list[Candidate]:
+        lists = look(self._store, prompt, vector=vector, index=self._index, allowed=allowed)
+        scores = self._page_scores(lists, method)
+        best = sorted(scores.items(), key=lambda item: (-item[1], item[0]))[:limit]
+        members = self._members(lists)
+        chosen = {page: self._representative(members[page], lists) for page, _ in best}
+        found = {adapter.id: adapter for adapter in self._store.adapters(list(chosen.values()))}
+        return [
+            Candidate(
+                adapter=found[chosen[page]],
+                score=score,
+                matched=self._explain(chosen[page], lists),
+                alternatives=tuple(other for other in members[page] if other != chosen[page]),
+            )
+            for page, score in best
+        ]
+
+    def _page_scores(self, lists: Lists, method: Method) -> dict[int, float]:
+        words, triggers = self._by_page(lists.words), self._by_page(lists.triggers)
+        prompts, card = self._by_page(lists.prompts), self._by_page(lists.card)
+        if method == "dense":
+            return {page: max(0.0, cosine) for page, cosine in card.items()}
+        if method == "bm25":
+            top = max(words.values(), default=1.0)
+            return {page: score / top for page, score in words.items()}
+        return {page: probability(seen) for page, seen in features(words, triggers, prompts, card).items()}
+
+    def _by_page(self, scores: Mapping[int, float]) -> dict[int, float]:
+        """Give each page its best member's score, so that ninety versions do not fill a list."""
+        pages: dict[int, float] = {}
+        for adapter, score in scores.items():
+            page = self._pages.get(adapter, adapter)
+            if score > pages.get(page, float("-inf")):
+                pages[page] = score
+        return pages
+
+    def _members(self, lists: Lists) -> dict[int, list[int]]:
+        members: dict[int, dict[int, None]] = {}
+        for scores in (lists.triggers, lists.words, lists.prompts, lists.card):
+            for adapter in scores:
+                members.setdefault(self._pages.get(adapter, adapter), {})[adapter] = None
+        return {page: list(adapters) for page, adapters in members.items()}
+
+    @staticmethod
+    def _representative(members: list[int], lists: Lists) -> int:
+        """Return the page's member that fits best; among equals the first listed, which sites show first."""
+
+        def fit(adapter: int) -> tuple[float, float, float, int]:
+            trigger, words = lists.triggers.get(adapter, 0.0), lists.words.get(adapter, 0.0)
+            return (round(trigger, 3), round(words, 2), lists.prompts.get(adapter, 0.0), -adapter)
+
+        return max(members, key=fit)
+
+    def _explain(self, adapter: int, lists: Lists) -> tuple[Match, ...]:
+        matches: list[Match] = []
+        if adapter in lists.phrases:
+            matches.append(Match(by="triggers", text=lists.phrases[adapter], score=lists.triggers[adapter]))
+        if adapter in lists.words:
+            in_fields = self._store.matched_words(adapter, lists.query_words)
+            matches += [
+                Match(by=column, text=", ".join(hits), score=float(len(hits))) for column, hits in in_fields.items()
+            ]
+        for what, scores in (("an example prompt", lists.prompts), ("the card", lists.card)):
+            if scores.get(adapter, 0.0) >= _BY_MEANING:
+                matches.append(Match(by="meaning", text=what, score=round(scores[adapter], 3)))
+        return tuple(matches)

@@ -1,0 +1,282 @@
+"""What the command line shows: tables for people on stdout, JSON for programs, progress on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from rich.console import Console
+from rich.markup import escape
+from rich.panel import Panel
+from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+
+from .families import TITLES
+from .plain import to_plain
+from .records import AdapterRecord, Candidate, Composition, RefinedAdapter, Rejection
+
+if TYPE_CHECKING:
+    from .db import Stats, Store, SyncReport
+    from .doctor import Finding
+    from .refiner.embed import EmbedReport
+    from .settings import Explained
+
+_MARKS = {"good": "[green]good[/]", "missing": "[yellow]missing[/]", "broken": "[red]broken[/]"}
+
+
+class Progress:
+    """A line of progress on stderr; silent where nobody is watching."""
+
+    def __init__(self, title: str) -> None:
+        self._bars = Bars(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[detail]}"),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+            transient=True,
+            disable=not sys.stderr.isatty(),
+        )
+        self._task: TaskID = self._bars.add_task(escape(title), total=None, detail="")
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def synced(self, report: SyncReport) -> None:
+        """Show how far an index run is."""
+        detail = f"{report.offered:,} seen, {report.added:,} new, {report.rejected:,} rejected"
+        self._bars.update(self._task, detail=detail)
+
+    def embedded(self, report: EmbedReport) -> None:
+        """Show how far an embed run is."""
+        detail = f"{report.done:,} of {report.adapters:,}"
+        self._bars.update(self._task, total=report.adapters, completed=report.done, detail=detail)
+
+
+def print_reports(reports: Sequence[SyncReport], embedded: EmbedReport | None, *, as_json: bool) -> None:
+    """Print what index runs and an embed run did."""
+    if as_json:
+        _json({"indexed": [asdict(report) for report in reports], "embedded": asdict(embedded) if embedded else None})
+        return
+    for report in reports:
+        changes = ", ".join(
+            f"{count:,} {name}"
+            for name, count in (
+                ("added", report.added),
+                ("updated", report.updated),
+                ("moved", report.moved),
+                ("missing", report.missing),
+                ("rejected", report.rejected),
+            )
+            if count
+        )
+        _out(f"{report.source}: {report.offered:,} seen, {changes or 'nothing changed'} ({report.seconds:.1f} s)")
+        if report.rejected:
+            _out("[dim]why: velatura rejected[/]")
+    if embedded is not None and embedded.adapters:
+        _out(f"embedded {embedded.adapters:,} adapters, {embedded.texts:,} texts ({embedded.seconds:.1f} s)")
+
+
+def print_candidates(candidates: Sequence[Candidate], excluded: Mapping[str, int]) -> None:
+    """Print a table of candidates."""
+    table = Table(box=None, pad_edge=False)
+    for name, justify in (
+        ("likely", "right"),
+        ("no.", "right"),
+        ("adapter", "left"),
+        ("base", "left"),
+        ("why", "left"),
+    ):
+        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for candidate in candidates:
+        table.add_row(
+            f"{candidate.score:.0%}",
+            str(candidate.adapter.id),
+            _name(candidate.adapter.record, len(candidate.alternatives)),
+            TITLES[candidate.adapter.record.family],
+            escape(_why(candidate)),
+        )
+    _console().print(table if candidates else "nothing found")
+    for reason, count in excluded.items():
+        if count:
+            _out(f"[dim]{count:,} left out: {escape(reason)}[/]")
+
+
+def print_composition(composition: Composition) -> None:
+    """Print what was chosen for which words, and what was refused."""
+    if not composition.choices:
+        _out("no adapter fits; the prompt is painted as it is")
+    for choice in composition.choices:
+        _out(f"[bold]{escape(choice.adapter.title)}[/] at {choice.weight:g} for “{escape(choice.span)}”")
+        _out(f"  {escape(choice.reason)}")
+        if choice.triggers:
+            _out(f"  triggers: {escape(', '.join(choice.triggers))}")
+    for refusal in composition.refused[:5]:
+        _out(f"[dim]not {escape(refusal.adapter.title)}: {escape(refusal.reason)}[/]")
+    if len(composition.refused) > 5:
+        _out(f"[dim]and {len(composition.refused) - 5} more refused; --json lists them[/]")
+
+
+def print_paths(composition: Composition, paths: Sequence[Path], *, as_json: bool) -> None:
+    """Print where the pictures are."""
+    if as_json:
+        _json({**to_plain(composition), "images": [str(path) for path in paths]})
+        return
+    for path in paths:
+        _out(f"[green]{escape(str(path))}[/]")
+
+
+def print_adapter(adapter: RefinedAdapter, *, others: Sequence[int], as_json: bool) -> None:
+    """Print all that is known of an adapter."""
+    record = adapter.record
+    if as_json:
+        _json({"id": adapter.id, "others": list(others), **asdict(record), "refined": adapter.description})
+        return
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    origins = dict(record.provenance)
+    for field, value in _rows(record):
+        origin = f" [dim]({escape(origins[field])})[/]" if field in origins else ""
+        table.add_row(field.replace("_", " "), escape(value) + origin)
+    _console().print(f"[bold]{adapter.id}[/] {_name(record, 0)}")
+    _console().print(table)
+    if others:
+        _out(f"[dim]also: {', '.join(map(str, others[:20]))}[/]")
+
+
+def print_story(story: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print why a picture looks as it does."""
+    if as_json:
+        _json(story)
+        return
+    for name, value in story.items():
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1)
+        _console().print(Panel(escape(text), title=escape(name), title_align="left"))
+
+
+def print_stats(stats: Stats, *, as_json: bool) -> None:
+    """Print what the catalogue holds."""
+    if as_json:
+        _json(asdict(stats))
+        return
+    for name, value in asdict(stats).items():
+        if isinstance(value, Mapping):
+            value = ", ".join(f"{key} {count:,}" for key, count in value.items()) or "-"
+        _out(f"[dim]{name.replace('_', ' '):>12}[/]  {escape(f'{value:,}' if isinstance(value, int) else str(value))}")
+
+
+def print_rejections(rejections: Sequence[Rejection], *, as_json: bool) -> None:
+    """Print what could not be catalogued."""
+    if as_json:
+        _json([asdict(rejection) for rejection in rejections])
+        return
+    for rejection in rejections:
+        _out(f"{escape(rejection.locator)}\n  [dim]{escape(rejection.reason)}[/]")
+    if not rejections:
+        _out("nothing was rejected")
+
+
+def print_duplicates(store: Store, *, as_json: bool) -> None:
+    """Print groups of adapters that are one."""
+    groups = store.duplicates()
+    if as_json:
+        _json([asdict(group) for group in groups])
+        return
+    for group in groups:
+        _out(f"[bold]{escape(group.why)}[/]")
+        for adapter in store.adapters(list(group.ids)):
+            _out(f"  {adapter.id}  {_name(adapter.record, 0)}  [dim]{escape(adapter.record.path or '')}[/]")
+    if not groups:
+        _out("no duplicates")
+
+
+def print_settings(settings: Sequence[Explained], *, as_json: bool) -> None:
+    """Print every setting with its origin."""
+    if as_json:
+        _json({setting.name: {"value": setting.value, "origin": setting.origin} for setting in settings})
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in ("setting", "value", "from"):
+        table.add_column(name, overflow="fold")
+    for setting in settings:
+        table.add_row(setting.name, escape(str(setting.value)), escape(setting.origin))
+    _console().print(table)
+
+
+def print_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
+    """Print what the doctor found."""
+    if as_json:
+        _json([asdict(finding) for finding in findings])
+        return
+    for finding in findings:
+        _out(f"{_MARKS[finding.state]}  {finding.what}: {escape(finding.detail)}")
+
+
+# -------------------------------------------------------------------- pieces
+
+
+def _console() -> Console:
+    return Console(highlight=False)
+
+
+def _out(text: str) -> None:
+    _console().print(text, soft_wrap=True)
+
+
+def _json(value: object) -> None:
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2) + "\n")
+
+
+def _name(record: AdapterRecord, versions: int) -> str:
+    name = f"[bold]{escape(record.title)}[/]"
+    if record.version_name and record.version_name != record.title:
+        name += f" {escape(record.version_name)}"
+    return name + (f" [dim]+{versions}[/]" if versions else "")
+
+
+def _why(candidate: Candidate) -> str:
+    parts = []
+    for match in candidate.matched:
+        if match.by == "meaning":
+            parts.append(f"{match.text} is near ({match.score:.2f})")
+        elif match.by == "triggers" and match.score > 0:
+            parts.append(f"trigger “{match.text}”")
+        else:
+            parts.append(f"{match.by}: {match.text}")
+    return "; ".join(parts[:4])
+
+
+def _rows(record: AdapterRecord) -> list[tuple[str, str]]:
+    """Return the known fields as text, in the record's order."""
+    rows = []
+    for field, value in asdict(record).items():
+        if field in ("title", "version_name", "provenance", "examples", "weights") or value in (None, (), ""):
+            continue
+        if isinstance(value, Mapping):
+            value = ", ".join(f"{key} {item}" for key, item in value.items() if item is not None)
+        elif field == "triggers":
+            value = " | ".join(", ".join(group) for group in value)
+        elif field == "training_tags":
+            value = ", ".join(f"{tag} ({count})" for tag, count in value[:20])
+        elif isinstance(value, tuple):
+            value = ", ".join(map(str, value))
+        if value != "":
+            rows.append((field, str(value)))
+    used = sorted({(evidence.weight, evidence.source) for evidence in record.weights})
+    rows += [("weights", ", ".join(f"{weight:g} ({source})" for weight, source in used[:12]))] if used else []
+    rows += [("prompt", example.prompt) for example in record.examples[:3] if example.prompt]
+    return rows

@@ -1,0 +1,124 @@
+"""Every knob on one page.
+
+A value comes from the first place that has it: a command's own flag, the environment (`VELATURA_MODEL`), the
+settings file (`settings.toml` in `VELATURA_HOME`, by default `~/.velatura`), the default below. Secrets are not
+settings: `CIVITAI_API_TOKEN` and `HF_TOKEN` are read from the environment where they are used, and never stored.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from .errors import InputError
+
+
+def home() -> Path:
+    """Return the folder of the person's own catalogue and settings."""
+    return Path(os.environ.get("VELATURA_HOME") or Path.home() / ".velatura").expanduser()
+
+
+class Settings(BaseSettings):
+    """The knobs, with their defaults."""
+
+    model_config = SettingsConfigDict(env_prefix="VELATURA_", extra="forbid", frozen=True)
+
+    # Catalogue
+    db: str = Field(default_factory=lambda: str(home() / "catalogue.db"))
+    """The catalogue: a SQLite file."""
+
+    # Finding
+    embedder: str = "sentence-transformers/all-MiniLM-L6-v2"
+    """A sentence-transformers model: a hub id or a folder."""
+    candidates: int = Field(default=50, ge=1, le=10_000)
+    """How many candidates the composer looks at."""
+    nsfw: int | None = Field(default=None, ge=0)
+    """The OR of the allowed bits: 1 PG, 2 PG13, 4 R, 8 X, 16 XXX. Unset allows all."""
+    commercial: Literal["image", "rentcivit", "rent", "sell"] | None = None
+    """A use that every adapter's licence must allow."""
+
+    # Choosing
+    most: int = Field(default=3, ge=0, le=20)
+    """The most adapters laid on for one prompt."""
+
+    # Painting
+    model: str | None = None
+    """The checkpoint: a diffusers folder, a `.safetensors` file, or a hub id."""
+    backend: str = "sd"
+    device: str | None = None
+    """`cpu`, `cuda`, `mps`; unset takes the best there is."""
+    steps: int = Field(default=25, ge=1, le=1000)
+    guidance: float = Field(default=7.0, ge=0, le=100)
+    scheduler: str | None = None
+    output: str = "."
+    """The folder that pictures are written to."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags before the environment before the file; no .env files and no secret folders."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, home() / "settings.toml")
+
+
+def load_settings(**flags: object) -> Settings:
+    """Return the settings; a flag that is None was not given.
+
+    Raises:
+        InputError: a value is wrong or a name is unknown; says which and where it stands.
+    """
+    try:
+        given: dict[str, Any] = {name: value for name, value in flags.items() if value is not None}
+        return Settings(**given)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise InputError(
+            f"setting {name}: {first['msg']}; look at VELATURA_{name.upper()} and {home() / 'settings.toml'}"
+        ) from None
+    except ValueError as error:  # tomllib's own
+        raise InputError(f"{home() / 'settings.toml'} is not TOML: {error}") from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explained:
+    """One setting, its value, and where the value comes from."""
+
+    name: str
+    value: Any
+    origin: str
+
+
+def explain() -> list[Explained]:
+    """Return every setting with its value and origin.
+
+    Raises:
+        InputError: as `load_settings`.
+    """
+    settings = load_settings()
+    path = home() / "settings.toml"
+    in_file = tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    environment = {name.upper() for name in os.environ}
+    return [
+        Explained(
+            name=name,
+            value=getattr(settings, name),
+            origin=f"environment, VELATURA_{name.upper()}"
+            if f"VELATURA_{name.upper()}" in environment
+            else f"file, {path}"
+            if name in in_file
+            else "default",
+        )
+        for name in Settings.model_fields
+    ]

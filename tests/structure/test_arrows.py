@@ -1,0 +1,70 @@
+"""Arrows point down: no stage imports another, and only the pipeline knows them all."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+BASE = {"errors", "records", "families", "syntax"}
+MIDDLE = BASE | {"protocols", "settings", "plain"}
+STAGES = {"catalog", "db", "composer", "generation", "eval"}
+
+ALLOWED: dict[str, set[str]] = {
+    **{name: BASE for name in BASE},
+    "protocols": BASE,
+    "settings": BASE,
+    "plain": BASE,
+    **{stage: MIDDLE for stage in STAGES},
+    "refiner": MIDDLE | {"db"},
+    "retriever": MIDDLE | {"db"},
+    "pipeline": MIDDLE | STAGES | {"refiner", "retriever"},
+    "playground": MIDDLE | STAGES | {"refiner", "retriever", "pipeline"},
+    "doctor": MIDDLE | STAGES | {"refiner", "retriever"},
+    "screen": MIDDLE | STAGES | {"refiner", "retriever", "doctor"},
+    "cli": MIDDLE | STAGES | {"refiner", "retriever", "pipeline", "playground", "doctor", "screen"},
+    "__main__": {"cli"},
+    "__init__": MIDDLE | {"pipeline"},
+}
+
+
+def modules() -> list[Path]:
+    folders = [ROOT, *(ROOT / name for name in ALLOWED if (ROOT / name).is_dir())]
+    top = [path for path in ROOT.glob("*.py")]
+    return sorted([*top, *(path for folder in folders[1:] for path in folder.rglob("*.py"))])
+
+
+def part_of(path: Path) -> str:
+    first = path.relative_to(ROOT).parts[0]
+    return first.removesuffix(".py")
+
+
+def imported_parts(path: Path) -> set[str]:
+    """Return the parts of the package that a module imports, at the top or inside its functions."""
+    depth = len(path.relative_to(ROOT).parts) - 1
+    parts: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level == depth + 1:
+            parts |= {node.module.split(".")[0]} if node.module else {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and (node.module or "").split(".")[0] == "velatura":
+            parts.add("an absolute import of velatura")
+        elif isinstance(node, ast.Import) and any(alias.name.split(".")[0] == "velatura" for alias in node.names):
+            parts.add("an absolute import of velatura")
+    return parts - {part_of(path), "__version__"}
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_module_imports_only_what_lies_below_it(path: Path) -> None:
+    assert imported_parts(path) <= ALLOWED[part_of(path)]
+
+
+def test_the_check_sees_an_arrow_that_points_up(tmp_path: Path) -> None:
+    bad = ROOT / "catalog" / "not_there.py"
+    tree = ast.parse("from ..db import Store")
+    node = tree.body[0]
+    assert isinstance(node, ast.ImportFrom)
+    assert node.level == len(bad.relative_to(ROOT).parts)
+    assert "db" not in ALLOWED["catalog"]
