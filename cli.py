@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from . import __version__
-from .errors import InputError, VelaturaError
+from .errors import InputError, MissingDependency, VelaturaError
 
 if TYPE_CHECKING:
     from .pipeline import Velatura
@@ -81,7 +81,11 @@ def index(
         for source in what:
             with Progress(f"index {source}") as progress:
                 reports.append(velatura.index(source, kind=kind, hash_files=hash_files, progress=progress.synced))
-        embedded = _embed(velatura) if embed else None
+        try:
+            embedded = _embed(velatura) if embed else None
+        except MissingDependency as error:
+            typer.echo(f"note: nothing is embedded, and search goes by words alone: {error}", err=True)
+            embedded = None
         print_reports(reports, embedded, as_json=as_json)
 
 
@@ -111,7 +115,7 @@ def search(
     from .plain import to_plain
     from .screen import print_candidates
 
-    with _open(db=db) as velatura:
+    with _open(read_only=True, db=db) as velatura:
         chosen = _filter(velatura, family, kind, commercial, safe, installed)
         _warn_unembedded(velatura)
         wanted = list(_read_prompts(prompt, prompts))
@@ -139,7 +143,7 @@ def compose(
     from .plain import to_plain
     from .screen import print_composition
 
-    with _open(db=db) as velatura:
+    with _open(read_only=True, db=db) as velatura:
         chosen = _filter(velatura, family, kind, commercial, safe, installed)
         _warn_unembedded(velatura)
         for composition in velatura.compose_all(_read_prompts(prompt, prompts), filter=chosen):
@@ -175,7 +179,8 @@ def generate(
     from .screen import print_composition, print_paths
 
     width, height = _size(size)
-    with _open(db=db, model=model, output=output, steps=steps, guidance=guidance, device=device) as velatura:
+    flags = {"db": db, "model": model, "output": output, "steps": steps, "guidance": guidance, "device": device}
+    with _open(read_only=True, **flags) as velatura:
         if what.endswith(".json") and Path(what).is_file():
             composition = load(Composition, what)
         else:
@@ -345,13 +350,12 @@ def _embed(velatura: Velatura) -> Any:
 
 
 def _warn_unembedded(velatura: Velatura) -> None:
-    stats = velatura.store.stats()
-    if not stats.files:
+    present, left = velatura.unembedded()
+    if not present:
         raise InputError(f"the catalogue {velatura.settings.db} is empty; run `velatura index FOLDER` first")
-    if stats.embedded < stats.files:
-        left = stats.files - stats.embedded
+    if left:
         typer.echo(
-            f"note: {left:,} of {stats.files:,} adapters are not embedded and are found by their words alone; "
+            f"note: {left:,} of {present:,} adapters are not embedded and are found by their words alone; "
             "run `velatura embed`",
             err=True,
         )

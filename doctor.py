@@ -106,10 +106,11 @@ def _catalogue(settings: Settings) -> Finding:
     try:
         with open_store(settings.db, read_only=True) as store:
             stats = store.stats()
+            embedded = max(stats.embedded.values(), default=0)
     except VelaturaError as error:
         return Finding(what="catalogue", state="broken", detail=str(error))
     return Finding(
         what="catalogue",
         state="good",
-        detail=f"{stats.files:,} files of {stats.models:,} models, {stats.embedded:,} embedded, at {settings.db}",
+        detail=f"{stats.files:,} files of {stats.models:,} models, {embedded:,} embedded, at {settings.db}",
     )

@@ -112,6 +112,15 @@ class Velatura:
         self.__dict__.pop("retriever", None)
         return report
 
+    def unembedded(self) -> tuple[int, int]:
+        """Return how many adapters there are, and how many of them are found by their words alone."""
+        from .refiner.passages import VERSION
+
+        present = len(self.store.select(Filter()))
+        if not self.store.has_vectors():
+            return present, present
+        return present, len(self.store.unembedded(VERSION, self.embedder.model, self.embedder.revision))
+
     # ---------------------------------------------------------------- search
 
     @cached_property
@@ -119,9 +128,9 @@ class Velatura:
         """The retriever over this catalogue; without vectors it searches by words alone."""
         from .retriever import Retriever
 
-        embedder = self.embedder if self.store.stats().embedded else None
-        path = Path(f"{self.store.path}.faiss") if self.store.path is not None else None
-        return Retriever(self.store, embedder, path)
+        embedder = self.embedder if self.store.has_vectors() else None
+        path = self.store.path
+        return Retriever(self.store, embedder, path.with_name(f"{path.name}.faiss"))
 
     def search(self, prompt: str, *, filter: Filter | None = None, limit: int = 10) -> list[Candidate]:
         """Return the adapters that could serve a prompt, best first."""
@@ -200,7 +209,7 @@ class Velatura:
         Raises:
             InputError: a picture of that name is there already and `overwrite` is not given.
         """
-        from .generation.metadata import image_name, save_png
+        from .generation.story import image_name, save_png
 
         folder = Path(self.settings.output)
         paths = [folder / image_name(request, number) for number in range(count)]

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -148,11 +147,16 @@ def _list(plain: Mapping[str, object], name: str) -> list[object]:
     return value
 
 
-@cache
 def _adapter_for(cls: type) -> TypeAdapter[Any]:
-    from pydantic import TypeAdapter
+    if cls not in _ADAPTERS:
+        from pydantic import TypeAdapter
 
-    return TypeAdapter(cls)
+        _ADAPTERS[cls] = TypeAdapter(cls)
+    return _ADAPTERS[cls]
+
+
+_ADAPTERS: dict[type, TypeAdapter[Any]] = {}
+"""Made when first needed: each costs milliseconds, and most commands need none."""
 
 
 def _load(cls: type[T], values: Mapping[str, object]) -> T:

@@ -198,7 +198,7 @@ def print_duplicates(store: Store, *, as_json: bool) -> None:
         return
     for group in groups:
         _out(f"[bold]{escape(group.why)}[/]")
-        for adapter in store.adapters(list(group.ids)):
+        for adapter in store.adapters(list(group.adapters)):
             _out(f"  {adapter.id}  {_name(adapter.record, 0)}  [dim]{escape(adapter.record.path or '')}[/]")
     if not groups:
         _out("no duplicates")

@@ -56,8 +56,10 @@ def without_tags(prompt: str) -> str:
     'a fox, in (deep:1.2) snow'
     """
     text = _TAG.sub("", prompt)
+    if text == prompt:
+        return prompt
     text = re.sub(r"(?:\s*,\s*){2,}", ", ", text)
-    return _SPACE.sub(" ", text).strip().strip(",").strip() if text != prompt else prompt
+    return _SPACE.sub(" ", text).strip().strip(",").strip()
 
 
 def plain_text(prompt: str) -> str:

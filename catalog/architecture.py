@@ -42,15 +42,15 @@ _TRANSFORMERS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("distilled_guidance_layer",), "chroma"),
     (("img_mod_linear", "txt_mod_linear", "modulation_linear", "token_refiner"), "hunyuan"),
     (("joint_transformer_blocks_", "double_layers_"), "auraflow"),
-    (("to_qkv_mlp_proj", "stream_modulation"), "flux2"),
+    (("stream_modulation",), "flux2"),
     (("double_blocks_", "single_blocks_", "single_transformer_blocks_"), "flux1"),
     (("joint_blocks_",), "sd3"),
     (("_img_mlp_", "_img_mod_"), "qwen"),
     (("_attn_add_", "_attn_to_add"), "sd3"),
     (("noise_refiner", "context_refiner"), "lumina"),
-    (("model_layers_", "lm_head"), OTHER),
 )
 _WAN = re.compile(r"blocks_\d+_(?:cross|self)_attn_[qkvo](?!_proj)(?:_|$)", re.MULTILINE)
+_LANGUAGE = re.compile(r"(?<!diffusion_)model_layers_\d+_(?:self_attn|mlp)|lm_head")
 _LUMINA = re.compile(r"(?<!encoder_)layers_\d+_attention_")
 
 
@@ -80,6 +80,8 @@ def read_architecture(heads: str, types: Mapping[str, TensorType], inner: Sequen
             return _by_width(types, inner, family, word.strip("_"))
     if "transformer_blocks_" in heads:
         return _of_plain_transformer(types, inner)
+    if _LANGUAGE.search(heads):
+        return Architecture(OTHER, "a language model's layers")
     if _WAN.search(heads):
         return Architecture("wan", "cross_attn of bare blocks")
     if _LUMINA.search(heads):
@@ -163,7 +165,8 @@ def _gated(types: Mapping[str, TensorType]) -> bool:
     """Whether the MLPs have the two halves that only FLUX.2's have; its smallest model shares FLUX.1's width."""
     outputs = {18432: "img_mlp", 27648: "linear1"}
     return any(
-        type_.shape and type_.shape[0] in outputs and outputs[type_.shape[0]] in name for name, type_ in types.items()
+        "to_qkv_mlp_proj" in name or (type_.shape and type_.shape[0] in outputs and outputs[type_.shape[0]] in name)
+        for name, type_ in types.items()
     )
 
 

@@ -8,20 +8,15 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
-from ..errors import InputError, UnreadableFile
+from ..errors import InputError
 from ..protocols import Entry
-from ..records import AdapterRecord, Hashes, Rejection
-from .architecture import Architecture
-from .header import Header, other_format, read_header
-from .identity import fingerprint, hash_file, read_scalar, title_of
-from .layout import Layout, read_layout
-from .merge import merge
-from .sidecars import PICTURE_EXTENSIONS, SIDECAR_EXTENSIONS, owner_of, read_sidecars
+from ..records import AdapterRecord, Rejection
+from . import civitai_json
+from .adapter_file import SOURCE, read_adapter, refuse_other
+from .listing import ModelFile, Trouble, is_text, walk
 from .text import clean_line
-from .told import Beside, Level, Told
-from .training import output_name, read_training
 
-READER_VERSION = "1"
+READER_VERSION = f"folder-1/{civitai_json.READER_VERSION}"
 """Part of every stamp: raise it when readers find more or other things, and everything is read again."""
 
 HASHED = "+hash"
@@ -31,17 +26,12 @@ An entry is unchanged when its stamp equals the stored one, and also when the st
 what was hashed once need not be read again because hashes are not asked for today.
 """
 
-SOURCE = "folder"
-_MODEL = "safetensors"
-_OTHER_MODELS = frozenset({"pt", "bin", "ckpt", "pth"})
-_BESIDE = SIDECAR_EXTENSIONS | PICTURE_EXTENSIONS
-
 
 class FolderSource:
     """Every `.safetensors` file under a folder, one record each.
 
-    Links to folders are followed, each folder is visited once. A folder that cannot be listed is a rejection, and
-    the source no longer calls itself complete: what lies in that folder is not gone.
+    Links to folders are followed, and each folder is visited once. A folder that cannot be listed is a rejection,
+    and the source no longer calls itself complete then: what lies in that folder is not gone.
     """
 
     name = SOURCE
@@ -56,11 +46,15 @@ class FolderSource:
         Raises:
             InputError: There is no such folder.
         """
-        path = Path(root).expanduser().resolve()
-        if not path.is_dir():
-            what = "is a file; name the folder that holds it" if path.exists() else "does not exist"
-            raise InputError(f"The folder {clean_line(str(path), 1000)} {what}")
-        if not _is_text(str(path)):
+        try:
+            path = Path(root).expanduser().resolve()
+            is_folder, exists = path.is_dir(), path.exists()
+        except (OSError, RuntimeError, ValueError) as error:
+            raise InputError(f"The folder {_printable(str(root))} cannot be found: {error}") from error
+        if not is_folder:
+            what = "is a file; name the folder that holds it" if exists else "does not exist"
+            raise InputError(f"The folder {_printable(str(path))} {what}")
+        if not is_text(str(path)):
             raise InputError(f"The name of the folder {_printable(str(path))} is not valid text; rename it")
         self._root = str(path)
         self._hash_files = hash_files
@@ -73,63 +67,41 @@ class FolderSource:
 
     @property
     def complete(self) -> bool:
-        """Whether everything under the folder was offered; False once a folder in it could not be listed."""
+        """Whether everything under the folder was offered: False once some of it could not be listed."""
         return self._complete
 
     def entries(self) -> Iterator[Entry | Rejection]:
-        """Walk the tree, each folder in the order of names, without opening a file."""
+        """Walk the tree and offer every model file, without opening one."""
         self._complete = True
-        visited: set[object] = set()
-        waiting, links = [self._root], []
-        while waiting or links:
-            # A folder that is reached by its own name and by a link goes by its own name.
-            folder = waiting.pop() if waiting else links.pop(0)
-            try:
-                if (place := _place(folder)) in visited:
-                    continue
-                visited.add(place)
-                with os.scandir(folder) as listing:
-                    found = sorted(listing, key=lambda entry: entry.name)
-                inner = [entry for entry in found if entry.is_dir()]
-            except OSError as error:
-                self._complete = False
-                yield _rejection(folder, f"the folder cannot be listed: {error.strerror}; nothing in it is indexed")
+        hashed = HASHED if self._hash_files else ""
+        for found in walk(self._root):
+            if isinstance(found, Trouble):
+                self._complete = self._complete and not found.hides
+                path = _printable(found.path)
+                yield Rejection(source=SOURCE, locator=path, reason=f"{Path(path).name}: {found.reason}")
                 continue
-            for entry in reversed(inner):
-                if not _is_text(entry.name):
-                    yield _misnamed(entry.path)
-                elif entry.is_symlink():
-                    links.append(entry.path)
-                else:
-                    waiting.append(entry.path)
-            yield from self._offer(os.path.join(folder, ""), found)
+            digest = blake2b(found.state.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+            yield Entry(
+                locator=found.folder + found.name,
+                stamp=f"{READER_VERSION}-{digest}{hashed if found.is_safetensors else ''}",
+                read=_Reading(found, self._hash_files),
+            )
 
-    def _offer(self, folder: str, found: Sequence[os.DirEntry[str]]) -> Iterator[Entry | Rejection]:
-        """Group the files of one listing into entries."""
-        models: list[os.DirEntry[str]] = []
-        others: list[os.DirEntry[str]] = []
-        beside: list[os.DirEntry[str]] = []
-        for entry in found:
-            extension = entry.name.rpartition(".")[2].lower()
-            if extension == _MODEL:
-                models.append(entry)
-            elif extension in _BESIDE:
-                beside.append(entry)
-            elif extension in _OTHER_MODELS:
-                others.append(entry)
-        companions: dict[str, list[os.DirEntry[str]]] = {entry.name.rpartition(".")[0]: [] for entry in models}
-        if companions:
-            for entry in beside:
-                stem = owner_of(entry.name, companions)
-                if stem is not None and not entry.is_dir():
-                    companions[stem].append(entry)
-        for entry in models + others:
-            if entry.is_dir() or entry.name.startswith("._"):  # macOS keeps a file's colour under such a name
-                continue
-            if not _is_text(entry.name):
-                yield _misnamed(entry.path)
-                continue
-            if entry in others:
-                yield self._entry(folder, entry, (), _OtherFormat(folder, entry.name))
-            else:
-                yield self._adapter(folder, entry, companions[entry.name.rpartition(".")[0]])
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """Reads one file when it is called; thousands of these are made and few are called."""
+
+    file: ModelFile
+    hash_it: bool
+
+    def __call__(self) -> Sequence[AdapterRecord | Rejection]:
+        file = self.file
+        if not file.is_safetensors:
+            return (refuse_other(file.folder, file.name),)
+        return (read_adapter(file.folder, file.name, file.companions, hash_it=self.hash_it),)
+
+
+def _printable(path: str) -> str:
+    """Return a path with its undecodable bytes spelt out."""
+    return clean_line(os.fsencode(path).decode("utf-8", "backslashreplace"), 4000) or "?"

@@ -7,21 +7,28 @@ about itself is refused in one sentence.
 
 from __future__ import annotations
 
+import gc
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from io import FileIO
 from os import fstat
 from typing import NoReturn
 
 from ..errors import UnreadableFile
-from .text import clean_text
+from .text import clean_line
 
 MAX_HEADER = 100_000_000
 """Bytes; the limit that the format itself sets."""
 
 MAX_DIMENSIONS = 32
+
+_MOST_BITS = 1 << 60
+_SHARED = 1_000_000
+"""Characters; longer headers are those of whole models and not kept."""
 
 DTYPE_BITS: dict[str, int] = {
     "BOOL": 8,
@@ -79,6 +86,18 @@ class TensorType:
     """Dtype and shape as one text."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Tensors:
+    """The tensors of a file, found to follow each other without gaps; files with the same ones share this."""
+
+    types: Mapping[str, TensorType]
+    """Each tensor's dtype and shape, in the header's order."""
+    begins: Mapping[str, int]
+    """Each tensor's first byte, counted from the first byte of all tensors."""
+    size: int
+    """Bytes of all tensors."""
+
+
 @dataclass(frozen=True, slots=True)
 class Header:
     """What a safetensors file says about itself, found to be consistent with its size."""
@@ -89,10 +108,7 @@ class Header:
     """Where the tensors' bytes begin: 8 + N."""
     metadata: Mapping[str, str]
     """`__metadata__`; values that are not text are left out."""
-    types: Mapping[str, TensorType]
-    """Each tensor's dtype and shape, in the header's order."""
-    begins: Mapping[str, int]
-    """Each tensor's first byte, counted from `data_start`."""
+    tensors: Tensors
 
 
 def read_header(file: FileIO, name: str) -> Header:
@@ -115,18 +131,16 @@ def read_header(file: FileIO, name: str) -> Header:
         if not more:
             raise UnreadableFile(f"{_shown(name)} ends in the middle of its header; download it again")
         head += more
-    raw = head[8 : 8 + length]
-    tensors = _parse(raw, name)
-    metadata = tensors.pop("__metadata__", None)
-    types, begins, total = _check(tensors, size - 8 - length, name)
-    if total > size - 8 - length:
+    metadata, tensors = _parse(head[8 : 8 + length], name)
+    expected = 8 + length + tensors.size
+    if expected > size:
         raise UnreadableFile(
-            f"{_shown(name)} is cut off: its header promises {8 + length + total} bytes and the file has {size};"
+            f"{_shown(name)} is cut off: its header promises {expected} bytes and the file has {size};"
             " download it again"
         )
-    if total < size - 8 - length:
+    if expected < size:
         raise UnreadableFile(
-            f"{_shown(name)} is damaged: its header accounts for {8 + length + total} bytes and the file has {size};"
+            f"{_shown(name)} is damaged: its header accounts for {expected} bytes and the file has {size};"
             " download it again"
         )
     texts = metadata.items() if isinstance(metadata, dict) else ()
@@ -134,15 +148,14 @@ def read_header(file: FileIO, name: str) -> Header:
         size=size,
         data_start=8 + length,
         metadata={key: value for key, value in texts if isinstance(value, str)},
-        types=types,
-        begins=begins,
+        tensors=tensors,
     )
 
 
 def other_format(head: bytes) -> str | None:
-    """Say by its first bytes what a file is that is no safetensors file, and what to do; None when nobody knows.
+    r"""Say by its first bytes what a file is that is no safetensors file, and what to do; None when nobody knows.
 
-    >>> other_format(b"PK\\x03\\x04")
+    >>> other_format(b"PK\x03\x04")
     'is a pickle, which can run code when it is opened; convert it to .safetensors'
     """
     return next((what for pattern, what in _FOREIGN if pattern.match(head)), None)
@@ -180,84 +193,117 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 _STRICT_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_unique)
+_METADATA_FIRST = re.compile(r'\{\s*"__metadata__"\s*:\s*')
+_NEXT_KEY = re.compile(r'\s*,\s*(?=")')
 
 
-def _parse(raw: bytes, name: str) -> dict[str, object]:
-    """Parse the header's JSON; a key given twice is refused."""
+def _parse(raw: bytes, name: str) -> tuple[object, Tensors]:
+    """Return (`__metadata__`, the tensors) of a header."""
     try:
         text = raw.decode("utf-8")
-        found: dict[str, object] = _DECODER.decode(text)
-        # Asking at every object is slow, so that is done only where counting shows that something may be lost.
-        entries = len(found) - ("__metadata__" in found)
-        if raw.count(b'"data_offsets"') != entries or raw.count(b'"dtype"') != entries:
-            found = _STRICT_DECODER.decode(text)
+        metadata: object = None
+        first = _METADATA_FIRST.match(text)
+        if first:
+            # What follows the metadata is the same in all adapters of one shape, and is worked out once for them.
+            metadata, end = _DECODER.raw_decode(text, first.end())
+            comma = _NEXT_KEY.match(text, end)
+            if comma is None and text[end:].strip() != "}":
+                raise ValueError("Expecting ',' delimiter")
+            text = "{" + text[comma.end() if comma else end :]
+        read = _parse_tensors if len(text) <= _SHARED else _parse_tensors.__wrapped__
+        inner, tensors = read(text)
     except UnicodeDecodeError:
         raise UnreadableFile(f"{_shown(name)} has a header that is not UTF-8; download it again") from None
     except RecursionError:
         raise UnreadableFile(f"{_shown(name)} has a header nested too deeply to be a safetensors header") from None
+    except _Damaged as damage:
+        raise UnreadableFile(f"{_shown(name)} has a damaged header: {damage}; download it again") from None
     except ValueError as error:
         reason = str(error).partition(":")[0]
         raise UnreadableFile(f"{_shown(name)} has a header that is not JSON ({reason}); download it again") from None
-    return found
+    if first and inner is not None:
+        raise UnreadableFile(f"{_shown(name)} has a damaged header: its metadata is given twice")
+    return (metadata if first else inner), tensors
 
 
-def _check(tensors: Mapping[str, object], room: int, name: str) -> tuple[dict[str, TensorType], dict[str, int], int]:
-    """Check every entry and return (types, begins, bytes in all); the tensors must follow each other without gaps."""
+class _Damaged(Exception):
+    """The entries of a header contradict themselves; says how."""
+
+
+@lru_cache(maxsize=64)
+def _parse_tensors(text: str) -> tuple[object, Tensors]:
+    """Parse the JSON of a header, with or without `__metadata__`, and return that and the tensors.
+
+    Raises:
+        _Damaged: An entry is not that of a tensor, or tensors overlap or leave gaps.
+        ValueError: It is not JSON, or a key is given twice.
+    """
+    with _collector_at_rest():
+        entries: dict[str, object] = _DECODER.decode(text)
+        # Asking at every object is slow, so that is done only where counting shows that something may be lost.
+        if text.count('"data_offsets"') != len(entries) - ("__metadata__" in entries):
+            entries = _STRICT_DECODER.decode(text)
+    metadata = entries.pop("__metadata__", None)
     known: dict[tuple[object, ...], TensorType] = {}
     types: dict[str, TensorType] = {}
     begins: dict[str, int] = {}
-    spans: list[tuple[int, int]] = []
-    tensor = ""
-    try:
-        for tensor, entry in tensors.items():
+    place = 0
+    in_order = True
+    for name, entry in entries.items():
+        try:
             key = (entry["dtype"], *entry["shape"])  # type: ignore[index]
             type_ = known.get(key)
             if type_ is None:
-                type_ = known[key] = _tensor_type(entry["dtype"], entry["shape"], room)  # type: ignore[index]
+                type_ = known[key] = _tensor_type(entry["dtype"], entry["shape"])  # type: ignore[index]
             begin, end = entry["data_offsets"]  # type: ignore[index]
-            if type(begin) is not int or type(end) is not int or begin < 0 or end - begin != type_.size:
-                raise ValueError("its offsets do not fit its shape")
-            types[tensor] = type_
-            begins[tensor] = begin
-            spans.append((begin, end))
-    except (KeyError, TypeError, ValueError) as error:
-        reason = str(error) if type(error) is ValueError else "its entry is not that of a tensor"
-        shown = clean_text(tensor, 120) or "?"
-        raise UnreadableFile(f"{_shown(name)} has a damaged header: tensor {shown}: {reason}") from None
-    spans.sort()
-    place = 0
-    for begin, end in spans:
-        if begin != place:
-            raise UnreadableFile(f"{_shown(name)} has a damaged header: its tensors overlap or leave gaps")
+        except (KeyError, TypeError, ValueError):
+            raise _Damaged(f"the entry of {clean_line(name, 120)} is not that of a tensor") from None
+        if type(begin) is not int or type(end) is not int or begin < 0 or end - begin != type_.size:
+            raise _Damaged(f"the offsets of {clean_line(name, 120)} do not fit its shape")
+        types[name] = type_
+        begins[name] = begin
+        in_order = in_order and begin == place
         place = end
-    return types, begins, place
+    if not in_order:
+        place = 0
+        for begin, size in sorted((begin, types[name].size) for name, begin in begins.items()):
+            if begin != place:
+                raise _Damaged("its tensors overlap or leave gaps")
+            place += size
+    return metadata, Tensors(types, begins, place)
 
 
-def _tensor_type(dtype: object, shape: object, room: int) -> TensorType:
-    """Return the type of one tensor; a size beyond any file is not computed to its end.
+@contextmanager
+def _collector_at_rest() -> Iterator[None]:
+    """Keep Python's garbage collector from looking at the thousands of containers of a header while they are made.
 
-    Raises:
-        ValueError: With the reason.
+    None of them can be garbage, and looking takes longer than making them.
     """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _tensor_type(dtype: object, shape: object) -> TensorType:
+    """Return the type of one tensor; a size beyond any file is not computed to its end."""
     bits = DTYPE_BITS.get(dtype) if isinstance(dtype, str) else None
     if bits is None or not isinstance(dtype, str):
-        raise ValueError("its dtype is unknown")
-    if not isinstance(shape, list) or len(shape) > MAX_DIMENSIONS:
-        raise ValueError("its shape is no shape")
-    if any(type(extent) is not int or extent < 0 for extent in shape):
-        raise ValueError("its shape is no shape")
-    limit = max(room, MAX_HEADER) << 20
-    if 0 not in shape:
-        for extent in shape:
-            bits *= extent
-            if bits > limit:
-                raise ValueError("its shape is larger than any file")
-    else:
-        bits = 0
+        raise _Damaged("a tensor's dtype is unknown")
+    is_shape = isinstance(shape, list) and len(shape) <= MAX_DIMENSIONS
+    if not isinstance(shape, list) or not is_shape or any(type(extent) is not int or extent < 0 for extent in shape):
+        raise _Damaged("a tensor's shape is no list of a few whole numbers")
+    for extent in sorted(shape):  # an extent of 0 comes first, and whatever follows makes no bytes
+        bits *= extent
+        if bits > _MOST_BITS:
+            raise _Damaged("a tensor's shape is larger than any file")
     if bits % 8:
-        raise ValueError("its shape does not end on a byte")
+        raise _Damaged("a tensor does not end on a whole byte")
     return TensorType(dtype, tuple(shape), bits // 8, f" {dtype} {shape}")
 
 
 def _shown(name: str) -> str:
-    return clean_text(name, 200) or "the file"
+    return clean_line(name, 200) or "the file"

@@ -5,28 +5,29 @@ from __future__ import annotations
 import hashlib
 import re
 import struct
+from functools import lru_cache
 from io import FileIO
 
 from ..errors import UnreadableFile
 from ..records import Hashes
-from .header import Header
+from .header import Header, Tensors
 from .text import clean_line
 
 _CHUNK = 1 << 20
 _SAMPLE = 4096
 _SAMPLES = 3
 
-# Trainers with a bug publish the digest of nothing at all.
-_OF_NOTHING = hashlib.sha256(b"").hexdigest()
+# Trainers with a bug publish the digest of nothing at all: SHA-256's, BLAKE3's.
+_OF_NOTHING = (hashlib.sha256(b"").hexdigest(), "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262")
 _HEX = re.compile(r"[0-9a-f]+")
 
 _FLOATS = {"F16": "<e", "F32": "<f", "F64": "<d", "I64": "<q", "I32": "<i", "I16": "<h", "I8": "<b", "U8": "<B"}
 
 # What tools call every file: a name of nothing but these words and numbers says nothing.
-_MEANINGLESS = frozenset(
-    "pytorch lora weights adapter model last best final new output checkpoint diffusion learned embeds bf fp step steps"
-    " epoch safetensors".split()
-)
+_MEANINGLESS = frozenset({
+    "pytorch", "lora", "weights", "adapter", "model", "last", "best", "final", "new", "output", "checkpoint",
+    "diffusion", "learned", "embeds", "bf", "fp", "step", "steps", "epoch", "safetensors",
+})  # fmt: skip
 _WORD = re.compile(r"[^\W\d_]+")
 
 
@@ -49,7 +50,7 @@ def good_hash(value: object, length: int, *, keep: int | None = None) -> str | N
     digest = value.strip().lower().removeprefix("0x")
     if len(digest) != length or not _HEX.fullmatch(digest):
         return None
-    if _OF_NOTHING.startswith(digest) or len(set(digest)) == 1:
+    if any(nothing.startswith(digest) for nothing in _OF_NOTHING) or len(set(digest)) == 1:
         return None
     return digest[:keep]
 
@@ -86,24 +87,32 @@ def fingerprint(file: FileIO, header: Header) -> str:
     It covers the sorted names, dtypes and shapes, and 4 KiB of each of three tensors that stand at fixed places among
     the sorted names. Scalars are no place to look: every adapter of one training script shares them.
     """
-    digest = hashlib.blake2b(digest_size=16)
-    names = sorted(header.types)
-    types = header.types
-    digest.update("\n".join([name + types[name].spelling for name in names]).encode("utf-8", "surrogatepass"))
-    large = [name for name in names if len(types[name].shape) > 0 and types[name].size > 64] or names
-    for sample in range(min(_SAMPLES, len(large))):
-        name = large[(2 * sample + 1) * len(large) // (2 * _SAMPLES)]
-        file.seek(header.data_start + header.begins[name])
-        digest.update(file.read(min(_SAMPLE, types[name].size)))
+    names, places = _spelt(header.tensors)
+    digest = hashlib.blake2b(names, digest_size=16)
+    for begin, size in places:
+        file.seek(header.data_start + begin)
+        digest.update(file.read(size))
     return digest.hexdigest()
+
+
+@lru_cache(maxsize=64)
+def _spelt(tensors: Tensors) -> tuple[bytes, tuple[tuple[int, int], ...]]:
+    """Return (a digest of all names, dtypes and shapes; the begin and size of each sample)."""
+    types = tensors.types
+    names = sorted(types)
+    text = "\n".join([name + types[name].spelling for name in names])
+    large = [name for name in names if types[name].size > 64] or names
+    chosen = [large[(2 * sample + 1) * len(large) // (2 * _SAMPLES)] for sample in range(min(_SAMPLES, len(large)))]
+    places = tuple((tensors.begins[name], min(_SAMPLE, types[name].size)) for name in chosen)
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest(), places
 
 
 def read_scalar(file: FileIO, header: Header, name: str) -> float | None:
     """Return the value of a tensor of one number, such as kohya's `.alpha`; None when it is not one."""
-    type_ = header.types[name]
+    type_ = header.tensors.types[name]
     if type_.size > 8 or any(extent != 1 for extent in type_.shape):
         return None
-    file.seek(header.data_start + header.begins[name])
+    file.seek(header.data_start + header.tensors.begins[name])
     raw = file.read(type_.size)
     if type_.dtype == "BF16":
         raw, layout = b"\0\0" + raw, "<f"

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 from ..families import UNKNOWN
 from .architecture import read_architecture, read_embedding
-from .header import TensorType
+from .header import Tensors, TensorType
 
 LAYOUTS: dict[str, str] = {
     "kohya": "lora_unet_..., lora_te_... (kohya sd-scripts, LyCORIS)",
@@ -57,6 +57,8 @@ _RANKED = frozenset({"lora_down", "lora_A", "down", "hada_w1_b", "lokr_w1_b", "l
 
 # Long enough to hold every word that tells layouts and architectures apart, short enough to be shared by many names.
 _HEAD = 50
+# Likewise for what a key begins with: its prefix.
+_START = 18
 # Long enough to settle a key's word in every file that a trainer writes, short enough to be shared by many keys.
 _TAIL = 22
 
@@ -103,44 +105,47 @@ class Layout:
     """What the family was told from."""
     parts: tuple[str, ...] = ()
     """Of `model`, `te1`, `te2`, `te3`: the networks that are changed."""
+    bundled: tuple[str, ...] = ()
+    """The names of embeddings that LyCORIS packs beside the network."""
 
 
-def read_layout(types: Mapping[str, TensorType]) -> Layout:
+@lru_cache(maxsize=64)
+def read_layout(tensors: Tensors) -> Layout:
     """Tell what a file is from the names, dtypes and shapes of its tensors."""
+    types = tensors.types
     embedding = _read_embedding(types)
     if embedding is not None:
         return embedding
     words = _words(types)
     heads = "\n".join(sorted({name[:_HEAD] for name in types}))
     kind = _kind(types, words)
-    if kind is None or _starts(heads, "ip_adapter.", "image_proj.", "lora_controlnet"):
+    starts = sorted({name[:_START] for name in types})
+    if kind is None or _any_starts(starts, "ip_adapter.", "image_proj.", "lora_controlnet"):
         return Layout(kind=None, other=_other(types))
     inner = [name for word in words if word in _INNER for name in words[word]]
     architecture = read_architecture(heads, types, inner)
     return Layout(
         kind=kind,
-        layout=_spelling(heads, words),
+        layout=_spelling(starts, words),
         rank=_rank(types, words),
         alpha=words["alpha"][0] if "alpha" in words else None,
         family=architecture.family,
         evidence=architecture.evidence,
-        parts=_parts(heads),
+        parts=_parts(starts),
+        bundled=_bundled(types) if _any_starts(starts, "bundle_emb.") else (),
     )
 
 
 def _words(types: Mapping[str, TensorType]) -> dict[str, list[str]]:
     """Group the keys by the word that tells their role, such as `lora_down` or `alpha`."""
-    known: dict[str, str] = {}
     words: dict[str, list[str]] = {}
+    of_tail: dict[str, list[str]] = {}
     for name in types:
         tail = name[-_TAIL:]
-        word = known.get(tail)
-        if word is None:
-            word = known[tail] = _word(name)
-        if word in words:
-            words[word].append(name)
-        else:
-            words[word] = [name]
+        names = of_tail.get(tail)
+        if names is None:
+            names = of_tail[tail] = words.setdefault(_word(name), [])
+        names.append(name)
     return words
 
 
@@ -189,11 +194,11 @@ def _rank(types: Mapping[str, TensorType], words: Mapping[str, list[str]]) -> in
     return max(ranks, key=lambda rank: (ranks[rank], rank)) if ranks else None
 
 
-def _spelling(heads: str, words: Mapping[str, list[str]]) -> str | None:
+def _spelling(starts: Sequence[str], words: Mapping[str, list[str]]) -> str | None:
     """Return the layout by the prefixes in use and by PEFT's or diffusers' words."""
     peft = "lora_A" in words or "lora_embedding_A" in words
     down = words.get("down", [""])[0]
-    start = partial(_starts, heads)
+    start = partial(_any_starts, starts)
     for layout, matches in (
         ("safeloras", start("unet:", "text_encoder:")),
         ("onetrainer", start("lora_transformer_")),
@@ -213,13 +218,17 @@ def _spelling(heads: str, words: Mapping[str, list[str]]) -> str | None:
     return None
 
 
-def _starts(heads: str, *prefixes: str) -> bool:
-    return any(heads.startswith(prefix) or f"\n{prefix}" in heads for prefix in prefixes)
+def _any_starts(starts: Sequence[str], *prefixes: str) -> bool:
+    return any(start.startswith(prefixes) for start in starts)
 
 
-def _parts(heads: str) -> tuple[str, ...]:
-    found = {_part(start) for start in {head[:15] for head in heads.split("\n")}}
+def _parts(starts: Sequence[str]) -> tuple[str, ...]:
+    found = {_part(start) for start in starts}
     return tuple(part for part in ("model", "te1", "te2", "te3") if part in found)
+
+
+def _bundled(types: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name.split(".", 2)[1] for name in types if name.startswith("bundle_emb.")))
 
 
 def _part(start: str) -> str:

@@ -16,7 +16,6 @@ from .architecture import Architecture, related
 from .nsfw import worst
 from .told import Told
 
-
 Answers = Sequence[tuple[str, object]]
 """(place, value), most believed first; never empty."""
 Rule = Callable[[Answers], tuple[object, str]]
@@ -94,8 +93,6 @@ _RULES: dict[str, Rule] = {
 }
 """How each field is made from what several places tell about it."""
 
-_EMPTY: tuple[object, ...] = (None, "", (), Licence(), Hashes())
-
 
 def merge(told: Iterable[Told], architecture: Architecture) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     """Return the fields of a record and, for each, where its value came from.
@@ -105,12 +102,16 @@ def merge(told: Iterable[Told], architecture: Architecture) -> tuple[dict[str, A
         architecture: What the tensors say. It decides the family's architecture; names only choose within it.
     """
     asked = sorted(told, key=lambda one: one.level)
+    answers: dict[str, list[tuple[str, object]]] = {}
+    for one in asked:
+        for field, value in one.fields.items():
+            if field in _RULES and _is_told(value):
+                answers.setdefault(field, []).append((one.place, value))
     merged: dict[str, Any] = {}
     provenance: list[tuple[str, str]] = []
     for field, rule in _RULES.items():
-        answers = [(one.place, value) for one in asked if (value := one.fields.get(field)) not in _EMPTY]
-        if answers:
-            merged[field], place = rule(answers)
+        if field in answers:
+            merged[field], place = rule(answers[field])
             provenance.append((field, place))
     family, base_model, notes = _choose_family(asked, architecture)
     merged["family"] = family
@@ -118,13 +119,17 @@ def merge(told: Iterable[Told], architecture: Architecture) -> tuple[dict[str, A
     return merged, provenance + notes
 
 
+def _is_told(value: object) -> bool:
+    if isinstance(value, Licence | Hashes):
+        return value not in (Licence(), Hashes())
+    return value is not None and value != "" and value != ()
+
+
 def _places(answers: Answers) -> str:
     return ", ".join(dict.fromkeys(place for place, _ in answers))
 
 
-def _choose_family(
-    asked: Sequence[Told], architecture: Architecture
-) -> tuple[str, str | None, list[tuple[str, str]]]:
+def _choose_family(asked: Sequence[Told], architecture: Architecture) -> tuple[str, str | None, list[tuple[str, str]]]:
     """Return (family, the base as the place spells it, provenance).
 
     The tensors decide the architecture. Among the names that agree with it, a child such as Pony is believed before

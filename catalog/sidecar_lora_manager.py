@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from ..records import Hashes, WeightEvidence
+from .civitai_files import read_url
 from .identity import good_hash
 from .nsfw import read_nsfw
 from .sidecar_site import read_version
@@ -43,7 +44,7 @@ def read_lora_manager(data: Json, name: str, beside: Beside) -> list[Told]:
         "weights": _read_tips(data.get("usage_tips")),
         "nsfw": read_nsfw(data.get("preview_nsfw_level")),
         "available": False if data.get("civitai_deleted") is True else None,
-        "url": _link(data.get("hf_url")),
+        "url": read_url(data.get("hf_url")),
         "hashes": _read_hashes(data, beside),
         "excluded": data.get("exclude") is True,
     }
@@ -65,7 +66,9 @@ def _read_tips(value: object) -> tuple[WeightEvidence, ...]:
     if not isinstance(tips, dict):
         return ()
     strength = read_weight(tips.get("strength"))
-    ends = [strength] if strength is not None else [read_weight(tips.get(end)) for end in ("strength_min", "strength_max")]
+    ends = (
+        [strength] if strength is not None else [read_weight(tips.get(end)) for end in ("strength_min", "strength_max")]
+    )
     return tuple(WeightEvidence(weight=weight, source="tips") for weight in ends if weight is not None)
 
 
@@ -76,11 +79,6 @@ def _read_hashes(data: Json, beside: Beside) -> Hashes:
         return Hashes()
     sha256 = good_hash(data.get("sha256"), 64)
     return Hashes(sha256=sha256, autov3=good_hash(data.get("autov3"), 12))
-
-
-def _link(value: object) -> str | None:
-    link = clean_text(value, 2000)
-    return link if link and link.startswith(("https://", "http://")) else None
 
 
 def _string(value: object) -> str | None:

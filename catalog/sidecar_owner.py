@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from ..records import Hashes, WeightEvidence
+from .civitai_files import read_id
 from .identity import good_hash
 from .text import clean_html, clean_line, clean_text
 from .told import Beside, Json, Level, Told
@@ -46,8 +47,8 @@ def read_a1111(data: Json, name: str, beside: Beside) -> list[Told]:
         "triggers": trigger_groups([data.get("activation text")]),
         "weights": weights + weights_in_prose(description),
         "base_model": None if version in (None, "Unknown") else version,
-        "model_id": _site_id(data.get("modelId")),
-        "version_id": _site_id(data.get("modelVersionId")),
+        "model_id": read_id(data.get("modelId")),
+        "version_id": read_id(data.get("modelVersionId")),
         "hashes": Hashes(sha256=good_hash(data.get("sha256"), 64)),
     }
     return [Told(f"{name} (A1111)", Level.OWNER, fields)]
@@ -85,9 +86,3 @@ def read_text(text: str, name: str) -> list[Told]:
 
 def _string(value: object) -> str | None:
     return value if isinstance(value, str) else None
-
-
-def _site_id(value: object) -> int | None:
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 19:
-        value = int(value)
-    return value if type(value) is int and 0 < value < 2**63 else None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from ..records import Example, Hashes
+from .civitai_files import adapter_files, read_hashes, read_id
 from .civitai_json import version_fields
 from .identity import good_hash
 from .nsfw import read_nsfw
@@ -13,11 +15,10 @@ from .told import Beside, Json, Level, Told
 from .triggers import trigger_groups
 
 _KIB = 1024
-_LENGTHS = {"SHA256": 64, "AutoV1": 8, "AutoV2": 10, "AutoV3": 12, "CRC32": 8, "BLAKE3": 64}
 
 
 def read_civitai_info(data: Json, name: str, beside: Beside) -> list[Told]:
-    """Read `X.civitai.info`: a version of Civitai's API, or a fork's skeleton for a file that the site does not know."""
+    """Read `X.civitai.info`: a version of Civitai's API, or a fork's skeleton for a file unknown to it."""
     fields = read_version(data, beside)
     if _is_skeleton(data):
         # Everything else in it is a placeholder made from the file's name.
@@ -27,12 +28,10 @@ def read_civitai_info(data: Json, name: str, beside: Beside) -> list[Told]:
 
 def read_model_page(data: Json, name: str, beside: Beside) -> list[Told]:
     """Read the page that SD.Next keeps as `X.json`; its version is the one that holds this very file."""
-    versions = [version for version in objects(data.get("modelVersions"))]
-    holding = [version for version in versions if matching_file(version.get("files"), beside) is not None]
-    if len(holding) == 1 or len(versions) == 1:
-        fields = read_version((holding or versions)[0], beside, model=data)
-    else:
-        fields = version_fields({}, data)
+    versions = objects(data.get("modelVersions"))
+    holding = [version for version in versions if matching_file(version, beside) is not None]
+    version = holding[0] if len(holding) == 1 else versions[0] if len(versions) == 1 else {}
+    fields = read_version(version, beside, model=data)
     return [Told(f"{name} (SD.Next)", Level.SITE, fields)]
 
 
@@ -58,7 +57,7 @@ def read_stability_matrix(data: Json, name: str, beside: Beside) -> list[Told]:
         "stats": data.get("Stats"),
     }
     place = f"{name} (Stability Matrix)"
-    fields = version_fields(version, model)
+    fields = read_version(version, beside, model=model)
     fields["hashes"] = read_hashes(data.get("Hashes"))
     return [
         Told(place, Level.EDIT, {"title": clean_line(data.get("UserTitle"), 200)}),
@@ -73,45 +72,58 @@ def read_rgthree(data: Json, name: str, beside: Beside) -> list[Told]:
     version = raw.get("civitai") if isinstance(raw, dict) else None
     words = [word for word in objects(data.get("trainedWords")) if isinstance(word.get("word"), str)]
     own = [word["word"] for word in words if word.get("user") is True]
+    site = [word["word"] for word in words if word.get("civitai") is True or not {"user", "metadata"} & word.keys()]
     if isinstance(version, dict) and version:
         fields = read_version(version, beside)
     else:
         fields = {
             "title": clean_line(data.get("name"), 200),
             "base_model": clean_line(data.get("baseModel"), 100),
-            "triggers": trigger_groups([word["word"] for word in words if word.get("civitai") is True]),
+            "triggers": trigger_groups(site),
             "examples": tuple(_examples(data.get("images"))),
         }
-    fields["hashes"] = Hashes(sha256=good_hash(data.get("sha256"), 64))
-    return [Told(place, Level.EDIT, {"triggers": trigger_groups(own)}), Told(place, Level.SITE, fields)]
+    return [
+        Told(place, Level.EDIT, {"triggers": trigger_groups(own)}),
+        Told(place, Level.OWNER, {"hashes": Hashes(sha256=good_hash(data.get("sha256"), 64))}),
+        Told(place, Level.SITE, fields),
+    ]
 
 
-def read_version(version: Json, beside: Beside, *, model: Json | None = None) -> dict[str, object]:
-    """Return the fields of a version of Civitai's API, with what its list of files says about this very file."""
+def read_version(version: Json, beside: Beside, *, model: Json | None = None) -> dict[str, Any]:
+    """Return the fields of a version of Civitai's API, with what its list of files says about this very file.
+
+    Args:
+        version: The version's JSON.
+        beside: The file on the disk.
+        model: The page's JSON, where the version does not bring its own.
+    """
     if model is None:
         inner = version.get("model")
         model = dict(inner) if isinstance(inner, dict) else {}
         model.setdefault("id", version.get("modelId"))
         model.setdefault("creator", version.get("creator"))
+    has_files = bool(version.get("files"))
+    if not has_files:
+        # Pictures name the file that they used, so the list must hold the one that there is.
+        version = {**version, "files": [{"name": beside.file_name, "type": "Model"}]}
     fields = version_fields(version, model)
-    url = clean_text(version.get("downloadUrl"), 2000)
-    fields["url"] = url if url and url.startswith(("https://", "http://")) else None
-    file = matching_file(version.get("files"), beside)
+    if not has_files:
+        return fields | {"available": None}
+    file = matching_file(version, beside)
     if file is not None:
         fields["hashes"] = read_hashes(file.get("hashes"))
-        file_id = file.get("id")
-        fields["file_id"] = file_id if type(file_id) is int and file_id > 0 else None
+        fields["file_id"] = read_id(file.get("id"))
     return fields
 
 
-def matching_file(files: object, beside: Beside) -> Json | None:
-    """Return the entry of a version's list that is the file on the disk.
+def matching_file(version: Json, beside: Beside) -> Json | None:
+    """Return the entry of a version's files that is the one on the disk.
 
     A size that differs says that it is not: the owner has the pruned one, or a tool has written a new header. Its
     digests would be those of another file then.
     """
     candidates = []
-    for file in objects(files):
+    for file in adapter_files(version):
         kib = file.get("sizeKB")
         if isinstance(kib, int | float) and abs(kib * _KIB - beside.size) > _KIB:
             continue
@@ -120,21 +132,6 @@ def matching_file(files: object, beside: Beside) -> Json | None:
     if named:
         return named[0]
     return candidates[0] if len(candidates) == 1 else None
-
-
-def read_hashes(claims: object) -> Hashes:
-    """Return the digests that a site claims, by Civitai's names; what cannot be a digest is left out."""
-    if not isinstance(claims, dict):
-        return Hashes()
-    found = {name: good_hash(claims.get(name), length) for name, length in _LENGTHS.items()}
-    return Hashes(
-        sha256=found["SHA256"],
-        autov1=found["AutoV1"],
-        autov2=found["AutoV2"],
-        autov3=found["AutoV3"] or good_hash(claims.get("AutoV3"), 64, keep=12),
-        crc32=found["CRC32"],
-        blake3=found["BLAKE3"],
-    )
 
 
 def objects(value: object) -> list[dict[str, object]]:

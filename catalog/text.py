@@ -31,30 +31,35 @@ _BLOCK = re.compile(
 _TAG = re.compile(r"<(?!lora:|lyco:|hypernet:)[a-zA-Z/!?][^<>]*>", re.IGNORECASE)
 
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])")
-# Advertisements are only looked for in lines that hold one of these; both the words and the pattern are lower-case.
-_AD_WORDS = (
-    "discord", "patreon", "ko-fi", "kofi", "coffe", "commission", "donat", "support", "follow", "subscri", "twitter",
-    "instagram", "youtube", "telegram", "t.me/", "paypal", "boosty", "afdian", "爱发电", "fanbox", "gumroad", "fiverr",
-    "onlyfans", "fantia", "linktr.ee", "facebook", "tiktok", "reddit", "weibo", "pixiv", "bilibili", "qq", "links",
-    "early access", "tip jar", "赞助", "打赏", "奶茶", "捐", "socials",
-)  # fmt: skip
-_AD = re.compile(
-    r"""
-      patreon | ko-fi | \bkofi\b | buy\W{0,3}(?:me\W{0,3})?(?:an?\W{0,3})?(?:cup\W{0,3}of\W{0,3})?(?:coff|ko-?fi)
-    | boosty | afdian | 爱发电 | fanbox | gumroad | fiverr | onlyfans | fantia | paypal | linktr\.ee | tip\ jar
-    | 赞助 | 打赏 | 请我喝 | 捐
-    | \bdonat(?:e|es|ing|ions?)\b | \bsupport(?:ing|s)?\ (?:me|us|my|the\ creation)\b
-    | \bcommissions?\b.{0,30}\bopen\b | \bcommission\ me\b | \b(?:my|for)\ commissions?\b
-    | \b(?:open|available|accept\w{0,3}|tak\w{1,3})\b.{0,20}\bcommissions?\b | \bcommissions?\ ?(?::|dm\b|here\b)
-    | discord\.(?:gg|com|app) | \bdiscord\ (?:server|channel|group|community|link) | \bdiscord\ ?[:：@\#] | _discord\b
-    | \b(?:my|our|on|via|the|join|in)\ (?:\w{1,20}\ ){0,2}discord\b
-    | \bfollow\ (?:me|us|my)\b | \bsubscrib(?:e|ing)\b | subscribestar | \bearly\ access\b
-    | (?:twitter|instagram|facebook|tiktok|weibo|reddit|pixiv)\.(?:com|net)/ | \bt\.me/
-    | youtube\.com/(?:@|c/|channel|user) | space\.bilibili | \bqq\ ?(?:群|group)
-    """,
-    re.VERBOSE,
-)
+# What makes a sentence an advertisement: a word alone, or what it must stand in. All lower-case.
+_ADVERTISEMENTS: dict[str, re.Pattern[str] | None] = {
+    **dict.fromkeys((
+        "patreon", "ko-fi", "boosty", "afdian", "爱发电", "fanbox", "gumroad", "fiverr", "onlyfans", "fantia", "paypal",
+        "linktr.ee", "tip jar", "赞助", "打赏", "请我喝", "捐", "subscribestar", "early access", "twitter.com/",
+        "instagram.com/", "facebook.com/", "tiktok.com/", "weibo.com/", "reddit.com/", "pixiv.net/", "space.bilibili",
+    )),
+    "kofi": re.compile(r"\bkofi\b"),
+    "coff": re.compile(r"buy\W{0,3}(?:me\W{0,3})?(?:an?\W{0,3})?(?:cup\W{0,3}of\W{0,3})?coff"),
+    "donat": re.compile(r"\bdonat(?:e|es|ing|ions?)\b"),
+    "support": re.compile(r"\bsupport(?:ing|s)? (?:me|us|my|the creation)\b"),
+    "commission": re.compile(
+        r"\bcommissions?\b.{0,30}\bopen\b|\bcommission me\b|\b(?:my|for) commissions?\b|"
+        r"\bcommissions? ?(?::|dm\b|here\b)|"
+        r"\b(?:open|available|accept\w{0,3}|tak\w{1,3})\b.{0,20}\bcommissions?\b"
+    ),
+    "discord": re.compile(
+        r"discord\.(?:gg|com|app)|\bdiscord (?:server|channel|group|community|link)|\bdiscord ?[:：@#]|_discord\b|"
+        r"\b(?:my|our|on|via|the|join|in) (?:\w{1,20} ){0,2}discord\b"
+    ),
+    "follow": re.compile(r"\bfollow (?:me|us|my)\b"),
+    "subscrib": re.compile(r"\bsubscrib(?:e|ing)\b"),
+    "youtube": re.compile(r"youtube\.com/(?:@|c/|channel|user)"),
+    "t.me/": re.compile(r"\bt\.me/"),
+    "qq": re.compile(r"(?<![a-z])qq ?(?:群|group)"),
+}  # fmt: skip
 # A line of hardly more than a service's name is a button.
+_BUTTONS = ("discord", "twitter", "instagram", "youtube", "telegram", "facebook", "tiktok", "reddit", "pixiv", "weibo",
+            "bilibili", "support", "follow", "subscri", "social", "links")  # fmt: skip
 _BUTTON = re.compile(
     r"\W*(?:my |our |official )?(?:discord|twitter|instagram|youtube|telegram|facebook|tiktok|reddit|pixiv|weibo|"
     r"bilibili|support me|follow me|subscribe|socials?|links)(?: channel| page| account)?\W*"
@@ -96,6 +101,8 @@ def clean_line(value: object, limit: int) -> str | None:
     >>> clean_line("  Red\n  Fox ", 20)
     'Red Fox'
     """
+    if isinstance(value, str) and len(value) <= limit and value.isascii() and value.isprintable():
+        return " ".join(value.split()) or None
     text = clean_text(value, limit)
     return " ".join(text.split()) if text is not None else None
 
@@ -122,7 +129,8 @@ def clean_html(html: str | None) -> str | None:
         return None
     lines = (" ".join(line.split()) for line in text.split("\n"))
     lowered = text.lower()
-    if words := [word for word in _AD_WORDS if word in lowered]:
+    words = [word for word in _ADVERTISEMENTS if word in lowered]
+    if words or any(word in lowered for word in _BUTTONS):
         lines = (_without_advertisements(line, words) for line in lines)
     return "\n".join(line for line in lines if line) or None
 
@@ -166,19 +174,26 @@ def _without_hidden(text: str) -> str:
 
 
 def _without_advertisements(line: str, words: list[str]) -> str:
-    """Drop what advertises; `words` are those of `_AD_WORDS` that the text holds."""
+    """Drop what advertises; `words` are those of `_ADVERTISEMENTS` that the text holds."""
     lowered = line.lower()
-    if not any(word in lowered for word in words):
-        return line
     if len(line) <= 60 and _BUTTON.fullmatch(lowered):
         return ""
-    if _AD.search(lowered) is None:
+    if not _advertises(lowered, words):
         return line
     kept = []
     for sentence in _SENTENCE.split(line):
         lowered = sentence.lower()
-        if not _AD.search(lowered):
+        if not _advertises(lowered, words):
             kept.append(sentence)
         elif _USEFUL.search(lowered):
             kept.append(_LINK.sub("", sentence).strip())
     return " ".join(part for part in kept if part)
+
+
+def _advertises(lowered: str, words: list[str]) -> bool:
+    for word in words:
+        if word in lowered:
+            pattern = _ADVERTISEMENTS[word]
+            if pattern is None or pattern.search(lowered):
+                return True
+    return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from ..families import OTHER, UNKNOWN, family_of
 from ..records import Hashes, WeightEvidence
@@ -35,16 +35,22 @@ _REPEATS = re.compile(r"^\d+[_ ]+")
 _LETTERS = re.compile(r"[^\W\d_]+")
 
 # A folder of nothing but these words says where the images lie, not what they show.
-_PLACE = frozenset(
-    "img imgs image images pic pics photo photos data dataset datasets train training trainset input inputs output src"
-    " source raw crop cropped processed concept concepts lora reg class new folder temp tmp all main".split()
-)
+_PLACE = frozenset({
+    "img", "imgs", "image", "images", "pic", "pics", "photo", "photos", "data", "dataset", "datasets", "train",
+    "training", "trainset", "input", "inputs", "output", "src", "source", "raw", "crop", "cropped", "processed",
+    "concept", "concepts", "lora", "reg", "class", "new", "folder", "temp", "tmp", "all", "main",
+})  # fmt: skip
 
 
-def read_training(header: Header) -> list[Told]:
-    """Return what the header tells, the most believed part first."""
+def read_training(header: Header, bundled: Sequence[str] = ()) -> list[Told]:
+    """Return what the header tells, the most believed part first.
+
+    Args:
+        header: The header.
+        bundled: The names of the embeddings that lie beside the network.
+    """
     metadata = header.metadata
-    told = [Told("header (embedded words)", Level.HEADER, {"triggers": _embedded_words(header)})]
+    told = [Told("header (embedded words)", Level.HEADER, {"triggers": _embedded_words(header, bundled)})]
     if any(key.startswith("modelspec.") for key in metadata):
         told.insert(0, Told("header (ModelSpec)", Level.HEADER, read_modelspec(metadata)))
     if any(key.startswith(("ss_", "sshs_")) for key in metadata):
@@ -134,7 +140,7 @@ def _base(metadata: Mapping[str, str]) -> tuple[str, str | None]:
     return of_version, version
 
 
-def _embedded_words(header: Header) -> tuple[tuple[str, ...], ...]:
+def _embedded_words(header: Header, bundled: Sequence[str]) -> tuple[tuple[str, ...], ...]:
     """Return the new words whose embeddings the file holds: cloneofsimo's tokens, bundled embeddings.
 
     They are kept as they are spelt, `<s1>` with its brackets: that is the word which the tokenizer learns.
@@ -142,10 +148,11 @@ def _embedded_words(header: Header) -> tuple[tuple[str, ...], ...]:
     groups: list[tuple[str, ...]] = []
     if "<embed>" in header.metadata.values():
         # One idea is often split over several words, which are meant together.
-        together = [name for name, value in header.metadata.items() if value == "<embed>" and name in header.types]
+        together = [
+            name for name, value in header.metadata.items() if value == "<embed>" and name in header.tensors.types
+        ]
         groups.append(tuple(word for name in together[:_WORDS] if (word := clean_line(name, 100))))
-    bundled = dict.fromkeys(name.split(".", 2)[1] for name in header.types if name.startswith("bundle_emb."))
-    groups += [(word,) for name in list(bundled)[:_WORDS] if (word := clean_line(name, 100))]
+    groups += [(word,) for name in bundled[:_WORDS] if (word := clean_line(name, 100))]
     return tuple(group for group in groups if group)
 
 

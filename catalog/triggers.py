@@ -26,7 +26,7 @@ _ENTRY_LENGTH = 4000
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_ '-]*")
 _TAG = re.compile(r"<\s*\w+\s*:[^<>]*>?|</?\w+>")
 _ALTERNATIVES = re.compile(r"\s*\|\|\s*")
-_COMMAS = re.compile(r"[,,،、;;\n]|\bBREAK\b|\bAND\b")
+_COMMAS = re.compile("[,;\n、\uff0c\uff1b]|\\bBREAK\\b|\\bAND\\b")
 _WEIGHT = re.compile(r"\s*:\s*[+-]?(?:\d+\.?\d*|\.\d+)\s*(?=[)\]}])")
 _BARE_WEIGHT = re.compile(r"\s*:\s*[+-]?\d*\.\d+$")
 _ESCAPES = str.maketrans({"(": "\x01", ")": "\x02", "[": "\x03", "]": "\x04", "{": "\x05", "}": "\x06"})

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, tuple_, update
 
-from . import fts5, vectors
+from . import fts5, triggers, vectors
+from .connect import chunks
 from .rows import Row
 from .schema import adapter, entry, offer, record, rejection, scope
 from .words import texts
-
-T = TypeVar("T")
-
-CHUNK = 500
-"""Values in one `IN (...)`."""
 
 
 @dataclass(slots=True)
@@ -30,6 +26,8 @@ class Reading:
     rows: list[Row] = field(default_factory=list)
     rejections: list[tuple[str, str, str]] = field(default_factory=list)
     """(source, locator, reason) of each thing that became no record."""
+    is_kept: bool = False
+    """It could not be read this time: what it offered before still stands."""
 
 
 @dataclass(slots=True)
@@ -40,13 +38,6 @@ class Written:
     updated: set[int] = field(default_factory=set)
     revived: set[int] = field(default_factory=set)
     missing: set[int] = field(default_factory=set)
-
-
-def chunks(values: Iterable[T]) -> Iterator[list[T]]:
-    """Cut into lists that fit one statement."""
-    values = list(values)
-    for start in range(0, len(values), CHUNK):
-        yield values[start : start + CHUNK]
 
 
 def open_scope(connection: Connection, source: str, name: str) -> int:
@@ -67,12 +58,11 @@ def write(connection: Connection, scope_id: int, readings: Sequence[Reading]) ->
     """Write what was read, replacing what the same entries gave before."""
     written = Written()
     entries, before = _write_entries(connection, scope_id, readings)
-    rows = {(row.source, row.key): row for reading in readings for row in reading.rows}
+    rows = {row.name: row for reading in readings for row in reading.rows}
     numbers = _write_rows(connection, rows, written)
-    wanted = {
-        (entries[reading.locator], numbers[row.source, row.key]) for reading in readings for row in reading.rows
-    }
-    withdrawn = _write_offers(connection, before, wanted)
+    wanted = {(entries[reading.locator], numbers[row.name]) for reading in readings for row in reading.rows}
+    kept = {entries[reading.locator] for reading in readings if reading.is_kept}
+    withdrawn = _write_offers(connection, before - kept, wanted)
     _write_rejections(connection, scope_id, readings, entries, before)
     written.missing = mark_missing(connection, scope_id, withdrawn)
     return written
@@ -119,7 +109,7 @@ def mark_missing(connection: Connection, scope_id: int, withdrawn: Iterable[int]
     return missing
 
 
-def rewrite_words(connection: Connection, written: Sequence[tuple[int, Row]]) -> None:
+def _rewrite_words(connection: Connection, written: Sequence[tuple[int, Row]]) -> None:
     """Give adapters the words of their records and of the descriptions they have."""
     descriptions: dict[int, str] = {}
     for chunk in chunks(number for number, _ in written):
@@ -128,9 +118,13 @@ def rewrite_words(connection: Connection, written: Sequence[tuple[int, Row]]) ->
                 record.c.adapter_id.in_(chunk), record.c.description.is_not(None)
             )
         )
-        descriptions.update((number, description) for number, description in rows.tuples())
+        descriptions.update((number, description) for number, description in rows)
     fts5.replace(
-        connection, [(number, texts(row.record, descriptions.get(number))) for number, row in written]
+        connection,
+        [
+            (number, texts(row.record, descriptions[number]) if number in descriptions else row.texts)
+            for number, row in written
+        ],
     )
 
 
@@ -154,7 +148,7 @@ def _write_entries(
                 entry.c.scope_id == scope_id, entry.c.locator.in_(chunk)
             )
         )
-        for number, locator, stamp in rows.tuples():
+        for number, locator, stamp in rows:
             entries[locator] = number
             stamps[locator] = stamp
     before = set(entries.values())
@@ -174,7 +168,7 @@ def _write_entries(
     ]
     if new:
         inserted = connection.execute(insert(entry).returning(entry.c.locator, entry.c.id), new)
-        entries.update(inserted.tuples().all())
+        entries.update(inserted.all())
     return entries, before
 
 
@@ -190,7 +184,7 @@ def _write_rows(
                 tuple_(adapter.c.source, adapter.c.key).in_(chunk)
             )
         )
-        for number, source, key, digest, missing_since in found.tuples():
+        for number, source, key, digest, missing_since in found:
             row = rows[source, key]
             numbers[source, key] = number
             if missing_since is not None:
@@ -202,7 +196,7 @@ def _write_rows(
     new = [row for name, row in rows.items() if name not in numbers]
     if new:
         numbers.update(_insert_rows(connection, new))
-        written.added = {numbers[row.source, row.key] for row in new}
+        written.added = {numbers[row.name] for row in new}
     if changed:
         update_rows(connection, changed)
     return numbers
@@ -211,25 +205,26 @@ def _write_rows(
 def _insert_rows(connection: Connection, rows: Sequence[Row]) -> dict[tuple[str, str], int]:
     returned = connection.execute(
         insert(adapter).returning(adapter.c.source, adapter.c.key, adapter.c.id),
-        [row.columns() for row in rows],
+        [row.columns for row in rows],
     )
-    numbers = {(source, key): number for source, key, number in returned.tuples()}
-    numbered = [(numbers[row.source, row.key], row) for row in rows]
+    numbers = {(source, key): number for source, key, number in returned}
+    numbered = [(numbers[row.name], row) for row in rows]
     connection.execute(insert(record), [{"adapter_id": number, "json": row.json} for number, row in numbered])
-    fts5.insert(connection, [(number, texts(row.record, None)) for number, row in numbered])
+    fts5.insert(connection, [(number, row.texts) for number, row in numbered])
+    triggers.write(connection, [(number, row.record) for number, row in numbered], new=True)
     return numbers
 
 
 def update_rows(connection: Connection, rows: Sequence[tuple[int, Row]]) -> None:
     """Give adapters new records: what filters ask for, the JSON, and the words."""
-    columns: list[dict[str, Any]] = [{"number": number, **row.columns()} for number, row in rows]
-    values = {name: bindparam(name) for name in columns[0] if name != "number"}
-    connection.execute(update(adapter).where(adapter.c.id == bindparam("number")).values(values), columns)
+    columns: list[dict[str, Any]] = [{"number": number, **row.columns} for number, row in rows]
+    connection.execute(update(adapter).where(adapter.c.id == bindparam("number")), columns)
     connection.execute(
         update(record).where(record.c.adapter_id == bindparam("number")).values(json=bindparam("text")),
         [{"number": number, "text": row.json} for number, row in rows],
     )
-    rewrite_words(connection, rows)
+    _rewrite_words(connection, rows)
+    triggers.write(connection, [(number, row.record) for number, row in rows], new=False)
 
 
 def _write_offers(connection: Connection, before: set[int], wanted: set[tuple[int, int]]) -> set[int]:
@@ -237,7 +232,7 @@ def _write_offers(connection: Connection, before: set[int], wanted: set[tuple[in
     present: set[tuple[int, int]] = set()
     for chunk in chunks(before):
         rows = connection.execute(select(offer.c.entry_id, offer.c.adapter_id).where(offer.c.entry_id.in_(chunk)))
-        present.update((entry_id, number) for entry_id, number in rows.tuples())
+        present.update((entry_id, number) for entry_id, number in rows)
     stale = present - wanted
     if stale:
         connection.execute(
@@ -259,9 +254,7 @@ def _write_rejections(
     entries: dict[str, int],
     before: set[int],
 ) -> None:
-    wanted = dict.fromkeys(
-        (entries[reading.locator], *told) for reading in readings for told in reading.rejections
-    )
+    wanted = dict.fromkeys((entries[reading.locator], *told) for reading in readings for told in reading.rejections)
     present: dict[tuple[int, str, str, str], int] = {}
     for chunk in chunks(before):
         rows = connection.execute(select(rejection).where(rejection.c.entry_id.in_(chunk)))

@@ -77,16 +77,20 @@ def storable(text: str) -> str:
 
 def _build(cls: type, data: dict[str, Any]) -> Any:
     names = _NAMES[cls]
-    return cls(**{name: _value(name, item) for name, item in data.items() if name in names})
+    return cls(
+        **{
+            name: _value(name, item) if type(item) in (list, dict) else item
+            for name, item in data.items()
+            if name in names
+        }
+    )
 
 
-def _value(name: str, item: Any) -> Any:
-    if isinstance(item, list):
-        nested = _NESTED.get(name)
-        return tuple(_build(nested, part) for part in item) if nested else _tuple(item)
+def _value(name: str, item: list[Any] | dict[str, Any]) -> Any:
     if isinstance(item, dict):
         return _build(_NESTED[name], item)
-    return item
+    nested = _NESTED.get(name)
+    return tuple(_build(nested, part) for part in item) if nested else _tuple(item)
 
 
 def _tuple(items: list[Any]) -> tuple[Any, ...]:

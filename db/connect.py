@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import make_url
@@ -13,6 +15,10 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from ..errors import CatalogueError
 from . import migrate, sqlite
+
+T = TypeVar("T")
+
+_CHUNK = 500
 
 
 class Database:
@@ -52,6 +58,13 @@ class Database:
             if sentence is None:
                 raise
             raise CatalogueError(sentence) from error
+
+
+def chunks(values: Iterable[T]) -> Iterator[list[T]]:
+    """Cut into lists that fit one statement's `IN (...)`."""
+    remaining = iter(values)
+    while chunk := list(islice(remaining, _CHUNK)):
+        yield chunk
 
 
 def open_database(target: str | Path, *, read_only: bool = False) -> Database:

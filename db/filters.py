@@ -20,7 +20,8 @@ _BLOCKED = "blocked"
 def allowed(connection: Connection, wanted: Filter) -> NDArray[np.int64]:
     """Return the numbers of the adapters that pass, ascending."""
     numbers, verdicts, _ = _judge(connection, wanted)
-    return numbers[verdicts == 0]
+    passing: NDArray[np.int64] = numbers[verdicts == 0]
+    return passing
 
 
 def excluded(connection: Connection, wanted: Filter) -> dict[str, int]:
@@ -35,7 +36,7 @@ def _judge(connection: Connection, wanted: Filter) -> tuple[NDArray[np.int64], N
     rules = _rules(wanted)
     reasons = [reason for reason, _ in rules]
     verdict = case(*((rule, place) for place, (_, rule) in enumerate(rules, start=1)), else_=0)
-    rows = connection.execute(select(adapter.c.id, verdict).order_by(adapter.c.id)).tuples().all()
+    rows = connection.execute(select(adapter.c.id, verdict).order_by(adapter.c.id)).all()
     table = np.fromiter((value for row in rows for value in row), dtype=np.int64, count=2 * len(rows)).reshape(-1, 2)
     numbers, verdicts = table[:, 0], table[:, 1].copy()
     if wanted.blocked:

@@ -6,12 +6,13 @@ bury the trigger words of its own adapter.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
+from .connect import chunks
 from .words import COLUMNS, words
 
 _MOST_PHRASES = 512
@@ -50,22 +51,24 @@ def search(
             f"SELECT rowid, -bm25(words_{column}) FROM words_{column} WHERE words_{column} MATCH ?",  # noqa: S608
             (expression,),
         )
-        found.extend(cursor.tuples())
+        found.extend(cursor)
     ids, positions = np.unique(np.array([number for number, _ in found], dtype=np.int64), return_inverse=True)
-    scores = np.bincount(positions, weights=np.array([score for _, score in found]), minlength=len(ids))
+    scores = np.zeros(len(ids))
+    np.add.at(scores, positions, [score for _, score in found])
     return ids, scores
 
 
-def texts_of(connection: Connection, number: int) -> dict[str, str]:
-    """Return the words of each column of one adapter."""
-    return {
-        column: connection.exec_driver_sql(
-            f"SELECT text FROM words_{column} WHERE rowid = ?",  # noqa: S608
-            (number,),
-        ).scalar()
-        or ""
-        for column in COLUMNS
-    }
+def texts_of(connection: Connection, numbers: Sequence[int]) -> Iterator[tuple[int, str, str]]:
+    """Yield (number, column, its words) of each of the adapters, column by column in the order of `COLUMNS`."""
+    for column in COLUMNS:
+        for chunk in chunks(numbers):
+            places = ", ".join("?" * len(chunk))
+            rows = connection.exec_driver_sql(
+                f"SELECT rowid, text FROM words_{column} WHERE rowid IN ({places})",  # noqa: S608
+                tuple(chunk),
+            )
+            for number, text in rows:
+                yield number, column, text
 
 
 def phrases(query: Sequence[str]) -> list[str]:

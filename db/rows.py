@@ -8,7 +8,7 @@ from typing import Any
 
 from ..records import AdapterRecord
 from . import codec
-from .words import stem
+from .words import stem, texts
 
 USES = {"image": 1, "rentcivit": 2, "rent": 4, "sell": 8}
 """The bit of each commercial use in the column `commercial`."""
@@ -25,42 +25,22 @@ class Row:
     """One record, ready to be written."""
 
     record: AdapterRecord
-    source: str
-    key: str
-    digest: str
     json: str
+    columns: dict[str, Any]
+    """The columns of table `adapter` that come from the record."""
+    texts: tuple[str, ...]
+    """The words of the record, as `velatura.db.words.texts` gives them."""
 
-    def columns(self) -> dict[str, Any]:
-        """Return the columns of table `adapter` that come from the record."""
-        record = self.record
-        hashes = record.hashes
-        sha256 = _hash(hashes.sha256)
-        return {
-            "source": self.source,
-            "key": self.key,
-            "digest": self.digest,
-            "model_id": _text(record.model_id),
-            "version_id": _text(record.version_id),
-            "file_id": _text(record.file_id),
-            "title": codec.storable(record.title),
-            "title_key": fold(record.title),
-            "file_name": _text(record.file_name),
-            "stem_key": None if record.file_name is None else fold(stem(record.file_name)),
-            "path": _text(record.path),
-            "sha256": sha256,
-            "autov2": _hash(hashes.autov2) or (sha256[:10] if sha256 else None),
-            "autov3": _hash(hashes.autov3),
-            "fingerprint": _text(record.fingerprint),
-            "family": codec.storable(record.family),
-            "kind": codec.storable(record.kind),
-            "nsfw": record.nsfw if type(record.nsfw) is int and 0 < record.nsfw <= RATINGS else None,
-            "commercial": _uses(record.licence.commercial),
-            "real_person": _flag(record.real_person),
-            "minor": _flag(record.minor),
-            "available": _flag(record.available),
-            "downloads": min(record.downloads, _LARGEST) if type(record.downloads) is int else None,
-            "missing_since": None,
-        }
+    @property
+    def name(self) -> tuple[str, str]:
+        """(source, key): what makes it the same adapter."""
+        return self.columns["source"], self.columns["key"]
+
+    @property
+    def digest(self) -> str:
+        """Equal for equal records."""
+        digest: str = self.columns["digest"]
+        return digest
 
 
 def row_of(record: AdapterRecord) -> Row:
@@ -70,7 +50,37 @@ def row_of(record: AdapterRecord) -> Row:
         TypeError, ValueError, AttributeError, RecursionError: A field holds what its type forbids.
     """
     json, digest = codec.dump(record)
-    return Row(record, codec.storable(record.source), codec.storable(record.key), digest, json)
+    return Row(record, json, _columns(record, digest), texts(record, None))
+
+
+def _columns(record: AdapterRecord, digest: str) -> dict[str, Any]:
+    sha256 = _hash(record.hashes.sha256)
+    return {
+        "source": codec.storable(record.source),
+        "key": codec.storable(record.key),
+        "digest": digest,
+        "model_id": _text(record.model_id),
+        "version_id": _text(record.version_id),
+        "file_id": _text(record.file_id),
+        "title": codec.storable(record.title),
+        "title_key": fold(record.title),
+        "file_name": _text(record.file_name),
+        "stem_key": None if record.file_name is None else fold(stem(record.file_name)),
+        "path": _text(record.path),
+        "sha256": sha256,
+        "autov2": _hash(record.hashes.autov2) or (sha256[:10] if sha256 else None),
+        "autov3": _hash(record.hashes.autov3),
+        "fingerprint": _text(record.fingerprint),
+        "family": codec.storable(record.family),
+        "kind": codec.storable(record.kind),
+        "nsfw": record.nsfw if type(record.nsfw) is int and 0 < record.nsfw <= RATINGS else None,
+        "commercial": _uses(record.licence.commercial),
+        "real_person": _flag(record.real_person),
+        "minor": _flag(record.minor),
+        "available": _flag(record.available),
+        "downloads": _count(record.downloads),
+        "missing_since": None,
+    }
 
 
 def fold(text: str) -> str:
@@ -87,6 +97,10 @@ def _hash(value: str | None) -> str | None:
     if not value or _EMPTY.startswith(value.lower()):
         return None
     return codec.storable(value.lower())
+
+
+def _count(value: int | None) -> int | None:
+    return min(value, _LARGEST) if type(value) is int and value >= 0 else None
 
 
 def _flag(value: bool | None) -> bool | None:

@@ -1,10 +1,12 @@
 """The tables, as they are today. How they came to be is told by `velatura.db.migrations`; a test holds both together.
 
-    scope     what one run of a source covers       entry    one readable thing of a scope, with its stamp
-    adapter   identity and what filters ask for     record   the whole record as JSON, and its description
-    offer     which entries offer which adapter     rejection   what could not become a record, and why
-    passage   a text of an adapter to be embedded   embedding   the vector of a text, by the text's digest
-    encoder   the model that made vectors           meta     facts about the catalogue itself
+- `scope`: what one run of a source covers; `entry`: one readable thing of a scope, with its stamp.
+- `adapter`: identity, and what filters ask for; `record`: the whole record as JSON, and its description.
+- `offer`: which entries offer which adapters; `rejection`: what could not become a record, and why.
+- `trigger_phrase`: the phrases that call an adapter.
+- `passage`: a text of an adapter to be embedded; `embedding`: the vector of a text, by the text's digest; `encoder`:
+  the model that made it.
+- `meta`: facts about the catalogue itself.
 """
 
 from __future__ import annotations
@@ -113,6 +115,15 @@ offer = Table(
     Column("entry_id", ForeignKey("entry.id", ondelete="CASCADE"), primary_key=True),
     Column("adapter_id", ForeignKey("adapter.id", ondelete="CASCADE"), primary_key=True),
     Index("offer_adapter", "adapter_id"),
+    sqlite_with_rowid=False,
+)
+
+trigger = Table(
+    "trigger_phrase",
+    metadata,
+    Column("phrase", Text, primary_key=True),  # its words, joined by spaces
+    Column("adapter_id", ForeignKey("adapter.id", ondelete="CASCADE"), primary_key=True),
+    Index("trigger_adapter", "adapter_id"),
     sqlite_with_rowid=False,
 )
 

@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import Connection, Select, and_, delete, func, insert, select, update
 
 from . import codec, fts5, vectors
-from .batches import chunks, mark_missing, update_rows
+from .batches import mark_missing, update_rows
+from .connect import chunks
 from .rows import row_of
 from .schema import adapter, entry, offer, record, rejection, scope
 
@@ -104,7 +105,7 @@ def _equal_files(
 
 def _by_fingerprint(connection: Connection, statement: Select[Any]) -> dict[str, list[_File]]:
     files: dict[str, list[_File]] = defaultdict(list)
-    for number, fingerprint, stem, autov3 in connection.execute(statement).tuples():
+    for number, fingerprint, stem, autov3 in connection.execute(statement):
         files[fingerprint].append(_File(number, stem, autov3))
     return files
 
@@ -134,11 +135,11 @@ def _pair(lost: Sequence[_File], found: Sequence[_File]) -> Iterator[tuple[int, 
 def _merge(connection: Connection, pairs: Sequence[tuple[int, int]]) -> None:
     """Let each first adapter become what each second one is, and drop the second."""
     kept = {new: old for old, new in pairs}
-    texts = connection.execute(select(record.c.adapter_id, record.c.json).where(record.c.adapter_id.in_(kept))).tuples()
+    texts = connection.execute(select(record.c.adapter_id, record.c.json).where(record.c.adapter_id.in_(kept)))
     rows = [(kept[number], row_of(codec.load(text))) for number, text in texts]
     offers = connection.execute(
         select(offer.c.entry_id, offer.c.adapter_id).where(offer.c.adapter_id.in_([*kept, *kept.values()]))
-    ).tuples()
+    )
     present = {(entry_id, number) for entry_id, number in offers}
     fts5.delete(connection, kept)
     connection.execute(delete(adapter).where(adapter.c.id.in_(kept)))

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, insert, select, update
 
-from ..errors import InputError, SourceError, VelaturaError
+from ..errors import InputError, SourceError
 from ..protocols import Entry, Source
-from ..records import AdapterRecord, Rejection
+from ..records import Rejection
 from . import batches
 from .batches import Reading
 from .codec import storable
@@ -66,7 +65,7 @@ def sync(
     try:
         for offered in source.entries():
             run.take(offered)
-    except VelaturaError:
+    except (SourceError, InputError):
         # What was read before the source failed is good.
         run.write()
         raise
@@ -84,7 +83,7 @@ class _Known:
     """By locator."""
     hidden: set[str] = field(default_factory=set)
     """Locators of entries of which an adapter is missing."""
-    rejections: dict[tuple[str, str], list[int]] = field(default_factory=dict)
+    rejections: dict[tuple[str, str], int] = field(default_factory=dict)
     """Numbers of the source's own rejections, by (locator, reason)."""
     bookmark: str | None = None
     unfinished: bool = False
@@ -106,18 +105,19 @@ class _Run:
         self.batch = batch
         self.progress = progress
         self.force = force
-        self.started = time.perf_counter()
+        self.started = self.written_at = time.perf_counter()
         with database.reading() as connection:
             self.known = _load(connection, self.name, self.scope)
         self.seen: dict[str, str] = {}
-        self.told: dict[tuple[str, str], Rejection] = {}
+        self.told: set[tuple[str, str]] = set()
+        self.bookmark = self.known.bookmark
+        # What waits to be written.
+        self.waiting = 0
         self.readings: list[Reading] = []
         self.reappeared: list[str] = []
-        self.untold: list[tuple[str, str, str]] = []
-        self.bookmark = self.known.bookmark
-        self.waiting = 0
-        self.written_at = self.started
-        self.counts: defaultdict[str, int] = defaultdict(int)
+        self.untold: list[dict[str, str]] = []
+        # What the report tells.
+        self.counts = dict.fromkeys(("offered", "unchanged", "records", "rejected", "updated", "moved", "revived"), 0)
         self.added: set[int] = set()
         self.missing: set[int] = set()
 
@@ -149,19 +149,19 @@ class _Run:
     def finish(self) -> None:
         """Settle what is gone and what has moved, if anything was written since the last finished run."""
         known = self.known
-        vanished = [locator for locator in known.stamps if locator not in self.seen] if self.source.complete else []
+        complete = self.source.complete
+        vanished = [locator for locator in known.stamps if locator not in self.seen] if complete else []
+        offered = self.seen.keys() | {locator for locator, _ in self.told}
         overcome = [
             number
-            for (locator, reason), numbers in known.rejections.items()
-            if (locator, reason) not in self.told and (self.source.complete or self._is_offered(locator))
-            for number in numbers
+            for (locator, reason), number in known.rejections.items()
+            if (locator, reason) not in self.told and (complete or locator in offered)
         ]
         if known.scope_id is None or not (vanished or overcome or known.unfinished):
             return
         with self.database.writing() as connection:
             done = settle(connection, known.scope_id, self.name, vanished=vanished, overcome=overcome)
-        kept = {old for old, _ in done.moved}
-        self.missing = (self.missing | done.missing) - kept
+        self.missing = (self.missing | done.missing) - {old for old, _ in done.moved}
         self.added -= {new for _, new in done.moved}
         self.counts["moved"] = len(done.moved)
 
@@ -174,3 +174,107 @@ class _Run:
             seconds=time.perf_counter() - self.started,
             **self.counts,
         )
+
+    def _take_entry(self, offered: Entry) -> None:
+        locator, stamp = storable(offered.locator), storable(offered.stamp)
+        if locator in self.seen:
+            self._take_again(locator, is_same=self.seen[locator] == stamp)
+            return
+        self.seen[locator] = stamp
+        stored = self.known.stamps.get(locator)
+        if stored is not None and stored in (stamp, stamp + _HASHED) and not self.force:
+            self.counts["unchanged"] += 1
+            if locator in self.known.hidden:
+                self.reappeared.append(locator)
+            return
+        reading = _read(offered, locator, stamp, self.name)
+        self.counts["records"] += len(reading.rows)
+        self.counts["rejected"] += len(reading.rejections)
+        self.readings.append(reading)
+
+    def _take_again(self, locator: str, *, is_same: bool) -> None:
+        if is_same:
+            self.counts["unchanged"] += 1
+        else:
+            reason = "it was offered twice with different contents; the first was taken"
+            self._reject(Rejection(source=self.name, locator=locator, reason=reason))
+
+    def _reject(self, offered: Rejection) -> None:
+        self.counts["rejected"] += 1
+        locator, reason = storable(offered.locator), storable(offered.reason)
+        if (locator, reason) not in self.told and (locator, reason) not in self.known.rejections:
+            self.untold.append({"source": storable(offered.source), "locator": locator, "reason": reason})
+        self.told.add((locator, reason))
+
+    def _write(self, connection: Connection) -> None:
+        scope_id = batches.open_scope(connection, self.name, self.scope)
+        revived = batches.revive(connection, scope_id, self.reappeared)
+        written = batches.write(connection, scope_id, self.readings)
+        if self.untold:
+            connection.execute(insert(rejection), [{"scope_id": scope_id, **told} for told in self.untold])
+        if self.bookmark != self.known.bookmark:
+            connection.execute(update(scope).where(scope.c.id == scope_id).values(bookmark=self.bookmark))
+        self.known.scope_id, self.known.unfinished, self.known.bookmark = scope_id, True, self.bookmark
+        self.added |= written.added
+        self.missing = (self.missing | written.missing) - written.revived
+        self.counts["updated"] += len(written.updated)
+        self.counts["revived"] += len(revived) + len(written.revived)
+
+
+def _load(connection: Connection, source: str, name: str) -> _Known:
+    row = connection.execute(select(scope).where(scope.c.source == source, scope.c.scope == name)).first()
+    if row is None:
+        return _Known()
+    entries = connection.execute(select(entry.c.locator, entry.c.stamp).where(entry.c.scope_id == row.id))
+    hidden = connection.execute(
+        select(entry.c.locator)
+        .join(offer, offer.c.entry_id == entry.c.id)
+        .join(adapter, adapter.c.id == offer.c.adapter_id)
+        .where(entry.c.scope_id == row.id, adapter.c.missing_since.is_not(None))
+    )
+    told = connection.execute(
+        select(rejection.c.locator, rejection.c.reason, rejection.c.id).where(
+            rejection.c.scope_id == row.id, rejection.c.entry_id.is_(None)
+        )
+    )
+    return _Known(
+        scope_id=row.id,
+        stamps=dict(entries.all()),
+        hidden=set(hidden.scalars()),
+        rejections={(locator, reason): number for locator, reason, number in told},
+        bookmark=row.bookmark,
+        unfinished=row.unfinished,
+    )
+
+
+def _read(offered: Entry, locator: str, stamp: str, source: str) -> Reading:
+    """Read an entry; whatever goes wrong with it is its rejection and no one else's."""
+    reading = Reading(locator, stamp)
+    try:
+        results = list(offered.read())
+    except InputError as error:
+        reading.rejections.append((source, locator, storable(str(error))))
+        return reading
+    except (SourceError, MemoryError):
+        raise
+    except Exception as error:
+        reading.stamp, reading.is_kept = None, True
+        reading.rejections.append((source, locator, _sentence("it could not be read", error)))
+        return reading
+    for result in results:
+        if isinstance(result, Rejection):
+            reading.rejections.append((storable(result.source), storable(result.locator), storable(result.reason)))
+            continue
+        try:
+            reading.rows.append(row_of(result))
+        except MemoryError:
+            raise
+        except Exception as error:
+            reading.stamp = None
+            reading.rejections.append((source, locator, _sentence("a record of it could not be kept", error)))
+    return reading
+
+
+def _sentence(what: str, error: Exception) -> str:
+    lines = str(error).splitlines()
+    return storable(f"{what}: {type(error).__name__}{f' ({lines[0][:200]})' if lines else ''}")

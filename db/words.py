@@ -27,6 +27,9 @@ _UNSPACED = (
     range(0x20000, 0x32000),
 )
 
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]+")
+_WORD = re.compile(r"[a-z0-9\x80-\U0010ffff]+")  # after folding, nothing beyond ASCII separates
+
 # In a prompt `<lora:name:0.8>` names another file, and `:1.2` is an emphasis.
 _MARKUP = re.compile(r"<[^<>]*>|:\s*-?\d*\.?\d+")
 _SUFFIX = re.compile(r"\.(?:safetensors|ckpt|pt|pth|bin)$", re.IGNORECASE)
@@ -59,11 +62,9 @@ def words(text: str) -> list[str]:
     >>> words("Add_Detail, café (细节:1.2)")
     ['add', 'detail', 'cafe', '细', '节', '1', '2']
     """
-    if text.isascii():
-        return text.lower().translate(_LETTERS).split()
-    decomposed = unicodedata.normalize("NFD", unicodedata.normalize("NFKC", text).casefold())
-    # Composed again before it is cut, so that a Hangul syllable is one character.
-    return unicodedata.normalize("NFC", decomposed.translate(_ACCENTS)).translate(_LETTERS).split()
+    if not text.isascii():
+        text = _BEYOND_ASCII.sub(_fold, text)
+    return _WORD.findall(text.lower())
 
 
 def stem(file_name: str) -> str:
@@ -94,3 +95,8 @@ def texts(record: AdapterRecord, description: str | None) -> tuple[str, ...]:
     )
     return tuple(" ".join(words("\n".join(filter(None, parts))[:LONGEST])) for parts in columns)
 
+
+def _fold(run: re.Match[str]) -> str:
+    decomposed = unicodedata.normalize("NFD", unicodedata.normalize("NFKC", run[0]).casefold())
+    # Composed again before it is cut, so that a Hangul syllable is one character.
+    return unicodedata.normalize("NFC", decomposed.translate(_ACCENTS)).translate(_LETTERS)

@@ -22,6 +22,8 @@ T = TypeVar("T")
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _TOKENIZERS = ("openai/clip-vit-large-patch14", "stable-diffusion-v1-5/stable-diffusion-v1-5")
 """Where CLIP's vocabulary is kept on the hub, and so in many people's caches."""
+_SMALLEST = 512
+"""Words of a byte-level vocabulary: every byte, alone and at a word's end."""
 _CHANNELS = {8: "an image-editing (InstructPix2Pix)", 9: "an inpainting"}
 
 
@@ -57,7 +59,7 @@ def load_checkpoint(
         InputError: it is not there, damaged, pickled, or of another architecture; one sentence.
     """
     path = Path(model).expanduser()
-    with _quiet():
+    with quiet():
         if path.is_dir():
             return Checkpoint(_pipeline(_folder_parts(path, dtype)), path.resolve().name, None)
         if path.is_file():
@@ -112,6 +114,8 @@ def _pipeline(parts: dict[str, Any]) -> Any:
     if channels in _CHANNELS:
         raise InputError(f"this is {_CHANNELS[channels]} checkpoint; the backend sd paints from text alone")
     words, rows = len(parts["tokenizer"]), parts["text_encoder"].config.vocab_size
+    if words < _SMALLEST:  # what transformers gives, without a word, where the vocabulary is not there
+        raise InputError(f"the tokenizer has {words} words, so its vocabulary is missing")
     if words > rows:
         raise InputError(f"the tokenizer has {words} words and the text encoder {rows}: they do not belong together")
     pipe = StableDiffusionPipeline(**parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False)
@@ -189,9 +193,11 @@ def _tokenizer(path: Path, named: str | None, unet: Any, *, local_files_only: bo
         for place in places:
             subfolder = "tokenizer" if place.startswith("stable-diffusion") else ""
             try:
-                return CLIPTokenizer.from_pretrained(place, local_files_only=local, subfolder=subfolder, **padding)
+                found = CLIPTokenizer.from_pretrained(place, local_files_only=local, subfolder=subfolder, **padding)
             except Exception:  # noqa: S112 - the next place may have it; the sentence below tells when none does
                 continue
+            if len(found) >= _SMALLEST:
+                return found
     raise InputError(
         f"{path.name} brings no tokenizer and CLIP's is not on this machine: connect once, "
         "or name a folder that holds vocab.json and merges.txt as `tokenizer`"
@@ -199,7 +205,7 @@ def _tokenizer(path: Path, named: str | None, unet: Any, *, local_files_only: bo
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep the libraries' loading bars and reports off the screen; what matters in them is raised here."""
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging

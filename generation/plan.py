@@ -19,6 +19,10 @@ THRESHOLD = 0.95
 _WIDTHS = {768: "sd1", 1024: "sd2", 2048: "sdxl"}
 """Families by the width of the text that their UNet attends to."""
 
+_SD_BLOCKS = (
+    {f"unet.down_blocks.{n}" for n in range(3)} | {f"unet.up_blocks.{n}" for n in (1, 2, 3)} | {"unet.mid_block"}
+)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LowRank:
@@ -80,14 +84,14 @@ def plan(file: AdapterFile, modules: Mapping[str, nn.Module], *, force: bool = F
     """
     if file.other_kinds:
         raise IncompatibleAdapter(f"{file.name} is a {file.other_kinds[0]}; this version lays LoRA and LoCon only")
-    family, model_family = adapter_family(file), model_family_of(modules)
+    names = aliases(modules, file.header)
+    family, model_family = adapter_family(file, names), model_family_of(modules)
     level = support(family, model_family)
     if level == "none" and not force:
         raise IncompatibleAdapter(
             f"{file.name} is made for {TITLES[family]} and this model is {TITLES[model_family]}, "
             "which does not wear its adapters"
         )
-    names = aliases(modules, file.header)
     parts: dict[str, LowRank] = {}
     missing, mismatched = [], []
     for stem, network in file.networks.items():
@@ -105,10 +109,16 @@ def plan(file: AdapterFile, modules: Mapping[str, nn.Module], *, force: bool = F
     return result
 
 
-def adapter_family(file: AdapterFile) -> str:
-    """Tell the family that an adapter was made for: from its shapes, which cannot lie, else from its header."""
+def adapter_family(file: AdapterFile, names: Mapping[str, str]) -> str:
+    """Tell the family that an adapter was made for: by its shapes, which cannot lie, else by its header.
+
+    Args:
+        file: The opened adapter.
+        names: The modules that its stems may mean (see `aliases.aliases`).
+    """
     for stem, network in file.networks.items():
-        if "attn2" in stem and stem.endswith(("to_k", "to_v")) and (family := _WIDTHS.get(network.down_shape[1])):
+        name = names.get(stem, stem)
+        if "attn2" in name and name.endswith(("to_k", "to_v")) and (family := _WIDTHS.get(network.down_shape[1])):
             return family
     header = file.header
     named = family_of(header.get("ss_base_model_version") or header.get("modelspec.architecture"))
@@ -116,11 +126,19 @@ def adapter_family(file: AdapterFile) -> str:
 
 
 def model_family_of(modules: Mapping[str, nn.Module]) -> str:
-    """Tell the family of a model by the width of its cross attention; `unknown` for models of other sizes."""
-    for name, module in modules.items():
-        if name.startswith("unet.") and name.endswith("attn2.to_k"):
-            return _WIDTHS.get(module.in_features, UNKNOWN) if isinstance(module, nn.Linear) else UNKNOWN
-    return UNKNOWN
+    """Tell the family of a model: by the width of its cross attention, else by the blocks that SD 1 and SD 2 share.
+
+    The second rule serves models of those blocks in other widths; SD 2 projects with linear layers, SD 1 does not.
+    """
+    reading = [module for name, module in modules.items() if name.startswith("unet.") and name.endswith("attn2.to_k")]
+    if not reading:
+        return UNKNOWN
+    if isinstance(reading[0], nn.Linear) and (family := _WIDTHS.get(reading[0].in_features)):
+        return family
+    attended = {name.partition(".attentions.")[0] for name in modules if ".attentions." in name}
+    if attended != _SD_BLOCKS:
+        return UNKNOWN
+    return "sd2" if isinstance(modules["unet.mid_block.attentions.0.proj_in"], nn.Linear) else "sd1"
 
 
 def _fits(network: Network, module: nn.Module) -> bool:

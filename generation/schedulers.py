@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,8 +31,9 @@ def _solver(*, karras: bool, sde: bool) -> dict[str, object]:
 _DPM = "DPMSolverMultistepScheduler"
 
 SAMPLERS: dict[str, Sampler] = {
-    "ddim": Sampler("DDIMScheduler", "DDIM"),
-    "ddpm": Sampler("DDPMScheduler", "DDPM"),
+    # Clipping is for pixels, not for latents; the class's own default would clip where the model's file is silent.
+    "ddim": Sampler("DDIMScheduler", "DDIM", options={"clip_sample": False}),
+    "ddpm": Sampler("DDPMScheduler", "DDPM", options={"clip_sample": False}),
     "deis": Sampler("DEISMultistepScheduler", "DEIS"),
     "dpmpp_2m": Sampler(_DPM, "DPM++ 2M", options=_solver(karras=False, sde=False)),
     "dpmpp_2m_karras": Sampler(_DPM, "DPM++ 2M", "Karras", _solver(karras=True, sde=False)),
@@ -41,7 +44,7 @@ SAMPLERS: dict[str, Sampler] = {
     "euler_a": Sampler("EulerAncestralDiscreteScheduler", "Euler a"),
     "heun": Sampler("HeunDiscreteScheduler", "Heun"),
     "lcm": Sampler("LCMScheduler", "LCM"),
-    "pndm": Sampler("PNDMScheduler", "PLMS"),
+    "pndm": Sampler("PNDMScheduler", "PLMS", options={"skip_prk_steps": True}),
     "unipc": Sampler("UniPCMultistepScheduler", "UniPC"),
 }
 
@@ -63,9 +66,19 @@ def scheduler_like(model_scheduler: Any, name: str | None) -> Any:
     """
     import diffusers
 
-    if name is None:
-        return type(model_scheduler).from_config(model_scheduler.config)
-    if name not in SAMPLERS:
+    if name is not None and name not in SAMPLERS:
         raise InputError(f"there is no scheduler {name!r}; take one of {', '.join(SAMPLERS)}")
-    sampler = SAMPLERS[name]
-    return getattr(diffusers, sampler.cls).from_config(model_scheduler.config, **sampler.options)
+    with without_numpy_warning():
+        if name is None:
+            return type(model_scheduler).from_config(model_scheduler.config)
+        sampler = SAMPLERS[name]
+        return getattr(diffusers, sampler.cls).from_config(model_scheduler.config, **sampler.options)
+
+
+@contextmanager
+def without_numpy_warning() -> Iterator[None]:
+    """Silence what NumPy 2 says of the schedulers' own conversions of tensors; the values are right."""
+    said = r"__array__ implementation doesn't accept a copy|__array_wrap__ must accept context"
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", said, DeprecationWarning)
+        yield

@@ -22,7 +22,7 @@ from .checkpoint import load_checkpoint
 from .patch import Layers
 from .plan import AdapterPlan, model_family_of, plan
 from .prompt import encode
-from .schedulers import name_of, scheduler_like
+from .schedulers import name_of, scheduler_like, without_numpy_warning
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -194,18 +194,19 @@ class StableDiffusionBackend:
                 self.progress(done + share * (step + 1) / pipe.num_timesteps)
             return kept
 
-        latents = pipe(
-            prompt_embeds=positive.expand(len(seeds), -1, -1),
-            negative_prompt_embeds=None if negative is None else negative.expand(len(seeds), -1, -1),
-            latents=self._noise(request, generators, positive.dtype),
-            generator=generators,
-            num_inference_steps=request.steps,
-            guidance_scale=request.guidance,
-            width=request.width,
-            height=request.height,
-            callback_on_step_end=stepped,
-            output_type="latent",
-        ).images
+        with without_numpy_warning():
+            latents = pipe(
+                prompt_embeds=positive.expand(len(seeds), -1, -1),
+                negative_prompt_embeds=None if negative is None else negative.expand(len(seeds), -1, -1),
+                latents=self._noise(request, generators, positive.dtype),
+                generator=generators,
+                num_inference_steps=request.steps,
+                guidance_scale=request.guidance,
+                width=request.width,
+                height=request.height,
+                callback_on_step_end=stepped,
+                output_type="latent",
+            ).images
         return self._decode(latents)
 
     def _noise(self, request: GenerationRequest, generators: list[torch.Generator], dtype: torch.dtype) -> Tensor:
@@ -224,7 +225,7 @@ class StableDiffusionBackend:
             _warn("the model's weights overflow: the picture is empty; try fewer or lighter adapters, or float32")
         elif not pixels.isfinite().all():
             _warn("the autoencoder overflows, so the picture is empty; load the checkpoint in float32 or bfloat16")
-        elif any(image.amax() - image.amin() < 1 / 128 for image in pixels):
+        elif (pixels.amax((2, 3)) - pixels.amin((2, 3))).amax(1).lt(1 / 128).any():
             _warn("a picture has one colour only; the adapters or the guidance may be too strong")
         images: list[Image] = self._pipe.image_processor.postprocess(pixels.nan_to_num(-1.0), output_type="pil")
         return images

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..generation.checkpoint import quiet
+
 _WORDS = (
     "a", "an", "the", "of", "in", "on", "with", "and", "fox", "cat", "red", "blue", "snow", "night",
     "style", "ink", "light", "house", "tree", "girl", "man", "photo", "painting", "portrait",
@@ -26,7 +28,13 @@ _TEXT = 64
 
 
 def make_checkpoint(folder: Path, *, seed: int = 0) -> Path:
-    """Write a diffusers folder of under 5 MB that the backend `sd` paints with at 64x64, and return it."""
+    """Write a diffusers folder of under 5 MB that the backend `sd` paints with at 128x128, and return it."""
+    with quiet():
+        _write(folder, seed)
+    return folder
+
+
+def _write(folder: Path, seed: int) -> None:
     from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -35,13 +43,13 @@ def make_checkpoint(folder: Path, *, seed: int = 0) -> Path:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         unet = UNet2DConditionModel(
-            sample_size=8, block_out_channels=_WIDTHS, attention_head_dim=8, cross_attention_dim=_TEXT
+            sample_size=16, block_out_channels=_WIDTHS, attention_head_dim=8, cross_attention_dim=_TEXT
         )
         vae = AutoencoderKL(
             down_block_types=("DownEncoderBlock2D",) * 4,
             up_block_types=("UpDecoderBlock2D",) * 4,
             block_out_channels=(32,) * 4,
-            sample_size=64,
+            sample_size=128,
         )
         text_encoder = CLIPTextModel(
             CLIPTextConfig(
@@ -74,7 +82,6 @@ def make_checkpoint(folder: Path, *, seed: int = 0) -> Path:
         requires_safety_checker=False,
     )
     pipe.save_pretrained(folder, safe_serialization=True)
-    return folder
 
 
 def make_adapter(

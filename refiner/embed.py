@@ -37,7 +37,7 @@ def embed(
     Can be killed at any moment and called again: what is stored is not embedded twice.
     """
     started = time.perf_counter()
-    stale = store.unembedded(VERSION, embedder.model, embedder.revision).tolist()
+    stale = store.unembedded(VERSION, embedder.model, embedder.revision)
     report = EmbedReport(adapters=len(stale))
     for start in range(0, len(stale), _CHUNK):
         chunk = stale[start : start + _CHUNK]

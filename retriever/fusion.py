@@ -10,6 +10,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
+from ..records import Id
+
 _RANK = 10.0
 
 
@@ -41,12 +43,12 @@ FITTED = Coefficients(words_share=3.7, words=2.5, triggers=2.7, prompts=2.5, car
 
 
 def features(
-    words: Mapping[int, float],
-    triggers: Mapping[int, float],
-    prompts: Mapping[int, float],
-    card: Mapping[int, float],
-) -> dict[int, Features]:
-    """Return the features of everything that any list holds; the lists map adapters to scores."""
+    words: Mapping[Id, float],
+    triggers: Mapping[Id, float],
+    prompts: Mapping[Id, float],
+    card: Mapping[Id, float],
+) -> dict[Id, Features]:
+    """Return the features of everything that any list holds; the lists map pages to scores."""
     best = max(words.values(), default=1.0) or 1.0
     ranked = {"words": _ranks(words), "triggers": _ranks(triggers), "prompts": _ranks(prompts), "card": _ranks(card)}
     found = dict.fromkeys([*words, *triggers, *prompts, *card])
@@ -69,11 +71,11 @@ def probability(seen: Features, fitted: Coefficients = FITTED) -> float:
     return 1.0 / (1.0 + math.exp(-logit))
 
 
-def _ranks(scores: Mapping[int, float]) -> dict[int, float]:
+def _ranks(scores: Mapping[Id, float]) -> dict[Id, float]:
     """Map each adapter to 10 / (10 + rank); equal scores share the better rank."""
-    ranks: dict[int, float] = {}
+    ranks: dict[Id, float] = {}
     rank, last = 0, math.inf
-    for position, (adapter, score) in enumerate(sorted(scores.items(), key=lambda item: (-item[1], item[0]))):
+    for position, (adapter, score) in enumerate(sorted(scores.items(), key=lambda item: -item[1])):
         if score < last:
             rank, last = position, score
         ranks[adapter] = _RANK / (_RANK + rank)

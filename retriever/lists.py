@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ..db.triggers import LONGEST
+from ..db.words import COLUMNS, words
 from ..syntax import plain_text
 
 if TYPE_CHECKING:
@@ -16,10 +17,6 @@ if TYPE_CHECKING:
 DEPTH = 500
 """Entries per list."""
 
-_COLUMNS = ("title", "triggers", "tags", "description", "prompts", "names")
-_LONGEST = 8
-"""Words of the longest trigger phrase that is looked up as one."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lists:
@@ -29,13 +26,18 @@ class Lists:
     words: dict[int, float] = field(default_factory=dict)
     """BM25 over all fields."""
     triggers: dict[int, float] = field(default_factory=dict)
-    """The rarest trigger phrase that stands in the prompt, by its inverse document frequency."""
+    """The rarest trigger phrase that stands in the prompt: one over the number of adapters that it calls."""
     phrases: dict[int, str] = field(default_factory=dict)
     """That phrase."""
     prompts: dict[int, float] = field(default_factory=dict)
     """Cosine with the nearest example prompt."""
     card: dict[int, float] = field(default_factory=dict)
     """Cosine with the card; Stylus's own retriever is this list alone."""
+
+    @property
+    def scores(self) -> tuple[dict[int, float], dict[int, float], dict[int, float], dict[int, float]]:
+        """The lists in the order in which `fusion.features` takes them."""
+        return self.words, self.triggers, self.prompts, self.card
 
 
 def look(
@@ -55,8 +57,6 @@ def look(
         index: the passages' vectors.
         allowed: sorted catalogue numbers that may be found; None allows all.
     """
-    from ..db import words
-
     spoken = words(plain_text(prompt))
     query = tuple(dict.fromkeys(spoken))
     triggers, phrases = _triggers(store, spoken, allowed)
@@ -67,7 +67,7 @@ def look(
         card, _ = index.best(vector, "card", DEPTH, allowed)
     return Lists(
         query_words=query,
-        words=dict(store.search_words(query, _COLUMNS, DEPTH, allowed)) if query else {},
+        words=dict(store.search_words(query, COLUMNS, DEPTH, allowed)) if query else {},
         triggers=triggers,
         phrases=phrases,
         prompts=prompts,
@@ -79,15 +79,14 @@ def _triggers(store: Store, spoken: list[str], allowed: Ids | None) -> tuple[dic
     """Find the adapters one of whose trigger phrases stands in the prompt, word for word."""
     grams = {
         " ".join(spoken[start : start + length])
-        for length in range(1, _LONGEST + 1)
+        for length in range(1, LONGEST + 1)
         for start in range(len(spoken) - length + 1)
     }
     may = None if allowed is None else set(allowed.tolist())
-    total = store.size()
     scores: dict[int, float] = {}
     phrases: dict[int, str] = {}
     for phrase, adapters in store.triggered(sorted(grams)).items():
-        rarity = math.log((total + 1) / len(adapters))
+        rarity = 1.0 / len(adapters)
         for adapter in adapters:
             if (may is None or adapter in may) and rarity > scores.get(adapter, -1.0):
                 scores[adapter] = rarity

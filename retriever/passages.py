@@ -6,11 +6,14 @@ passages were only added since, they are appended; when any was changed, it is b
 
 from __future__ import annotations
 
+import hashlib
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..errors import CatalogueError
 from .faiss_index import FaissIndex, read_stamp
 
 if TYPE_CHECKING:
@@ -29,8 +32,10 @@ class PassageIndex:
 
     def __init__(self, store: Store, embedder: TextEmbedder, path: Path | None) -> None:
         self.passages, self.adapters, fields = store.vector_rows(embedder.model, embedder.revision)
-        self._fields = fields
+        self._of_field = {str(field): fields == field for field in np.unique(fields)}
         self._index = _open(store, embedder, path, self.passages) if len(self.passages) else None
+        if self._index is not None and len(self._index) != len(self.passages):
+            raise CatalogueError("the catalogue's vectors changed while they were read; try again")
 
     def __len__(self) -> int:
         return len(self.passages)
@@ -46,11 +51,11 @@ class PassageIndex:
             k: passages looked at; several may belong to one adapter.
             allowed: sorted catalogue numbers; None allows all.
         """
-        if self._index is None:
+        if self._index is None or field not in self._of_field:
             return {}, {}
-        mask = self._fields == field
+        mask = self._of_field[field]
         if allowed is not None:
-            mask &= np.isin(self.adapters, allowed)
+            mask = mask & np.isin(self.adapters, allowed)
         rows_allowed = np.flatnonzero(mask)
         if not len(rows_allowed):
             return {}, {}
@@ -66,36 +71,31 @@ class PassageIndex:
 
 def _open(store: Store, embedder: TextEmbedder, path: Path | None, passages: Ids) -> FaissIndex:
     model, revision = embedder.model, embedder.revision
-    wanted = {
-        "model": model,
-        "revision": revision,
-        "state": store.vector_state(model, revision),
-        "rows": len(passages),
-        "last": int(passages[-1]),
-    }
-    stamp = read_stamp(path) if path is not None else None
-    if path is None or stamp is None or (stamp.get("model"), stamp.get("revision")) != (model, revision):
-        index = FaissIndex.build(store.load_vectors(model, revision))
-    else:
+    stamp = {"model": model, "revision": revision, "rows": len(passages), "passages": _digest(passages)}
+    known = (read_stamp(path) if path is not None else None) or {}
+    if path is not None and (known.get("model"), known.get("revision")) == (model, revision):
         try:
-            if stamp == wanted:
+            if known == stamp:
                 return FaissIndex.load(path)
-            index = _extend(store, model, revision, path, stamp, passages)
+            rows = known.get("rows")
+            # Passages are never changed in place: with the same ids in front, only the rest is new.
+            if isinstance(rows, int) and rows < len(passages) and known.get("passages") == _digest(passages[:rows]):
+                index = FaissIndex.load(path, growing=True)
+                index.add(store.load_vectors(model, revision, after=int(passages[rows - 1]) if rows else 0))
+                return _saved(index, path, stamp)
         except RuntimeError:  # a damaged file is only a lost copy
-            index = FaissIndex.build(store.load_vectors(model, revision))
-    if path is not None:
-        index.save(path, wanted)
+            pass
+    return _saved(FaissIndex.build(store.load_vectors(model, revision)), path, stamp)
+
+
+def _saved(index: FaissIndex, path: Path | None, stamp: dict[str, object]) -> FaissIndex:
+    if path is not None and len(index) == stamp["rows"]:
+        # Where nothing may be written the index lives in memory, and the next run builds it again.
+        with suppress(OSError):
+            index.save(path, stamp)
     return index
 
 
-def _extend(store: Store, model: str, revision: str, path: Path, stamp: dict[str, object], passages: Ids) -> FaissIndex:
-    """Append what is new; passages are never changed in place, so equal counts up to the last one mean no loss."""
-    rows, last = stamp.get("rows"), stamp.get("last")
-    known = (
-        isinstance(rows, int) and isinstance(last, int) and int(np.searchsorted(passages, last, side="right")) == rows
-    )
-    if not known or not isinstance(last, int):
-        return FaissIndex.build(store.load_vectors(model, revision))
-    index = FaissIndex.load(path, growing=True)
-    index.add(store.load_vectors(model, revision, after=last))
-    return index
+def _digest(passages: Ids) -> str:
+    """Return a digest of passage ids: it stands for their texts, for an id is never given to another text."""
+    return hashlib.blake2b(np.ascontiguousarray(passages).tobytes(), digest_size=16).hexdigest()

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from ..errors import InputError
-from ..records import Candidate, Filter, Match
+from ..records import Candidate, Filter, Id, Match
 from ..syntax import plain_text
-from .fusion import features, probability
+from .fusion import Features, features, probability
 from .lists import Lists, look
 from .passages import PassageIndex
 
@@ -59,6 +59,15 @@ class Retriever:
             for prompt, vector in zip(batch, self._embed(batch), strict=True):
                 yield self._search_one(prompt, vector, allowed, limit, method)
 
+    def features(self, prompts: Iterable[str], filter: Filter | None = None) -> Iterator[dict[Id, Features]]:
+        """Yield, for each prompt, what the lists say of every page found: what `fusion` is fitted on."""
+        allowed = self._store.select(filter or Filter())
+        remaining = iter(prompts)
+        while batch := list(islice(remaining, _BATCH)):
+            for prompt, vector in zip(batch, self._embed(batch), strict=True):
+                lists = look(self._store, prompt, vector=vector, index=self._index, allowed=allowed)
+                yield features(*(self._by_page(scores) for scores in lists.scores))
+
     def _embed(self, prompts: list[str]) -> list[Vectors | None]:
         if self._embedder is None or not self._index:
             return [None] * len(prompts)
@@ -69,44 +78,45 @@ class Retriever:
     ) -> list[Candidate]:
         lists = look(self._store, prompt, vector=vector, index=self._index, allowed=allowed)
         scores = self._page_scores(lists, method)
-        best = sorted(scores.items(), key=lambda item: (-item[1], item[0]))[:limit]
+        best = sorted(scores.items(), key=lambda item: -item[1])[:limit]
         members = self._members(lists)
         chosen = {page: self._representative(members[page], lists) for page, _ in best}
         found = {adapter.id: adapter for adapter in self._store.adapters(list(chosen.values()))}
+        standing = self._store.matched_words(list(found), lists.query_words)
         return [
             Candidate(
                 adapter=found[chosen[page]],
                 score=score,
-                matched=self._explain(chosen[page], lists),
+                matched=_explain(chosen[page], lists, standing.get(chosen[page], {})),
                 alternatives=tuple(other for other in members[page] if other != chosen[page]),
             )
             for page, score in best
         ]
 
-    def _page_scores(self, lists: Lists, method: Method) -> dict[int, float]:
-        words, triggers = self._by_page(lists.words), self._by_page(lists.triggers)
-        prompts, card = self._by_page(lists.prompts), self._by_page(lists.card)
+    def _page_scores(self, lists: Lists, method: Method) -> dict[Id, float]:
         if method == "dense":
-            return {page: max(0.0, cosine) for page, cosine in card.items()}
+            return {page: max(0.0, cosine) for page, cosine in self._by_page(lists.card).items()}
         if method == "bm25":
+            words = self._by_page(lists.words)
             top = max(words.values(), default=1.0)
             return {page: score / top for page, score in words.items()}
-        return {page: probability(seen) for page, seen in features(words, triggers, prompts, card).items()}
+        found = features(*(self._by_page(scores) for scores in lists.scores))
+        return {page: probability(seen) for page, seen in found.items()}
 
-    def _by_page(self, scores: Mapping[int, float]) -> dict[int, float]:
+    def _by_page(self, scores: Mapping[int, float]) -> dict[Id, float]:
         """Give each page its best member's score, so that ninety versions do not fill a list."""
-        pages: dict[int, float] = {}
+        pages: dict[Id, float] = {}
         for adapter, score in scores.items():
-            page = self._pages.get(adapter, adapter)
+            page = self._pages[adapter]
             if score > pages.get(page, float("-inf")):
                 pages[page] = score
         return pages
 
-    def _members(self, lists: Lists) -> dict[int, list[int]]:
-        members: dict[int, dict[int, None]] = {}
-        for scores in (lists.triggers, lists.words, lists.prompts, lists.card):
+    def _members(self, lists: Lists) -> dict[Id, list[int]]:
+        members: dict[Id, dict[int, None]] = {}
+        for scores in lists.scores:
             for adapter in scores:
-                members.setdefault(self._pages.get(adapter, adapter), {})[adapter] = None
+                members.setdefault(self._pages[adapter], {})[adapter] = None
         return {page: list(adapters) for page, adapters in members.items()}
 
     @staticmethod
@@ -119,16 +129,14 @@ class Retriever:
 
         return max(members, key=fit)
 
-    def _explain(self, adapter: int, lists: Lists) -> tuple[Match, ...]:
-        matches: list[Match] = []
-        if adapter in lists.phrases:
-            matches.append(Match(by="triggers", text=lists.phrases[adapter], score=lists.triggers[adapter]))
-        if adapter in lists.words:
-            in_fields = self._store.matched_words(adapter, lists.query_words)
-            matches += [
-                Match(by=column, text=", ".join(hits), score=float(len(hits))) for column, hits in in_fields.items()
-            ]
-        for what, scores in (("an example prompt", lists.prompts), ("the card", lists.card)):
-            if scores.get(adapter, 0.0) >= _BY_MEANING:
-                matches.append(Match(by="meaning", text=what, score=round(scores[adapter], 3)))
-        return tuple(matches)
+
+def _explain(adapter: int, lists: Lists, standing: Mapping[str, tuple[str, ...]]) -> tuple[Match, ...]:
+    """Say what matched: the trigger phrase, the words that stand in each field, what is near in meaning."""
+    matches: list[Match] = []
+    if adapter in lists.phrases:
+        matches.append(Match(by="triggers", text=lists.phrases[adapter], score=lists.triggers[adapter]))
+    matches += [Match(by=column, text=", ".join(hits), score=float(len(hits))) for column, hits in standing.items()]
+    for what, scores in (("an example prompt", lists.prompts), ("the card", lists.card)):
+        if scores.get(adapter, 0.0) >= _BY_MEANING:
+            matches.append(Match(by="meaning", text=what, score=round(scores[adapter], 3)))
+    return tuple(matches)

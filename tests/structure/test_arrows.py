@@ -14,11 +14,11 @@ MIDDLE = BASE | {"protocols", "settings", "plain"}
 STAGES = {"catalog", "db", "composer", "generation", "eval"}
 
 ALLOWED: dict[str, set[str]] = {
-    **{name: BASE for name in BASE},
+    **dict.fromkeys(BASE, BASE),
     "protocols": BASE,
     "settings": BASE,
     "plain": BASE,
-    **{stage: MIDDLE for stage in STAGES},
+    **dict.fromkeys(STAGES, MIDDLE),
     "refiner": MIDDLE | {"db"},
     "retriever": MIDDLE | {"db"},
     "pipeline": MIDDLE | STAGES | {"refiner", "retriever"},
@@ -32,9 +32,8 @@ ALLOWED: dict[str, set[str]] = {
 
 
 def modules() -> list[Path]:
-    folders = [ROOT, *(ROOT / name for name in ALLOWED if (ROOT / name).is_dir())]
-    top = [path for path in ROOT.glob("*.py")]
-    return sorted([*top, *(path for folder in folders[1:] for path in folder.rglob("*.py"))])
+    folders = [ROOT / name for name in ALLOWED if (ROOT / name).is_dir()]
+    return sorted([*ROOT.glob("*.py"), *(path for folder in folders for path in folder.rglob("*.py"))])
 
 
 def part_of(path: Path) -> str:
@@ -49,10 +48,10 @@ def imported_parts(path: Path) -> set[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.level == depth + 1:
             parts |= {node.module.split(".")[0]} if node.module else {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and (node.module or "").split(".")[0] == "velatura":
-            parts.add("an absolute import of velatura")
-        elif isinstance(node, ast.Import) and any(alias.name.split(".")[0] == "velatura" for alias in node.names):
-            parts.add("an absolute import of velatura")
+        else:
+            named = [node.module or ""] if isinstance(node, ast.ImportFrom) and node.level == 0 else []
+            named += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            parts |= {"an absolute import of velatura" for name in named if name.split(".")[0] == "velatura"}
     return parts - {part_of(path), "__version__"}
 
 

@@ -117,6 +117,13 @@ def _create_adapters() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("offer_adapter", "offer", ["adapter_id"])
+    op.create_table(
+        "trigger_phrase",
+        sa.Column("phrase", sa.Text, primary_key=True),
+        sa.Column("adapter_id", sa.Integer, sa.ForeignKey("adapter.id", ondelete="CASCADE"), primary_key=True),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("trigger_adapter", "trigger_phrase", ["adapter_id"])
 
 
 def _create_vectors() -> None:

@@ -1,0 +1,36 @@
+"""Reads adapters and rejections back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, select
+
+from ..records import Id, RefinedAdapter, Rejection
+from . import codec
+from .connect import chunks
+from .schema import adapter, record, rejection
+
+
+def adapters(connection: Connection, numbers: Sequence[int]) -> list[RefinedAdapter]:
+    """Return the adapters with these numbers, in their order; numbers that no adapter has are left out."""
+    found: dict[int, RefinedAdapter] = {}
+    for chunk in chunks({int(number) for number in numbers if 0 < number < 2**63}):
+        rows = connection.execute(select(record).where(record.c.adapter_id.in_(chunk)))
+        for number, text, description, writer in rows:
+            found[number] = RefinedAdapter(id=number, record=codec.load(text), description=description, writer=writer)
+    return [found[int(number)] for number in numbers if int(number) in found]
+
+
+def rejections(connection: Connection, limit: int | None) -> list[Rejection]:
+    """Return what could not become a record, in the order in which it was met."""
+    rows = connection.execute(
+        select(rejection.c.source, rejection.c.locator, rejection.c.reason).order_by(rejection.c.id).limit(limit)
+    )
+    return [Rejection(source=source, locator=locator, reason=reason) for source, locator, reason in rows]
+
+
+def pages(connection: Connection) -> dict[int, Id]:
+    """Return the page of each adapter: its site's model id, or its own number, negative, where it has none."""
+    rows = connection.execute(select(adapter.c.id, adapter.c.model_id))
+    return {number: -number if page is None else int(page) if page.isdecimal() else page for number, page in rows}

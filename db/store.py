@@ -1,0 +1,316 @@
+"""The catalogue: records in, records out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sqlalchemy import select, update
+
+from ..errors import InputError
+from ..protocols import Source
+from ..records import AdapterRecord, Filter, Id, RefinedAdapter, Rejection
+from . import codec, filters, fts5, identity, passages, reading, stats, triggers, vectors
+from .connect import Database, chunks, open_database
+from .find import find
+from .schema import adapter, encoder, record, scope
+from .sync import SyncReport, sync
+from .words import COLUMNS, texts, words
+
+
+def open_store(target: str | Path, *, read_only: bool = False) -> Store:
+    """Open the catalogue at a path or an SQLAlchemy URL of SQLite, and make it if it is not there.
+
+    Args:
+        target: A path, or `sqlite:///PATH`.
+        read_only: Create, change and migrate nothing.
+
+    Raises:
+        CatalogueError: It is not there and `read_only`, is no catalogue, is of a newer version, or cannot be opened.
+    """
+    return Store(open_database(target, read_only=read_only))
+
+
+class Store:
+    """An open catalogue. Any number of processes may read it while one writes.
+
+    Every method is one transaction, save where it says that it writes in batches. All of them raise `CatalogueError`
+    when the database cannot be read or written. An adapter that its source offers no more is *missing*: it keeps its
+    number, description and vectors, and is found by its number alone.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._origins: dict[int, str] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def path(self) -> Path:
+        """The catalogue's file."""
+        return Path(self._database.name)
+
+    def close(self) -> None:
+        """Close the database."""
+        self._database.close()
+
+    def sync(
+        self,
+        source: Source,
+        *,
+        batch: int = 500,
+        progress: Callable[[SyncReport], None] | None = None,
+        force: bool = False,
+    ) -> SyncReport:
+        """Read into the catalogue what a source offers and what has changed of it.
+
+        Writes in batches, each kept as a whole or not at all; input that has not changed writes nothing. A run that
+        is killed leaves what its finished batches wrote, and the next one ends with the rows, numbers included, of a
+        run that was never disturbed. An entry that cannot be read becomes a rejection and costs no other.
+
+        What a complete source no longer offers is marked missing when the run ends. A local file that is new since
+        the last finished run and has the fingerprint of a missing one is that file, moved: it keeps its number.
+
+        Args:
+            source: What to read.
+            batch: How many entries are written at once; slow sources are written every two seconds.
+            progress: Called after every batch.
+            force: Read every entry again; only records that say something else are written.
+
+        Raises:
+            SourceError: The source failed; what it gave before that is kept.
+        """
+        return sync(self._database, source, batch=batch, progress=progress, force=force)
+
+    def bookmark(self, source: str, name: str) -> str | None:
+        """Return where an interrupted run of a source over this scope may go on; None when there is none."""
+        with self._database.reading() as connection:
+            statement = select(scope.c.bookmark).where(
+                scope.c.source == codec.storable(source), scope.c.scope == codec.storable(name)
+            )
+            return connection.execute(statement).scalar()
+
+    def adapter(self, number: int) -> RefinedAdapter:
+        """Return the adapter with this catalogue number, missing or not.
+
+        Raises:
+            InputError: No adapter has it.
+        """
+        found = self.adapters([number])
+        if not found:
+            raise InputError(f"no adapter in the catalogue has the number {number}")
+        return found[0]
+
+    def adapters(self, numbers: Sequence[int] | NDArray[np.int64]) -> list[RefinedAdapter]:
+        """Return the adapters with these numbers in their order; numbers that no adapter has are left out."""
+        with self._database.reading() as connection:
+            return reading.adapters(connection, [int(number) for number in numbers])
+
+    def find(self, text: str) -> list[int]:
+        """Return the numbers of the adapters that a name means, the likeliest first.
+
+        Understood, in this order: a catalogue number; a path; `model@version`, also as `civitai:model@version` and
+        `urn:air:...`; a file's name or stem; at least 8 digits of a SHA-256, AutoV2 or AutoV3; a site's version id or
+        model id; a title.
+        """
+        with self._database.reading() as connection:
+            return find(connection, text)
+
+    def stats(self) -> stats.Stats:
+        """Count what the catalogue holds."""
+        with self._database.reading() as connection:
+            return stats.count(connection)
+
+    def rejections(self, limit: int | None = None) -> list[Rejection]:
+        """Return what could not become a record, in the order in which it was met."""
+        with self._database.reading() as connection:
+            return reading.rejections(connection, limit)
+
+    def duplicates(self) -> list[identity.Duplicates]:
+        """Return the groups of adapters that are one file, one network or one page; see `identity.duplicates`."""
+        with self._database.reading() as connection:
+            return identity.duplicates(connection)
+
+    def installed(self, wanted: AdapterRecord) -> str | None:
+        """Return where the file of a record lies on this machine, or None; see `identity.installed`."""
+        with self._database.reading() as connection:
+            return identity.installed(connection, wanted)
+
+    def select(self, wanted: Filter) -> NDArray[np.int64]:
+        """Return the numbers of the adapters that pass a filter, ascending.
+
+        Missing adapters and those that depict a minor never pass.
+
+        Raises:
+            InputError: The filter names a family or a commercial use that does not exist.
+        """
+        with self._database.reading() as connection:
+            return filters.allowed(connection, wanted)
+
+    def excluded(self, wanted: Filter) -> dict[str, int]:
+        """Return how many adapters each reason keeps out, by the name of the filter's field, `minor` or `missing`.
+
+        An adapter with several reasons counts under the first, so that the counts and what passes make up the whole.
+
+        Raises:
+            InputError: The filter names a family or a commercial use that does not exist.
+        """
+        with self._database.reading() as connection:
+            return filters.excluded(connection, wanted)
+
+    def search_words(
+        self,
+        query: Sequence[str],
+        columns: Sequence[str],
+        limit: int,
+        allowed: NDArray[np.int64] | None = None,
+    ) -> list[tuple[int, float]]:
+        """Return (number, score) of the adapters with any of the words, the best first.
+
+        Args:
+            query: Words; one with several words in it is a phrase that must stand as it is. At most 512 count.
+            columns: Where to look, of `velatura.db.words.COLUMNS`; the BM25 scores of each are added up.
+            limit: How many to return.
+            allowed: Numbers that may be returned; None for all that are not missing.
+
+        Raises:
+            InputError: There is no such column.
+        """
+        unknown = set(columns) - set(COLUMNS)
+        if unknown:
+            raise InputError(f"there is no column {sorted(unknown)[0]!r}; the columns are {', '.join(COLUMNS)}")
+        with self._database.reading() as connection:
+            ids, scores = fts5.search(connection, query, list(dict.fromkeys(columns)))
+            missing = connection.execute(select(adapter.c.id).where(adapter.c.missing_since.is_not(None))).scalars()
+            passes = np.isin(ids, np.array(missing.all(), dtype=np.int64), invert=True)
+        if allowed is not None:
+            passes &= np.isin(ids, allowed)
+        ids, scores = ids[passes], scores[passes]
+        order = np.lexsort((ids, -scores))[: max(limit, 0)]
+        return [(int(ids[place]), float(scores[place])) for place in order]
+
+    def matched_words(self, numbers: Sequence[int], query: Sequence[str]) -> dict[int, dict[str, tuple[str, ...]]]:
+        """Return, for each adapter, the words and phrases of the query that stand in each of its columns of words.
+
+        Columns and adapters without any are left out.
+        """
+        asked = [(phrase, f" {' '.join(words(phrase))} ") for phrase in dict.fromkeys(query)]
+        found: dict[int, dict[str, tuple[str, ...]]] = {}
+        with self._database.reading() as connection:
+            for number, column, text in fts5.texts_of(connection, numbers):
+                padded = f" {text} "
+                standing = tuple(phrase for phrase, cut in asked if cut.strip() and cut in padded)
+                if standing:
+                    found.setdefault(number, {})[column] = standing
+        return found
+
+    def triggered(self, phrases: Iterable[str]) -> dict[str, list[int]]:
+        """Return, for each of the phrases that is a trigger of any adapter, those adapters, missing ones too.
+
+        Args:
+            phrases: Words joined by single spaces, as `velatura.db.words.words` cuts them.
+        """
+        with self._database.reading() as connection:
+            return triggers.called(connection, phrases)
+
+    def pages(self) -> dict[int, Id]:
+        """Return the page of each adapter: its site's model id, or its own number, negative, where it has none."""
+        with self._database.reading() as connection:
+            return reading.pages(connection)
+
+    def describe(self, number: int, text: str, writer: str) -> None:
+        """Keep what a describer wrote about an adapter; its words become searchable, its passages stale.
+
+        Raises:
+            InputError: No adapter has the number.
+        """
+        text = codec.storable(text)
+        with self._database.writing() as connection:
+            found = reading.adapters(connection, [number])
+            if not found:
+                raise InputError(f"no adapter in the catalogue has the number {number}")
+            connection.execute(
+                update(record)
+                .where(record.c.adapter_id == number)
+                .values(description=text, writer=codec.storable(writer))
+            )
+            connection.execute(
+                update(adapter).where(adapter.c.id == number).values(described=codec.digest(text.encode()))
+            )
+            fts5.replace(connection, [(number, texts(found[0].record, text))])
+
+    def stale_passages(self, version: str) -> list[int]:
+        """Return the present adapters whose passages came of another record, description or version, or are none."""
+        with self._database.reading() as connection:
+            stale = passages.stale(connection, version)
+        # Should a record change before its passages arrive, they were made from what it was now.
+        self._origins.update(stale)
+        return list(stale)
+
+    def set_passages(self, rows: Iterable[tuple[int, Sequence[tuple[str, str]]]], version: str) -> None:
+        """Let adapters have these passages in place of theirs; writes in batches.
+
+        Args:
+            rows: (adapter, [(field, digest of the text), ...]).
+            version: The version of whatever cuts texts into passages, as `stale_passages` is asked for it.
+        """
+        for chunk in chunks(rows):
+            with self._database.writing() as connection:
+                passages.replace(connection, chunk, version, self._origins)
+            for number, _ in chunk:
+                self._origins.pop(number, None)
+
+    def has_vectors(self) -> bool:
+        """Say whether any model has embedded anything."""
+        with self._database.reading() as connection:
+            return connection.execute(select(encoder.c.id).limit(1)).first() is not None
+
+    def missing_vectors(self, model: str, revision: str, digests: Iterable[str]) -> set[str]:
+        """Return those of the digests that have no vector of this model."""
+        with self._database.reading() as connection:
+            return vectors.missing(connection, model, revision, digests)
+
+    def put_vectors(self, model: str, revision: str, given: Mapping[str, ArrayLike]) -> None:
+        """Keep vectors by the digest of their text; writes in batches.
+
+        Raises:
+            InputError: A vector is no row of finite numbers, or not as long as the model's others.
+        """
+        for chunk in chunks(given.items()):
+            with self._database.writing() as connection:
+                vectors.put(connection, model, revision, dict(chunk))
+
+    def unembedded(self, version: str, model: str, revision: str) -> list[int]:
+        """Return the adapters with stale passages (see `stale_passages`) or with one that has no vector of a model."""
+        stale = self.stale_passages(version)
+        with self._database.reading() as connection:
+            return sorted({*stale, *vectors.lacking(connection, model, revision)})
+
+    def vector_rows(self, model: str, revision: str) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.str_]]:
+        """Return (passage ids ascending, their adapters' ids, their fields) of the rows of `load_vectors`."""
+        with self._database.reading() as connection:
+            return vectors.rows(connection, model, revision)
+
+    def load_vectors(self, model: str, revision: str, *, after: int = 0) -> NDArray[np.float32]:
+        """Return the vectors of the passages with ids greater than `after`, shape (passages, dimension).
+
+        Only passages of adapters that are not missing, and only those that have a vector. A passage id stands for
+        one text for ever.
+        """
+        with self._database.reading() as connection:
+            return vectors.load(connection, model, revision, after)
+
+    def vector_state(self, model: str, revision: str) -> str:
+        """Return a stamp that is another one whenever `load_vectors` could give something else."""
+        with self._database.reading() as connection:
+            return vectors.state(connection, model, revision)

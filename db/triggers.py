@@ -1,0 +1,50 @@
+"""Trigger phrases, looked up as they stand: which adapters does this phrase of a prompt call?"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import Connection, delete, insert, select
+
+from ..records import AdapterRecord
+from .connect import chunks
+from .schema import trigger
+from .words import words
+
+LONGEST = 8
+"""Words of the longest phrase that is kept; what is longer is somebody's whole prompt."""
+
+
+def phrases(record: AdapterRecord) -> list[str]:
+    """Return the distinct trigger phrases of an adapter, each as its words joined by spaces.
+
+    >>> phrases(AdapterRecord(source="folder", key="a", title="A", triggers=(("Red_Fox", "fur"), ("red fox",))))
+    ['red fox', 'fur']
+    """
+    cut = (words(phrase) for group in record.triggers for phrase in group)
+    return list(dict.fromkeys(" ".join(parts) for parts in cut if 0 < len(parts) <= LONGEST))
+
+
+def write(connection: Connection, rows: Sequence[tuple[int, AdapterRecord]], *, new: bool) -> None:
+    """Let adapters be called by the trigger phrases of their records; `new` ones had none before."""
+    if not new:
+        for chunk in chunks(number for number, _ in rows):
+            connection.execute(delete(trigger).where(trigger.c.adapter_id.in_(chunk)))
+    values = [{"phrase": phrase, "adapter_id": number} for number, record in rows for phrase in phrases(record)]
+    if values:
+        connection.execute(insert(trigger), values)
+
+
+def called(connection: Connection, asked: Iterable[str]) -> dict[str, list[int]]:
+    """Return, for each of the phrases that calls any adapter, those adapters, missing ones too."""
+    found: dict[str, list[int]] = defaultdict(list)
+    for chunk in chunks(asked):
+        rows = connection.execute(
+            select(trigger.c.phrase, trigger.c.adapter_id)
+            .where(trigger.c.phrase.in_(chunk))
+            .order_by(trigger.c.phrase, trigger.c.adapter_id)
+        )
+        for phrase, number in rows:
+            found[phrase].append(number)
+    return dict(found)

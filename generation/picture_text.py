@@ -1,0 +1,89 @@
+"""The texts inside a picture file, read without decoding the picture and without trusting its lengths."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+import zlib
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from ..errors import UnreadableFile
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_LARGEST = 1 << 24
+"""Bytes of one text, packed or unpacked."""
+_EXIF, _USER_COMMENT = 0x8769, 0x9286
+
+
+def read_texts(path: Path, wanted: Collection[str]) -> dict[str, str]:
+    """Return the wanted texts of a PNG by keyword; of a JPEG or WebP its EXIF comment, as `parameters`.
+
+    Raises:
+        UnreadableFile: it is no picture, or one of its texts unpacks to more than 16 MiB.
+    """
+    try:
+        with path.open("rb") as stream:
+            if stream.read(8) == _SIGNATURE:
+                found: dict[str, str] = {}
+                for keyword, text in _texts(stream, path.name, wanted):
+                    found.setdefault(keyword, text)
+                return found
+    except OSError as error:
+        raise UnreadableFile(f"{path} cannot be read: {error.strerror}") from None
+    comment = _comment(path)
+    return {"parameters": comment} if comment and "parameters" in wanted else {}
+
+
+def _texts(stream: BinaryIO, name: str, wanted: Collection[str]) -> Iterator[tuple[str, str]]:
+    while len(head := stream.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", head)
+        if kind == b"IEND":
+            return
+        if kind not in (b"tEXt", b"zTXt", b"iTXt") or length > _LARGEST:
+            stream.seek(length + 4, 1)
+            continue
+        data = stream.read(length)
+        keyword = data.partition(b"\0")[0].decode("latin-1")
+        checksum = stream.read(4)
+        if keyword in wanted and checksum == struct.pack(">I", zlib.crc32(kind + data)):
+            yield keyword, _text(kind, data[len(keyword) + 1 :], name)
+
+
+def _text(kind: bytes, body: bytes, name: str) -> str:
+    if kind == b"tEXt":
+        return body.decode("latin-1")
+    if kind == b"zTXt":
+        return _unpack(body[1:], name).decode("latin-1")
+    packed = body[:1] == b"\1"
+    text = body[2:].split(b"\0", 2)[-1]
+    return (_unpack(text, name) if packed else text).decode("utf-8", "replace")
+
+
+def _unpack(packed: bytes, name: str) -> bytes:
+    inflater = zlib.decompressobj()
+    try:
+        text = inflater.decompress(packed, _LARGEST)
+    except zlib.error:
+        raise UnreadableFile(f"{name} holds a text that is damaged") from None
+    if inflater.unconsumed_tail:
+        raise UnreadableFile(f"{name} holds a text that unpacks to more than {_LARGEST >> 20} MiB")
+    return text
+
+
+def _comment(path: Path) -> str | None:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's worry about size: no pixel is decoded here
+            with Image.open(path, formats=("JPEG", "WEBP")) as picture:
+                raw = picture.getexif().get_ifd(_EXIF).get(_USER_COMMENT)
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        raise UnreadableFile(f"{path.name} is not a PNG, JPEG or WebP picture") from None
+    if not isinstance(raw, bytes):
+        return raw if isinstance(raw, str) else None
+    if raw.startswith(b"UNICODE\0"):
+        return raw[8:].decode("utf-16-be", "replace")
+    return raw.removeprefix(b"ASCII\0\0\0").decode("utf-8", "replace")

@@ -1,0 +1,134 @@
+"""Pictures that can say why they look as they do: two texts inside each PNG, and the way back.
+
+`parameters` is A1111's text, for everybody else's tools; `velatura` is the whole request as plain JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from ..plain import from_plain, to_plain
+from ..records import GeneratedImage, GenerationRequest
+from ..syntax import without_tags
+from .metadata import parameters_text, parse_parameters, version
+from .picture_text import read_texts
+
+_LONGEST_NAME = 100
+"""Bytes of the words in a file's name."""
+
+
+def story_json(image: GeneratedImage) -> str:
+    """Return the request, this image's seed and the checkpoint's hash as one line of ASCII JSON."""
+    story = {
+        "velatura": version(),
+        "seed": image.seed,
+        "model_hash": image.model_hash,
+        "request": to_plain(image.request),
+    }
+    return json.dumps(story)
+
+
+def save_png(image: GeneratedImage, path: str | Path, *, overwrite: bool = False) -> Path:
+    """Write a picture with its story; the file appears whole or not at all.
+
+    The same image gives the same bytes: how long it took is not among them.
+
+    Raises:
+        InputError: the file is there already and `overwrite` is off, or the folder cannot be written to.
+    """
+    from PIL.PngImagePlugin import PngInfo
+
+    path = Path(path)
+    texts = PngInfo()
+    texts.add_text("parameters", parameters_text(image))
+    texts.add_text("velatura", story_json(image))
+    unfinished = path.with_name(f".{uuid.uuid4().hex}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"the folder {path.parent} cannot be made: {error.strerror}") from None
+    try:
+        with unfinished.open("xb") as stream:
+            image.image.save(stream, format="PNG", pnginfo=texts)
+        if overwrite:
+            unfinished.replace(path)
+        else:
+            _settle(unfinished, path)
+    except FileExistsError:
+        raise InputError(f"{path} is there already; give another name, or ask to overwrite it") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror or error}") from None
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return path
+
+
+def read_story(path: str | Path) -> dict[str, Any]:
+    """Return what a picture tells of itself, as plain values.
+
+    Of ours: `velatura` (the version), `seed`, `model_hash`, `request` (see `request_of`) and `parameters`. Of other
+    tools' pictures with A1111's text: `parameters` alone (see `metadata.parse_parameters`).
+
+    Raises:
+        UnreadableFile: it is no picture, or a text in it is a bomb.
+        InputError: it tells nothing.
+    """
+    path = Path(path)
+    texts = read_texts(path, ("parameters", "velatura"))
+    story = _ours(texts.get("velatura"))
+    if "parameters" in texts:
+        story["parameters"] = parse_parameters(texts["parameters"])
+    if not story:
+        raise InputError(f"{path.name} does not tell how it was made")
+    return story
+
+
+def request_of(story: Mapping[str, Any]) -> GenerationRequest:
+    """Return the request that a story of ours holds.
+
+    Raises:
+        InputError: the story is another tool's, or was tampered with.
+    """
+    if "request" not in story:
+        raise InputError("this picture was made by another program, so it holds no request to repeat")
+    return from_plain(GenerationRequest, story["request"])
+
+
+def image_name(request: GenerationRequest, index: int) -> str:
+    """Return a safe file name for the image at that place of a batch: words of the prompt, and its seed.
+
+    >>> from velatura.records import Composition
+    >>> image_name(GenerationRequest(composition=Composition(prompt="../A red fox, snow"), model="m", seed=7), 1)
+    'a-red-fox-snow-8.png'
+    """
+    prose = unicodedata.normalize("NFKC", without_tags(request.composition.prompt)).casefold()
+    words = "-".join(re.findall(r"[^\W_]+", prose))
+    short = words.encode("utf-8", "ignore")[:_LONGEST_NAME].decode("utf-8", "ignore").strip("-")
+    return f"{short or 'image'}-{request.seed + index}.png"
+
+
+def _settle(unfinished: Path, path: Path) -> None:
+    """Give the file its name, unless another has it: a hard link fails then, where a rename would replace."""
+    try:
+        path.hardlink_to(unfinished)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        if path.exists():
+            raise FileExistsError from None
+        unfinished.replace(path)
+
+
+def _ours(text: str | None) -> dict[str, Any]:
+    try:
+        story = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        return {}
+    return story if isinstance(story, dict) else {}

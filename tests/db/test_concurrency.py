@@ -1,0 +1,61 @@
+"""Readers go on while a writer works, and writers wait for each other."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from velatura.db import fts5, open_store
+from velatura.records import Filter
+
+SCRIPT = Path(__file__).with_name("sync_process.py")
+
+
+def sync_at_once(path: Path, *scopes: str) -> None:
+    processes = [
+        subprocess.Popen(
+            [sys.executable, SCRIPT, path, scope, "0", "300"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for scope in scopes
+    ]
+    for process in processes:
+        output, errors = process.communicate(timeout=60)
+        assert (process.returncode, errors) == (0, "")
+        assert "SyncReport" in output
+
+
+def test_readers_see_the_last_whole_batch(path: Path, make, monkeypatch: pytest.MonkeyPatch):
+    seen: list[int] = []
+    insert: Callable[..., None] = fts5.insert
+    with open_store(path) as store, open_store(path, read_only=True) as reader:
+
+        def look_before_it_is_kept(connection: object, rows: list[tuple[int, tuple[str, ...]]]) -> None:
+            insert(connection, rows)
+            assert len(reader.select(Filter())) == reader.stats().files == len(reader.adapters(range(1, 999)))
+            assert len(reader.search_words(["title"], ["title"], 999)) == reader.stats().files
+            seen.append(reader.stats().files)
+
+        monkeypatch.setattr(fts5, "insert", look_before_it_is_kept)
+        store.sync(make.source([make.file(f"{i}") for i in range(50)]), batch=10)
+    assert seen == [0, 10, 20, 30, 40]
+
+
+def test_two_processes_may_read_the_same_source_at_once(path: Path, rows):
+    alone = path.with_name("alone.db")
+    sync_at_once(alone, "/adapters")
+    sync_at_once(path, "/adapters", "/adapters")
+    assert rows(path, numbers=False) == rows(alone, numbers=False)
+
+
+def test_two_processes_may_read_different_sources_at_once(path: Path):
+    sync_at_once(path, "/adapters", "/adapters/sub")
+    with open_store(path) as store:
+        assert store.stats().files == 300
+        assert store.rejections() == []

@@ -1,0 +1,248 @@
+"""A picture tells its request back, its file appears whole or not at all, and a bomb inside it does not go off."""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from velatura.errors import InputError, UnreadableFile
+from velatura.generation.sd import StableDiffusionBackend
+from velatura.generation.story import image_name, read_story, request_of, save_png, story_json
+from velatura.records import AdapterRecord, Choice, Composition, GeneratedImage, GenerationRequest, Hashes, Refusal
+
+Asked = Callable[..., GenerationRequest]
+
+RECORD = AdapterRecord(
+    source="civitai",
+    key="1/2/3",
+    title='Fox, the "red": 🦊狐',
+    model_id=1,
+    version_id=2,
+    path="/loras/fox.safetensors",
+    hashes=Hashes(autov3="ab" * 6),
+    family="sd1",
+)
+REQUEST = GenerationRequest(
+    composition=Composition(
+        prompt="a red fox\nin snow",
+        choices=(
+            Choice(adapter=RECORD, weight=0.123456789, span="fox", triggers=("foxy",), reason="it fits"),
+            Choice(adapter=replace(RECORD, key="4", path=None), weight=-1.0, span="snow"),
+        ),
+        refused=(Refusal(adapter=RECORD, reason="another base"),),
+        composer="builtin 1",
+    ),
+    model="/models/tiny",
+    mask=(True, False),
+    negative="blurry",
+    seed=41,
+    steps=12,
+    guidance=6.5,
+    width=64,
+    height=72,
+    scheduler="euler_a",
+    clip_skip=1,
+)
+
+
+def picture(request: GenerationRequest = REQUEST, seed: int = 42) -> GeneratedImage:
+    return GeneratedImage(
+        image=Image.linear_gradient("L").convert("RGB").resize((64, 72)),
+        request=request,
+        seed=seed,
+        model_hash="0123456789",
+        seconds=1.5,
+    )
+
+
+def test_the_request_comes_back_whole(tmp_path: Path) -> None:
+    story = read_story(save_png(picture(), tmp_path / "a.png"))
+    assert request_of(story) == REQUEST
+    assert (story["seed"], story["model_hash"]) == (42, "0123456789")
+    assert story["velatura"].startswith("Velatura")
+    assert story["parameters"]["settings"]["Seed"] == "42"
+    json.dumps(story)
+
+
+def test_a_told_request_paints_the_same_picture(
+    tmp_path: Path, backend: StableDiffusionBackend, adapters: list[Path], asked: Asked
+) -> None:
+    image = next(backend.generate(asked("a red fox", (adapters[0], 0.8), seed=5, scheduler="euler_a")))
+    told = request_of(read_story(save_png(image, tmp_path / "a.png")))
+    again = next(backend.generate(told))
+    assert again.image.tobytes() == image.image.tobytes()
+    assert save_png(again, tmp_path / "b.png").read_bytes() == (tmp_path / "a.png").read_bytes()
+
+
+def test_every_script_survives(tmp_path: Path) -> None:
+    prompt = "狐 \U0001f98a ünï \x00 \u2028 \ud800"
+    request = replace(REQUEST, composition=replace(REQUEST.composition, prompt=prompt), negative=prompt)
+    story = read_story(save_png(picture(request), tmp_path / "a.png"))
+    assert request_of(story).negative == prompt
+    assert story["parameters"]["prompt"].startswith("狐 \U0001f98a ünï")
+
+
+def test_the_chunks_are_those_that_other_tools_read(tmp_path: Path) -> None:
+    with Image.open(save_png(picture(), tmp_path / "a.png")) as image:
+        assert set(image.text) == {"parameters", "velatura"}
+        assert image.text["velatura"] == story_json(picture())
+        assert "Steps: 12, Sampler: Euler a" in image.text["parameters"]
+
+
+def test_a_file_is_not_replaced_unless_that_is_asked(tmp_path: Path) -> None:
+    path = save_png(picture(), tmp_path / "new folder" / "a.png")
+    before = path.read_bytes()
+    with pytest.raises(InputError, match="is there already; give another name, or ask to overwrite it"):
+        save_png(picture(seed=43), path)
+    assert path.read_bytes() == before
+    save_png(picture(seed=43), path, overwrite=True)
+    assert read_story(path)["seed"] == 43
+    assert [file.name for file in path.parent.iterdir()] == ["a.png"]
+
+
+def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Image.Image, stream: Any, **options: Any) -> None:
+        stream.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(InputError, match="cannot be written: No space left on device"):
+        save_png(picture(), tmp_path / "a.png")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_to_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InputError, match="file cannot be made"):
+        save_png(picture(), tmp_path / "file" / "a.png")
+    with pytest.raises(InputError, match="cannot be written"):
+        save_png(picture(), tmp_path / ("x" * 300 + ".png"))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "name"),
+    [
+        ("A red fox, in snow!", "a-red-fox-in-snow-42.png"),
+        ("../../etc/passwd", "etc-passwd-42.png"),
+        ("狐 und Ünï", "狐-und-ünï-42.png"),
+        ("<lora:x:1>", "image-42.png"),
+        ("\x00\ud800///", "image-42.png"),
+        ("con", "con-42.png"),
+        ("fox " * 100, "fox-" * 25 + "42.png"),
+    ],
+)
+def test_names_are_safe(prompt: str, name: str, tmp_path: Path) -> None:
+    request = replace(REQUEST, composition=Composition(prompt=prompt), mask=None)
+    assert image_name(request, 1) == name
+    assert save_png(picture(request), tmp_path / name).is_file()
+
+
+def test_long_names_of_any_script_fit_a_file_system() -> None:
+    request = replace(REQUEST, composition=Composition(prompt="狐" * 500), mask=None)
+    assert len(image_name(request, 0).encode()) < 130
+
+
+# ------------------------------------------------------------------ strangers' pictures
+
+PARAMETERS = "a castle <lora:foo:0.5>\nNegative prompt: cars\nSteps: 28, Sampler: Euler a, CFG scale: 5, Seed: 123"
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png(*chunks: bytes) -> bytes:
+    start = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0))
+    return start + b"".join(chunks) + chunk(b"IDAT", zlib.compress(b"\0\0")) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        chunk(b"tEXt", b"parameters\0" + PARAMETERS.encode()),
+        chunk(b"zTXt", b"parameters\0\0" + zlib.compress(PARAMETERS.encode())),
+        chunk(b"iTXt", b"parameters\0\0\0\0\0" + PARAMETERS.encode()),
+        chunk(b"iTXt", b"parameters\0\1\0en\0x\0" + zlib.compress(PARAMETERS.encode())),
+    ],
+)
+def test_a_picture_of_another_tool_tells_its_parameters(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "a.png").write_bytes(png(text))
+    story = read_story(tmp_path / "a.png")
+    assert set(story) == {"parameters"}
+    assert story["parameters"]["prompt"] == "a castle <lora:foo:0.5>"
+    assert story["parameters"]["settings"]["Seed"] == "123"
+    with pytest.raises(InputError, match="made by another program"):
+        request_of(story)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".webp"])
+def test_jpeg_and_webp_tell_theirs(tmp_path: Path, suffix: str) -> None:
+    image = Image.new("RGB", (8, 8))
+    exif = image.getexif()
+    exif.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + PARAMETERS.encode("utf-16-be")
+    image.save(tmp_path / f"a{suffix}", exif=exif)
+    assert read_story(tmp_path / f"a{suffix}")["parameters"]["negative"] == "cars"
+
+
+def test_a_text_that_unpacks_without_end_is_refused(tmp_path: Path) -> None:
+    bomb = zlib.compress(b"a" * (1 << 28))
+    for text in (chunk(b"zTXt", b"parameters\0\0" + bomb), chunk(b"iTXt", b"velatura\0\1\0\0\0" + bomb)):
+        (tmp_path / "a.png").write_bytes(png(text))
+        with pytest.raises(UnreadableFile, match="unpacks to more than 16 MiB"):
+            read_story(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        png(),
+        png(chunk(b"tEXt", b"Software\0x")),
+        png(chunk(b"tEXt", b"velatura\0" + b"[" * 10**5)),
+        png(chunk(b"tEXt", b"velatura\0null")),
+        png(chunk(b"tEXt", b"velatura")),
+        png(struct.pack(">I", 2**32 - 1) + b"tEXtparameters\0x"),
+        png(chunk(b"tEXt", b"parameters\0x")[:-4] + b"\0\0\0\0"),
+        png()[:20],
+    ],
+)
+def test_a_picture_that_tells_nothing_says_so(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.png does not tell how it was made"):
+        read_story(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"GIF89a", b"\x89PNG", b"\xff\xd8\xff\xe0junk", b"RIFF0000WEBP"])
+def test_what_is_no_picture_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(UnreadableFile, match="not a PNG, JPEG or WebP"):
+        read_story(tmp_path / "a.png")
+    with pytest.raises(UnreadableFile, match="cannot be read"):
+        read_story(tmp_path / "none.png")
+
+
+def test_a_damaged_packed_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png(chunk(b"zTXt", b"parameters\0\0garbage")))
+    with pytest.raises(UnreadableFile, match="holds a text that is damaged"):
+        read_story(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [None, 5, {}, {"composition": 5}, {"composition": {"prompt": 5}}, {"composition": {"prompt": "x"}, "model": []}],
+)
+def test_a_forged_request_is_one_sentence(tmp_path: Path, request_: Any) -> None:
+    texts = PngInfo()
+    texts.add_text("velatura", json.dumps({"request": request_}))
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png", pnginfo=texts)
+    with pytest.raises(InputError) as caught:
+        request_of(read_story(tmp_path / "a.png"))
+    assert "\n" not in str(caught.value)
