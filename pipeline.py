@@ -224,9 +224,16 @@ class Velatura:
     def localised(self, composition: Composition) -> Composition:
         """Return the composition with each adapter's file on this machine, where there is one."""
         choices = tuple(
-            choice
-            if choice.adapter.path is not None
-            else replace(choice, adapter=replace(choice.adapter, path=self.store.installed(choice.adapter)))
+            replace(choice, adapter=replace(choice.adapter, path=choice.adapter.path or self._file_of(choice.adapter)))
             for choice in composition.choices
         )
         return replace(composition, choices=choices)
+
+    def _file_of(self, adapter: AdapterRecord) -> str | None:
+        """Find the file of a record that names none: by its hashes and ids, or, of a folder, by its name."""
+        path = self.store.installed(adapter)
+        if path is None and adapter.source == "folder":
+            named = [self.store.adapter(number).record for number in self.store.find(adapter.key)]
+            paths = [record.path for record in named if record.source == "folder"]
+            path = paths[0] if len(paths) == 1 else None
+        return path

@@ -70,7 +70,9 @@ def to_plain(record: Any) -> dict[str, Any]:
                 "composer": record.composer,
             }
         case GenerationRequest():
-            return {**_dump(GenerationRequest, record, skip="composition"), "composition": to_plain(record.composition)}
+            # Whole, so that a story means the same after a default has changed.
+            whole = _adapter_for(GenerationRequest).dump_python(record, mode="json", exclude={"composition"})
+            return {**whole, "composition": to_plain(record.composition)}
     raise TypeError(f"{type(record).__name__} has no plain form")
 
 
@@ -170,9 +172,9 @@ def _load(cls: type[T], values: Mapping[str, object]) -> T:
         raise InputError(f"{_NAMES.get(cls, cls.__name__.lower())}: {where}: {first['msg']}") from None
 
 
-def _dump(cls: type[T], record: T, *, skip: str | None = None) -> dict[str, Any]:
+def _dump(cls: type[T], record: T) -> dict[str, Any]:
     """Dump a record, leaving out the fields that hold their defaults."""
-    exclude = {field.name for field in fields(cast(Any, cls)) if _is_default(field, record) or field.name == skip}
+    exclude = {field.name for field in fields(cast(Any, cls)) if _is_default(field, record)}
     return cast(dict[str, Any], _adapter_for(cls).dump_python(record, mode="json", exclude=exclude, exclude_none=True))
 
 

@@ -202,11 +202,12 @@ class Match:
     """One reason why an adapter was found."""
 
     by: str
-    """What found it: a field's words (`title`, `triggers`, `tags`, `description`, `prompts`, `names`) or `meaning`."""
+    """What found it: `phrase` (a whole trigger phrase), words of a field (`title`, `triggers`, `tags`, `description`,
+    `prompts`, `names`), or `meaning`."""
     text: str
     """The words of the prompt that matched there; for `meaning`, what of the adapter was near."""
     score: float
-    """For a trigger phrase its rarity, for words how many matched, for meaning the cosine."""
+    """For a phrase one over the adapters that it calls, for words how many matched, for meaning the cosine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -253,7 +253,7 @@ def _why(candidate: Candidate) -> str:
     for match in candidate.matched:
         if match.by == "meaning":
             parts.append(f"{match.text} is near ({match.score:.2f})")
-        elif match.by == "triggers" and match.score > 0:
+        elif match.by == "phrase":
             parts.append(f"trigger “{match.text}”")
         else:
             parts.append(f"{match.by}: {match.text}")

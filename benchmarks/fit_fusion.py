@@ -70,14 +70,16 @@ def main() -> None:
     theta = fit(table, answers, weight)
     coefficients = dict(zip([*NAMES, "bias"], (round(float(value), 2) for value in theta), strict=True))
     print("coefficients", coefficients)
-    held = {kind: round(mean(recall[kind]), 4) for kind in KINDS}
+    held = {kind: round(float(mean(recall[kind])), 4) for kind in KINDS}
     print("held-out recall@10", held)
     chance = 1 / (1 + np.exp(-held_out))
     calibration = []
     for low, high in ((0.02, 0.05), (0.05, 0.1), (0.1, 0.2), (0.2, 0.4), (0.4, 0.6), (0.6, 0.8), (0.8, 1.0)):
         inside = (chance >= low) & (chance < high)
         if inside.any():
-            calibration.append({"said": round(chance[inside].mean(), 3), "true": round(answers[inside].mean(), 3)})
+            calibration.append(
+                {name: round(float(values[inside].mean()), 3) for name, values in (("said", chance), ("true", answers))}
+            )
     print("calibration", calibration)
     if arguments.json:
         print(json.dumps({"coefficients": coefficients, "held_out_recall@10": held, "calibration": calibration}))

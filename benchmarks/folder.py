@@ -189,7 +189,9 @@ def measure(files: int, folder: Path, *, distinct: bool) -> dict[str, object]:
         for name in ("cold", "warm", "one_added"):
             if name == "one_added":
                 fill(root, range(files, files + 1), distinct=distinct)
+            start = time.process_time()
             report = store.sync(FolderSource(root))
+            result[f"{name}_cpu_seconds"] = round(time.process_time() - start, 3)
             result[f"{name}_seconds"] = round(report.seconds, 3)
             result[f"{name}_read"] = report.offered - report.unchanged
             result[f"{name}_added"] = report.added

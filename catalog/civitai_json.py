@@ -107,9 +107,11 @@ def version_fields(version: _Plain, model: _Plain) -> dict[str, Any]:
 
 def _version_fields(version: _Plain, model: _Plain, page: _Plain, files: list[dict[str, Any]]) -> dict[str, Any]:
     version_id = _version_id(version)
-    names = frozenset(name_key(file["file_name"]) for file in files if file["file_name"])
-    digests = frozenset[str]().union(*(hash_keys(file["hashes"]) for file in files))
-    pictures = read_pictures(version.get("images"), names=names, hashes=digests, version_id=version_id)
+    pictures = Pictures()
+    if images := version.get("images"):
+        names = frozenset(name_key(file["file_name"]) for file in files if file["file_name"])
+        digests = frozenset[str]().union(*(hash_keys(file["hashes"]) for file in files))
+        pictures = read_pictures(images, names=names, hashes=digests, version_id=version_id)
     own = clean_html(version.get("description"))
     description, told_by = _joined(page["description"], own)
     downloads = _count(_mapping(version.get("stats")).get("downloadCount"))

@@ -10,16 +10,19 @@ from __future__ import annotations
 import gc
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, wraps
 from io import FileIO
 from os import fstat
-from typing import NoReturn
+from typing import NoReturn, TypeVar
+from weakref import WeakKeyDictionary
 
 from ..errors import UnreadableFile
 from .text import clean_line
+
+T = TypeVar("T")
 
 MAX_HEADER = 100_000_000
 """Bytes; the limit that the format itself sets."""
@@ -27,8 +30,8 @@ MAX_HEADER = 100_000_000
 MAX_DIMENSIONS = 32
 
 _MOST_BITS = 1 << 60
-_SHARED = 1_000_000
-"""Characters; longer headers are those of whole models and not kept."""
+_SHARED = 500_000
+"""Characters: longer headers are those of whole models, and nothing of them is kept."""
 
 DTYPE_BITS: dict[str, int] = {
     "BOOL": 8,
@@ -86,7 +89,7 @@ class TensorType:
     """Dtype and shape as one text."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Tensors:
     """The tensors of a file, found to follow each other without gaps; files with the same ones share this."""
 
@@ -109,6 +112,21 @@ class Header:
     metadata: Mapping[str, str]
     """`__metadata__`; values that are not text are left out."""
     tensors: Tensors
+
+
+def remembered(function: Callable[[Tensors], T]) -> Callable[[Tensors], T]:
+    """Work something out once for all files that share their tensors, and forget it with them."""
+    known: WeakKeyDictionary[Tensors, T] = WeakKeyDictionary()
+
+    @wraps(function)
+    def answer(tensors: Tensors) -> T:
+        try:
+            return known[tensors]
+        except KeyError:
+            found = known[tensors] = function(tensors)
+            return found
+
+    return answer
 
 
 def read_header(file: FileIO, name: str) -> Header:
@@ -230,7 +248,7 @@ class _Damaged(Exception):
     """The entries of a header contradict themselves; says how."""
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=32)
 def _parse_tensors(text: str) -> tuple[object, Tensors]:
     """Parse the JSON of a header, with or without `__metadata__`, and return that and the tensors.
 

@@ -114,8 +114,8 @@ class HuggingFaceLive:
         try:
             for model in self._lister().list_models(**self._options, full=True, cardData=True, limit=self._limit):
                 yield plain_model(model)
-        except ValueError as error:
-            raise SourceError(f"Hugging Face's client refuses the question: {error}") from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise SourceError(f"Hugging Face's client cannot go on: {type(error).__name__}: {error}") from None
         except OSError as error:  # every error of the client's, and of the network below it
             status = getattr(getattr(error, "response", None), "status_code", None)
             if isinstance(status, int) and status != 429 and status < 500:

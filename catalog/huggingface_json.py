@@ -80,9 +80,9 @@ def read_model(model: object) -> list[AdapterRecord | Rejection]:
             Rejection(source="huggingface", locator=where, reason="the repository says nowhere that it is an adapter")
         ]
     fields = model_fields(model, card, tags)
-    task = model.get("pipeline_tag") or card.get("pipeline_tag")
+    task = clean_line(model.get("pipeline_tag"), 60) or clean_line(card.get("pipeline_tag"), 60)
     if task not in _PICTURE_TASKS and fields["family"] in (UNKNOWN, OTHER) and "diffusers" not in tags:
-        told = f"of the task {clean_line(task, 60)}" if isinstance(task, str) else "of no stated task"
+        told = f"of the task {task}" if task else "of no stated task"
         return [Rejection(source="huggingface", locator=where, reason=f"it is an adapter {told}, not one for pictures")]
     files = list(_adapter_files(model.get("siblings")))
     if not files and isinstance(model.get("siblings"), list) and model["siblings"]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import re
 import struct
-from functools import lru_cache
 from io import FileIO
 
 from ..errors import UnreadableFile
 from ..records import Hashes
-from .header import Header, Tensors
+from .header import Header, Tensors, remembered
 from .text import clean_line
 
 _CHUNK = 1 << 20
@@ -95,7 +94,7 @@ def fingerprint(file: FileIO, header: Header) -> str:
     return digest.hexdigest()
 
 
-@lru_cache(maxsize=64)
+@remembered
 def _spelt(tensors: Tensors) -> tuple[bytes, tuple[tuple[int, int], ...]]:
     """Return (a digest of all names, dtypes and shapes; the begin and size of each sample)."""
     types = tensors.types
@@ -126,6 +125,15 @@ def read_scalar(file: FileIO, header: Header, name: str) -> float | None:
     return value if abs(value) < 1e9 else None
 
 
+def says_something(name: str) -> bool:
+    """Whether a name is more than what tools call every file.
+
+    >>> [says_something(name) for name in ("red fox", "pytorch_lora_weights", "last-000010")]
+    [True, False, False]
+    """
+    return not _MEANINGLESS.issuperset(_WORD.findall(name.lower()))
+
+
 def title_of(stem: str, trained_as: str | None, folder: str) -> tuple[str, str]:
     """Return (a title, where it comes from) for a file that nothing else names.
 
@@ -134,6 +142,6 @@ def title_of(stem: str, trained_as: str | None, folder: str) -> tuple[str, str]:
     """
     for name, place in ((stem, "file name"), (trained_as, "header (kohya)"), (folder, "folder name")):
         title = clean_line((name or "").replace("_", " "), 200)
-        if title and not _MEANINGLESS.issuperset(_WORD.findall(title.lower())):
+        if title and says_something(title):
             return title, place
     return clean_line(stem.replace("_", " "), 200) or clean_line(stem, 200) or "untitled", "file name"

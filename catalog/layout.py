@@ -9,11 +9,11 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 
 from ..families import UNKNOWN
 from .architecture import read_architecture, read_embedding
-from .header import Tensors, TensorType
+from .header import Tensors, TensorType, remembered
 
 LAYOUTS: dict[str, str] = {
     "kohya": "lora_unet_..., lora_te_... (kohya sd-scripts, LyCORIS)",
@@ -109,7 +109,7 @@ class Layout:
     """The names of embeddings that LyCORIS packs beside the network."""
 
 
-@lru_cache(maxsize=64)
+@remembered
 def read_layout(tensors: Tensors) -> Layout:
     """Tell what a file is from the names, dtypes and shapes of its tensors."""
     types = tensors.types

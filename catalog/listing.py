@@ -59,7 +59,7 @@ def walk(root: str) -> Iterator[ModelFile | Trouble]:
             visited.add(place)
             with os.scandir(folder) as listing:
                 found = sorted(listing, key=_name)
-            inner = [entry for entry in found if entry.is_dir()]
+            inner = [entry for entry in found if _is_folder(entry)]
         except OSError as error:
             yield Trouble(
                 folder, f"the folder cannot be listed ({error.strerror}); nothing in it is indexed", hides=True
@@ -88,6 +88,13 @@ def is_text(name: str) -> bool:
 
 def _name(entry: os.DirEntry[str]) -> str:
     return entry.name
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _place(folder: str) -> object:
@@ -119,7 +126,7 @@ def _group(folder: str, found: Sequence[os.DirEntry[str]]) -> Iterator[ModelFile
             if owner is not None:
                 companions[owner].append(entry)
     for entry in models:
-        if entry.is_dir() or entry.name.startswith(_RESOURCE_FORK):
+        if _is_folder(entry) or entry.name.startswith(_RESOURCE_FORK):
             continue
         stem, _, extension = entry.name.rpartition(".")
         yield _model(folder, entry, companions[stem] if extension.lower() == MODEL_EXTENSION else None)

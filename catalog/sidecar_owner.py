@@ -56,7 +56,7 @@ def read_a1111(data: Json, name: str, beside: Beside) -> list[Told]:
 
 def read_swarm(data: Json, name: str, beside: Beside) -> list[Told]:
     """Read SwarmUI's `X.swarm.json`: ModelSpec keys, with or without their prefix."""
-    return [Told(f"{name} (SwarmUI)", Level.OWNER, read_modelspec(data))]
+    return [Told(f"{name} (SwarmUI)", Level.OWNER, read_modelspec(data, weight_from="preferred"))]
 
 
 def read_description(text: str, name: str) -> list[Told]:

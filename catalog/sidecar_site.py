@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..records import Example, Hashes
-from .civitai_files import adapter_files, read_hashes, read_id
+from .civitai_files import adapter_files, file_fields, read_hashes
 from .civitai_json import version_fields
 from .identity import good_hash
 from .nsfw import read_nsfw
@@ -111,27 +111,28 @@ def read_version(version: Json, beside: Beside, *, model: Json | None = None) ->
         return fields | {"available": None}
     file = matching_file(version, beside)
     if file is not None:
-        fields["hashes"] = read_hashes(file.get("hashes"))
-        fields["file_id"] = read_id(file.get("id"))
+        fields |= {"hashes": file["hashes"], "file_id": file["file_id"]}
     return fields
 
 
-def matching_file(version: Json, beside: Beside) -> Json | None:
-    """Return the entry of a version's files that is the one on the disk.
+def matching_file(version: Json, beside: Beside) -> dict[str, Any] | None:
+    """Return what a version's list of files tells about the one on the disk.
 
-    A size that differs says that it is not: the owner has the pruned one, or a tool has written a new header. Its
-    digests would be those of another file then.
+    A size that differs says that an entry is not it: the owner has the pruned one, or a tool has written a new
+    header. Its digests would be those of another file then.
     """
-    candidates = []
-    for file in adapter_files(version):
-        kib = file.get("sizeKB")
-        if isinstance(kib, int | float) and abs(kib * _KIB - beside.size) > _KIB:
+    named, alike = [], []
+    for entry in adapter_files(version):
+        file = file_fields(entry)
+        if file["size"] is not None and abs(file["size"] - beside.size) > _KIB:
             continue
-        candidates.append(file)
-    named = [file for file in candidates if file.get("name") == beside.file_name]
+        if file["file_name"] == beside.file_name:
+            named.append(file)
+        elif file["size"] is not None:
+            alike.append(file)
     if named:
         return named[0]
-    return candidates[0] if len(candidates) == 1 else None
+    return alike[0] if len(alike) == 1 else None
 
 
 def objects(value: object) -> list[dict[str, object]]:

@@ -11,7 +11,7 @@ from ..families import OTHER, UNKNOWN, family_of
 from ..records import Hashes, WeightEvidence
 from .architecture import related
 from .header import Header
-from .identity import good_hash
+from .identity import good_hash, says_something
 from .licence import named_licence
 from .text import clean_html, clean_line, clean_text
 from .told import Level, Told
@@ -65,17 +65,22 @@ def output_name(metadata: Mapping[str, str]) -> str | None:
     return _text(metadata, "ss_output_name", 200)
 
 
-def read_modelspec(metadata: Mapping[str, object]) -> dict[str, object]:
-    """Return the record's fields from ModelSpec keys, with or without their prefix (SwarmUI writes both)."""
+def read_modelspec(metadata: Mapping[str, object], *, weight_from: str = "header") -> dict[str, object]:
+    """Return the record's fields from ModelSpec keys, with or without their prefix (SwarmUI writes both).
+
+    Args:
+        metadata: The keys and their values.
+        weight_from: The source of evidence that a default weight is.
+    """
     spec = {key.removeprefix("modelspec."): value for key, value in metadata.items()}
     title = clean_line(spec.get("title"), 200)
     prose = [clean_html(_string(spec.get(key))) for key in ("description", "usage_hint")]
     description = "\n".join(part for part in prose if part) or None
     weight = read_weight(spec.get("lora_default_weight"))
-    weights = (WeightEvidence(weight=weight, source="header"),) if weight else ()
+    weights = (WeightEvidence(weight=weight, source=weight_from),) if weight else ()
     architecture = clean_line(spec.get("architecture"), 100)
     return {
-        "title": None if title and _MADE_UP_TITLE.match(title) else title,
+        "title": title if title and says_something(title) and not _MADE_UP_TITLE.match(title) else None,
         "creator": clean_line(spec.get("author"), 100),
         "description": description,
         "tags": read_tags(spec.get("tags")),

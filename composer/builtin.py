@@ -91,7 +91,7 @@ class BuiltinComposer:
 
 def _named(candidate: Candidate) -> bool:
     """Say whether the prompt names the adapter: by a trigger phrase, or by two words of its title or one rare one."""
-    return any(match.by == "triggers" for match in candidate.matched) or any(
+    return any(match.by == "phrase" for match in candidate.matched) or any(
         match.by in ("title", "names") and match.score >= 2 for match in candidate.matched
     )
 
@@ -106,14 +106,14 @@ def _evidence(candidate: Candidate) -> str:
 
     >>> from ..records import AdapterRecord, Match, RefinedAdapter
     >>> fox = RefinedAdapter(id=1, record=AdapterRecord(source="folder", key="a", title="A"))
-    >>> _evidence(Candidate(adapter=fox, score=0.5, matched=(Match(by="triggers", text="red fox", score=7),)))
+    >>> _evidence(Candidate(adapter=fox, score=0.5, matched=(Match(by="phrase", text="red fox", score=1),)))
     'trigger “red fox”; 50% likely'
     """
     parts: list[str] = []
     for match in candidate.matched:
         if match.by == "meaning":
             parts.append(f"{match.text} is near in meaning ({match.score:.2f})")
-        elif match.by == "triggers":
+        elif match.by == "phrase":
             parts.append(f"trigger “{match.text}”")
         elif match.by in ("title", "tags", "names"):
             parts.append(f"{match.by} “{match.text}”")

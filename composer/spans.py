@@ -9,7 +9,7 @@ from ..syntax import phrases, plain_text
 
 _WORD = re.compile(r"[^\W_]+")
 
-_NAMING = ("triggers", "title", "names", "tags")
+_NAMING = ("phrase", "triggers", "title", "names", "tags")
 """Fields that say what an adapter is; words that only its prose or its example prompts share say less."""
 
 
@@ -19,7 +19,7 @@ def span_of(prompt: str, candidate: Candidate) -> str:
     A trigger phrase is its own span. Otherwise it is the phrase of the prompt that holds most of the words which
     the candidate's naming fields share, or, for a long sentence, the words from the first to the last of them.
     """
-    trigger = next((match.text for match in candidate.matched if match.by == "triggers" and " " in match.text), None)
+    trigger = next((match.text for match in candidate.matched if match.by == "phrase"), None)
     if trigger is not None and (written := _as_written(prompt, trigger)):
         return written
     naming = _matched(candidate, _NAMING)

@@ -33,7 +33,7 @@ def advise(adapter: AdapterRecord) -> Advice:
     >>> from ..records import WeightEvidence
     >>> used = tuple(WeightEvidence(weight=w, source="prompt") for w in (0.6, 0.7, 0.7, 1.0))
     >>> advise(AdapterRecord(source="folder", key="a", title="A", weights=used))
-    Advice(weight=0.7, reason='median of 4 uses, mostly 0.6 to 0.9')
+    Advice(weight=0.7, reason='median of 4 uses, mostly 0.67 to 0.77')
     """
     for sources, phrase in ((_OWN, "stored for this file"), (_USED, ""), (_ADVISED, "advised by its author")):
         weights = [evidence.weight for evidence in adapter.weights if evidence.source in sources]

@@ -7,6 +7,7 @@ bury the trigger words of its own adapter.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,16 +46,20 @@ def search(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return (ids, scores) of every adapter with any of the phrases: BM25 of each column, summed; ids ascending."""
     expression = " OR ".join(f'"{phrase}"' for phrase in phrases(query))
+    # The driver's own cursor, in the same transaction: common words match every adapter, and plain tuples come faster.
+    cursor = connection.connection.cursor()
     found: list[tuple[int, float]] = []
     for column in columns if expression else ():
-        cursor = connection.exec_driver_sql(
+        cursor.execute(
             f"SELECT rowid, -bm25(words_{column}) FROM words_{column} WHERE words_{column} MATCH ?",  # noqa: S608
             (expression,),
         )
-        found.extend(cursor)
-    ids, positions = np.unique(np.array([number for number, _ in found], dtype=np.int64), return_inverse=True)
+        found.extend(cursor.fetchall())
+    cursor.close()
+    table = np.fromiter(chain.from_iterable(found), dtype=np.float64, count=2 * len(found)).reshape(-1, 2)
+    ids, positions = np.unique(table[:, 0].astype(np.int64), return_inverse=True)
     scores = np.zeros(len(ids))
-    np.add.at(scores, positions, [score for _, score in found])
+    np.add.at(scores, positions, table[:, 1])
     return ids, scores
 
 

@@ -11,6 +11,8 @@ from . import codec
 from .connect import chunks
 from .schema import adapter, record, rejection
 
+_LONGEST_NUMBER = 19  # digits of an id that counts
+
 
 def adapters(connection: Connection, numbers: Sequence[int]) -> list[RefinedAdapter]:
     """Return the adapters with these numbers, in their order; numbers that no adapter has are left out."""
@@ -33,4 +35,7 @@ def rejections(connection: Connection, limit: int | None) -> list[Rejection]:
 def pages(connection: Connection) -> dict[int, Id]:
     """Return the page of each adapter: its site's model id, or its own number, negative, where it has none."""
     rows = connection.execute(select(adapter.c.id, adapter.c.model_id))
-    return {number: -number if page is None else int(page) if page.isdecimal() else page for number, page in rows}
+    return {
+        number: -number if page is None else int(page) if page.isdecimal() and len(page) < _LONGEST_NUMBER else page
+        for number, page in rows
+    }

@@ -15,7 +15,7 @@ class Stats:
     """What a catalogue holds. All but `rejected` and `missing` count only what is not missing."""
 
     models: int
-    """Distinct pages of a source; a file that belongs to no page counts as one."""
+    """Distinct pages, whichever sources tell of them; a file that belongs to no page counts as one."""
     versions: int
     """Distinct versions of pages; a file that belongs to none counts as one."""
     files: int
@@ -45,7 +45,7 @@ def count(connection: Connection) -> Stats:
         return connection.execute(select(func.count()).select_from(adapter).where(condition)).scalar_one()
 
     def distinct(column: ColumnElement[str | None]) -> int:
-        known = select(adapter.c.source, column).where(present, column.is_not(None)).distinct().subquery()
+        known = select(column).where(present, column.is_not(None)).distinct().subquery()
         pages = connection.execute(select(func.count()).select_from(known)).scalar_one()
         return pages + number(and_(present, column.is_(None)))
 

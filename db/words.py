@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 from ..records import AdapterRecord
 
@@ -29,6 +30,8 @@ _UNSPACED = (
 
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]+")
 _WORD = re.compile(r"[a-z0-9\x80-\U0010ffff]+")  # after folding, nothing beyond ASCII separates
+
+_OFTEN = 16
 
 # In a prompt `<lora:name:0.8>` names another file, and `:1.2` is an emphasis.
 _MARKUP = re.compile(r"<[^<>]*>|:\s*-?\d*\.?\d+")
@@ -64,7 +67,9 @@ def words(text: str) -> list[str]:
     """
     if not text.isascii():
         text = _BEYOND_ASCII.sub(_fold, text)
-    return _WORD.findall(text.lower())
+        if not text.isascii():
+            return _WORD.findall(text.lower())
+    return text.lower().translate(_LETTERS).split()
 
 
 def stem(file_name: str) -> str:
@@ -97,6 +102,15 @@ def texts(record: AdapterRecord, description: str | None) -> tuple[str, ...]:
 
 
 def _fold(run: re.Match[str]) -> str:
-    decomposed = unicodedata.normalize("NFD", unicodedata.normalize("NFKC", run[0]).casefold())
+    text = run[0]
+    return _fold_often(text) if len(text) < _OFTEN else _fold_text(text)
+
+
+def _fold_text(text: str) -> str:
+    decomposed = unicodedata.normalize("NFD", unicodedata.normalize("NFKC", text).casefold())
     # Composed again before it is cut, so that a Hangul syllable is one character.
     return unicodedata.normalize("NFC", decomposed.translate(_ACCENTS)).translate(_LETTERS)
+
+
+# Most runs are a curly quote, a dash or a short word, met again and again.
+_fold_often = lru_cache(maxsize=20_000)(_fold_text)

@@ -8,12 +8,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError, MissingDependency
+from ..errors import InputError, MissingDependency, VelaturaError
+from .metadata import parameters_text
+from .story import image_name, read_story, request_of, save_png
 
 if TYPE_CHECKING:
     from ..protocols import Backend
 
-__all__ = ["BACKENDS", "open_backend"]
+__all__ = ["BACKENDS", "image_name", "open_backend", "parameters_text", "read_story", "request_of", "save_png"]
 
 BACKENDS = {"sd": ".sd:StableDiffusionBackend"}
 """Each backend's name, and the module and class that paint for it."""
@@ -30,15 +32,20 @@ def open_backend(name: str, model: str, **options: Any) -> Backend:
     Raises:
         InputError: there is no such backend, or the checkpoint cannot be used.
         MissingDependency: the extra `generate` is not installed.
+        VelaturaError: it is installed and broken.
     """
     if name not in BACKENDS:
         raise InputError(f"there is no backend {name!r}; take one of {', '.join(BACKENDS)}")
     module, _, cls = BACKENDS[name].partition(":")
     try:
         found = getattr(import_module(module, __name__), cls)
-        for package in ("diffusers", "transformers"):
-            import_module(package)
+        with import_module(".checkpoint", __name__).quiet():
+            # These load late, and it is then that a broken neighbour (torchvision) shows.
+            _ = import_module("diffusers").StableDiffusionPipeline, import_module("transformers").CLIPTextModel
     except ModuleNotFoundError as error:
         raise MissingDependency(error.name or "diffusers", extra="generate") from None
+    except (ImportError, RuntimeError) as error:
+        line = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+        raise VelaturaError(f"diffusers is installed and cannot be imported; try `velatura doctor`: {line}") from error
     backend: Backend = found(model, **options)
     return backend

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError, safe_open
 
 from ..errors import UnreadableFile
-from .peft_config import PeftConfig
+from .peft_config import PeftConfig, brief
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,7 +31,8 @@ _PART = re.compile(
     r"|\.lora_(?P<peft>[AB])(?:\.[^.]+)?\.weight"
     r"|:(?P<safelora>down|up)"  # cloneofsimo's safeloras: unet:12:down
     r"|(?:[._]lora(?:_linear_layer)?)?\.(?P<alpha>alpha)"
-    r")"
+    r")",
+    re.DOTALL,
 )
 _ROLES = {"A": "down", "B": "up"}
 
@@ -140,9 +141,9 @@ class AdapterFile:
         try:
             values: Tensor = self._file.get_tensor(key).float()
         except (SafetensorError, OSError) as error:
-            raise UnreadableFile(f"{self.path.name}: {key} cannot be read: {_line(error)}") from None
-        if not values.isfinite().all():
-            raise UnreadableFile(f"{self.path.name}: {key} holds NaN or infinity, so the file is damaged")
+            raise UnreadableFile(f"{self.path.name}: {brief(key)} cannot be read: {_line(error)}") from None
+        if not values.sum().isfinite():  # one pass; NaN and infinity survive a sum
+            raise UnreadableFile(f"{self.path.name}: {brief(key)} holds NaN or infinity, so the file is damaged")
         return values
 
     def _open(self) -> list[str]:
@@ -167,14 +168,16 @@ class AdapterFile:
 
     def _network(self, stem: str, group: Mapping[str, str], config: PeftConfig) -> Network:
         if lacking := {"down", "up"} - group.keys():
-            raise UnreadableFile(f"{self.path.name}: {stem} lacks its {' and '.join(sorted(lacking))} factor")
+            raise UnreadableFile(f"{self.path.name}: {brief(stem)} lacks its {' and '.join(sorted(lacking))} factor")
         shapes = {role: self._shape(key) for role, key in group.items()}
         down, up, mid = shapes["down"], shapes["up"], shapes.get("mid")
         if len(down) < 2 or len(up) < 2 or 0 in (*down, *up, *(mid or ())):
-            raise UnreadableFile(f"{self.path.name}: {stem} has factors of shapes {down} and {up}, which is no LoRA")
+            raise UnreadableFile(
+                f"{self.path.name}: {brief(stem)} has factors of shapes {down} and {up}, which is no LoRA"
+            )
         if "alpha" in group:
             if math.prod(shapes["alpha"]) != 1:
-                raise UnreadableFile(f"{self.path.name}: the alpha of {stem} is not one number")
+                raise UnreadableFile(f"{self.path.name}: the alpha of {brief(stem)} is not one number")
             scale = float(self.tensor(group["alpha"]).item()) / up[1]
         else:
             scale = config.scale(stem, up[1])
@@ -183,7 +186,9 @@ class AdapterFile:
     def _shape(self, key: str) -> tuple[int, ...]:
         entry = self._file.get_slice(key)
         if entry.get_dtype() not in _FLOATS:
-            raise UnreadableFile(f"{self.path.name}: {key} holds {entry.get_dtype()} values, which are no weights")
+            raise UnreadableFile(
+                f"{self.path.name}: {brief(key)} holds {entry.get_dtype()} values, which are no weights"
+            )
         return tuple(entry.get_shape())
 
     def _what_else(self, keys: list[str]) -> str:

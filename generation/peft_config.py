@@ -53,8 +53,13 @@ class PeftConfig:
         if alpha is None:
             return 1.0
         if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not math.isfinite(alpha):
-            raise UnreadableFile(f"{self.file}: the alpha of {stem} is not a number")
+            raise UnreadableFile(f"{self.file}: the alpha of {brief(stem)} is not a number")
         return float(alpha) / (math.sqrt(rank) if settings.get("use_rslora") is True else rank)
+
+
+def brief(key: str) -> str:
+    """Quote a stranger's name for a sentence: on one line, without control characters, and not too long."""
+    return repr(key if len(key) <= 120 else f"{key[:120]}...")
 
 
 def _beside(path: Path) -> str:

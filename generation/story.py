@@ -10,12 +10,13 @@ import re
 import unicodedata
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
 from ..plain import from_plain, to_plain
-from ..records import GeneratedImage, GenerationRequest
+from ..records import AdapterRecord, GeneratedImage, GenerationRequest
 from ..syntax import without_tags
 from .metadata import parameters_text, parse_parameters, version
 from .picture_text import read_texts
@@ -25,12 +26,15 @@ _LONGEST_NAME = 100
 
 
 def story_json(image: GeneratedImage) -> str:
-    """Return the request, this image's seed and the checkpoint's hash as one line of ASCII JSON."""
+    """Return the request, this image's seed and the checkpoint's hash as one line of ASCII JSON.
+
+    Folders of this machine stay out of it: pictures are shared, and whose home they came from is nobody's business.
+    """
     story = {
         "velatura": version(),
         "seed": image.seed,
         "model_hash": image.model_hash,
-        "request": to_plain(image.request),
+        "request": to_plain(_shareable(image.request)),
     }
     return json.dumps(story)
 
@@ -112,6 +116,29 @@ def image_name(request: GenerationRequest, index: int) -> str:
     words = "-".join(re.findall(r"[^\W_]+", prose))
     short = words.encode("utf-8", "ignore")[:_LONGEST_NAME].decode("utf-8", "ignore").strip("-")
     return f"{short or 'image'}-{request.seed + index}.png"
+
+
+def _shareable(request: GenerationRequest) -> GenerationRequest:
+    """Return the request with bare file names in place of paths."""
+    composition = request.composition
+    return replace(
+        request,
+        model=_bare(request.model) if Path(request.model).exists() else request.model,
+        composition=replace(
+            composition,
+            choices=tuple(replace(choice, adapter=_without_folders(choice.adapter)) for choice in composition.choices),
+            refused=tuple(replace(item, adapter=_without_folders(item.adapter)) for item in composition.refused),
+        ),
+    )
+
+
+def _without_folders(adapter: AdapterRecord) -> AdapterRecord:
+    key = _bare(adapter.key) if adapter.source == "folder" else adapter.key
+    return replace(adapter, key=key, path=None)
+
+
+def _bare(path: str) -> str:
+    return re.split(r"[\\/]", path.rstrip("\\/"))[-1] or path
 
 
 def _settle(unfinished: Path, path: Path) -> None:

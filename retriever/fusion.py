@@ -1,6 +1,6 @@
 """From several ranked lists to one probability per adapter.
 
-A logistic model over five features, fitted by `benchmarks/fit_fusion.py` on prompts whose writers' own choice of
+A logistic model over these features, fitted by `benchmarks/fit_fusion.py` on prompts whose writers' own choice of
 adapters is known. Ranks enter as 10 / (10 + rank), which no list's scale can disturb.
 """
 
@@ -15,13 +15,20 @@ from ..records import Id
 _RANK = 10.0
 
 
+RANKED = ("named", "said", "triggers", "prompts", "card")
+"""The lists whose ranks count."""
+LISTS = ("words", *RANKED)
+"""All lists; of `words` the share counts."""
+
+
 @dataclass(frozen=True, slots=True)
 class Features:
     """What the lists say of one adapter; 0 where a list does not have it."""
 
-    words_share: float = 0.0
-    """Its BM25 score over the best one's."""
     words: float = 0.0
+    """Its BM25 score over all fields, over the best one's."""
+    named: float = 0.0
+    said: float = 0.0
     triggers: float = 0.0
     prompts: float = 0.0
     card: float = 0.0
@@ -31,40 +38,31 @@ class Features:
 class Coefficients:
     """One weight per feature, and the bias."""
 
-    words_share: float
     words: float
+    named: float
+    said: float
     triggers: float
     prompts: float
     card: float
     bias: float
 
 
-FITTED = Coefficients(words_share=3.7, words=2.5, triggers=2.7, prompts=2.5, card=0.7, bias=-9.0)
+FITTED = Coefficients(words=3.4, named=2.7, said=1.9, triggers=2.7, prompts=2.6, card=0.8, bias=-9.2)
 
 
-def features(
-    words: Mapping[Id, float],
-    triggers: Mapping[Id, float],
-    prompts: Mapping[Id, float],
-    card: Mapping[Id, float],
-) -> dict[Id, Features]:
-    """Return the features of everything that any list holds; the lists map pages to scores."""
-    best = max(words.values(), default=1.0) or 1.0
-    ranked = {"words": _ranks(words), "triggers": _ranks(triggers), "prompts": _ranks(prompts), "card": _ranks(card)}
-    found = dict.fromkeys([*words, *triggers, *prompts, *card])
-    return {
-        adapter: Features(
-            words_share=words.get(adapter, 0.0) / best,
-            **{name: ranks.get(adapter, 0.0) for name, ranks in ranked.items()},
-        )
-        for adapter in found
-    }
+def features(lists: Mapping[str, Mapping[Id, float]]) -> dict[Id, Features]:
+    """Return the features of everything that any list holds; each of `LISTS` maps pages to scores."""
+    best = max(lists["words"].values(), default=1.0) or 1.0
+    seen = {"words": {page: score / best for page, score in lists["words"].items()}}
+    seen |= {name: _ranks(lists[name]) for name in RANKED}
+    found = dict.fromkeys(page for name in LISTS for page in lists[name])
+    return {page: Features(**{name: values.get(page, 0.0) for name, values in seen.items()}) for page in found}
 
 
 def probability(seen: Features, fitted: Coefficients = FITTED) -> float:
     """Return the probability that a person would lay this adapter on, between 0 and 1.
 
-    >>> probability(Features()) < 0.001 < 0.5 < probability(Features(1, 1, 1, 1, 1))
+    >>> probability(Features()) < 0.001 < 0.5 < probability(Features(1, 1, 1, 1, 1, 1))
     True
     """
     logit = fitted.bias + sum(getattr(fitted, f.name) * getattr(seen, f.name) for f in fields(Features))

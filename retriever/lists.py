@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..db.triggers import LONGEST
-from ..db.words import COLUMNS, words
+from ..db.words import words
 from ..syntax import plain_text
+from .fusion import LISTS
 
 if TYPE_CHECKING:
     from ..db import Store
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 DEPTH = 500
 """Entries per list."""
 
+_NAMING = ("title", "triggers", "tags", "names")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lists:
@@ -25,6 +28,10 @@ class Lists:
     query_words: tuple[str, ...] = ()
     words: dict[int, float] = field(default_factory=dict)
     """BM25 over all fields."""
+    named: dict[int, float] = field(default_factory=dict)
+    """BM25 over the fields that name the adapter: title, triggers, tags, file and version."""
+    said: dict[int, float] = field(default_factory=dict)
+    """BM25 over its example prompts."""
     triggers: dict[int, float] = field(default_factory=dict)
     """The rarest trigger phrase that stands in the prompt: one over the number of adapters that it calls."""
     phrases: dict[int, str] = field(default_factory=dict)
@@ -35,9 +42,9 @@ class Lists:
     """Cosine with the card; Stylus's own retriever is this list alone."""
 
     @property
-    def scores(self) -> tuple[dict[int, float], dict[int, float], dict[int, float], dict[int, float]]:
-        """The lists in the order in which `fusion.features` takes them."""
-        return self.words, self.triggers, self.prompts, self.card
+    def scores(self) -> dict[str, dict[int, float]]:
+        """The lists by the names that `fusion.Features` gives them."""
+        return {name: getattr(self, name) for name in LISTS}
 
 
 def look(
@@ -65,14 +72,27 @@ def look(
     if vector is not None and index is not None:
         prompts, _ = index.best(vector, "prompt", DEPTH, allowed)
         card, _ = index.best(vector, "card", DEPTH, allowed)
+    named = dict(store.search_words(query, _NAMING, DEPTH, allowed))
+    said = dict(store.search_words(query, ("prompts",), DEPTH, allowed))
+    told = dict(store.search_words(query, ("description",), DEPTH, allowed))
     return Lists(
         query_words=query,
-        words=dict(store.search_words(query, COLUMNS, DEPTH, allowed)) if query else {},
+        words=_sum(named, said, told),
+        named=named,
+        said=said,
         triggers=triggers,
         phrases=phrases,
         prompts=prompts,
         card=card,
     )
+
+
+def _sum(*lists: dict[int, float]) -> dict[int, float]:
+    total: dict[int, float] = {}
+    for scores in lists:
+        for adapter, score in scores.items():
+            total[adapter] = total.get(adapter, 0.0) + score
+    return total
 
 
 def _triggers(store: Store, spoken: list[str], allowed: Ids | None) -> tuple[dict[int, float], dict[int, str]]:

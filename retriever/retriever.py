@@ -66,7 +66,7 @@ class Retriever:
         while batch := list(islice(remaining, _BATCH)):
             for prompt, vector in zip(batch, self._embed(batch), strict=True):
                 lists = look(self._store, prompt, vector=vector, index=self._index, allowed=allowed)
-                yield features(*(self._by_page(scores) for scores in lists.scores))
+                yield features({name: self._by_page(scores) for name, scores in lists.scores.items()})
 
     def _embed(self, prompts: list[str]) -> list[Vectors | None]:
         if self._embedder is None or not self._index:
@@ -100,7 +100,7 @@ class Retriever:
             words = self._by_page(lists.words)
             top = max(words.values(), default=1.0)
             return {page: score / top for page, score in words.items()}
-        found = features(*(self._by_page(scores) for scores in lists.scores))
+        found = features({name: self._by_page(scores) for name, scores in lists.scores.items()})
         return {page: probability(seen) for page, seen in found.items()}
 
     def _by_page(self, scores: Mapping[int, float]) -> dict[Id, float]:
@@ -114,7 +114,7 @@ class Retriever:
 
     def _members(self, lists: Lists) -> dict[Id, list[int]]:
         members: dict[Id, dict[int, None]] = {}
-        for scores in lists.scores:
+        for scores in lists.scores.values():
             for adapter in scores:
                 members.setdefault(self._pages[adapter], {})[adapter] = None
         return {page: list(adapters) for page, adapters in members.items()}
@@ -133,9 +133,14 @@ class Retriever:
 def _explain(adapter: int, lists: Lists, standing: Mapping[str, tuple[str, ...]]) -> tuple[Match, ...]:
     """Say what matched: the trigger phrase, the words that stand in each field, what is near in meaning."""
     matches: list[Match] = []
-    if adapter in lists.phrases:
-        matches.append(Match(by="triggers", text=lists.phrases[adapter], score=lists.triggers[adapter]))
-    matches += [Match(by=column, text=", ".join(hits), score=float(len(hits))) for column, hits in standing.items()]
+    phrase = lists.phrases.get(adapter)
+    if phrase is not None:
+        matches.append(Match(by="phrase", text=phrase, score=lists.triggers[adapter]))
+    for column, hits in standing.items():
+        if column == "triggers" and phrase is not None:
+            hits = tuple(word for word in hits if word not in phrase.split())
+        if hits:
+            matches.append(Match(by=column, text=", ".join(hits), score=float(len(hits))))
     for what, scores in (("an example prompt", lists.prompts), ("the card", lists.card)):
         if scores.get(adapter, 0.0) >= _BY_MEANING:
             matches.append(Match(by="meaning", text=what, score=round(scores[adapter], 3)))

@@ -2,28 +2,49 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from velatura.cli import main
 from velatura.playground.demo import make_files, sample_catalogue
 
 
-def velatura(*arguments: object, home: Path, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "velatura", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        input=stdin,
-        cwd=home,
-        env={**os.environ, "VELATURA_HOME": str(home), "HF_HUB_OFFLINE": "1", "COLUMNS": "160"},
-        timeout=120,
-    )
+@dataclass(frozen=True)
+class Done:
+    """What a command printed, and its exit code."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def velatura(*arguments: object, home: Path, stdin: str = "") -> Done:
+    """Run a command in this process, as `main` runs it, in a person's folder."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        patch.setenv("VELATURA_HOME", str(home))
+        patch.setenv("COLUMNS", "160")
+        patch.setattr(sys, "argv", ["velatura", *map(str, arguments)])
+        patch.setattr(sys, "stdin", io.StringIO(stdin))
+        patch.setattr(sys, "stdout", out)
+        patch.setattr(sys, "stderr", err)
+        with pytest.raises(SystemExit) as ended:
+            main()
+    return Done(int(ended.value.code or 0), out.getvalue(), err.getvalue())
+
+
+def in_a_process(command: str, home: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "VELATURA_HOME": str(home)}
+    return subprocess.run(command, shell=True, capture_output=True, text=True, cwd=home, env=environment, timeout=120)
 
 
 @pytest.fixture(scope="module")
@@ -217,8 +238,12 @@ def test_wrong_input_is_one_sentence_and_a_code(
 
 
 def test_output_can_be_cut_short(home: Path) -> None:
-    command = f'"{sys.executable}" -m velatura stats --json | head -c 1'
-    done = subprocess.run(
-        command, shell=True, capture_output=True, text=True, cwd=home, env={**os.environ, "VELATURA_HOME": str(home)}
-    )
-    assert "Traceback" not in done.stderr
+    done = in_a_process(f'"{sys.executable}" -m velatura stats --json | head -c 1', home)
+    assert (done.stdout, done.stderr) == ("{", "")
+
+
+def test_module_runs_and_errors_are_one_line(home: Path) -> None:
+    done = in_a_process(f'"{sys.executable}" -m velatura stats --db none.db', home)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: there is no catalogue at none.db")
+    assert done.stderr.count("\n") == 1

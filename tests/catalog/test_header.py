@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import random
 import struct
 import tracemalloc
 from io import FileIO
 from pathlib import Path
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from velatura.catalog.header import Header, other_format, read_header
+from velatura.catalog.header import Header, Tensors, other_format, read_header, remembered
 from velatura.errors import UnreadableFile
 
 
@@ -65,6 +67,22 @@ def test_adapters_of_one_shape_share_their_tensors(write_adapter):
     second = read(write_adapter("two", metadata={"ss_output_name": "two", "more": "words"}))
     assert first.tensors is second.tensors
     assert (first.metadata["ss_output_name"], second.metadata["ss_output_name"]) == ("one", "two")
+
+
+def test_what_is_worked_out_for_shared_tensors_is_forgotten_with_them():
+    asked = []
+
+    @remembered
+    def answer(tensors: Tensors) -> int:
+        asked.append(1)
+        return tensors.size
+
+    tensors = Tensors({}, {}, 7)
+    gone = ref(tensors)
+    assert (answer(tensors), answer(tensors), len(asked)) == (7, 7, 1)
+    del tensors
+    gc.collect()
+    assert gone() is None
 
 
 def test_a_header_larger_than_the_first_read(tmp_path, make_bytes, sd1):

@@ -19,7 +19,7 @@ def training_of(metadata: dict[str, str], *names: str, bundled: tuple[str, ...] 
     fields: dict[str, object] = {}
     told: list[Told] = read_training(header, bundled)
     for one in reversed(told):
-        fields |= {field: value for field, value in one.fields.items() if value not in (None, (), Hashes())}
+        fields |= {field: value for field, value in one.fields.items() if value not in (None, (), Hashes(), "unknown")}
     return fields
 
 
@@ -141,7 +141,7 @@ def test_modelspec():
     assert "AAAABBBB" not in repr(found)
 
 
-@pytest.mark.parametrize("title", ["LoRA@1677123456", "Checkpoint@1", "", "   "])
+@pytest.mark.parametrize("title", ["LoRA@1677123456", "Checkpoint@1", "last-000010", "pytorch_lora_weights", "", "   "])
 def test_a_title_that_the_trainer_made_up_is_none(title):
     assert "title" not in training_of({"modelspec.title": title, "modelspec.author": "x"})
 

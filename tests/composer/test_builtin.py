@@ -16,7 +16,7 @@ def candidate(title: str, *matched: Match, score: float = 0.6, number: int = 1, 
 
 
 def trigger(text: str) -> Match:
-    return Match(by="triggers", text=text, score=5.0)
+    return Match(by="phrase", text=text, score=1.0)
 
 
 def title(text: str) -> Match:

@@ -28,6 +28,7 @@ def test_a_new_catalogue_is_made_with_its_folders(tmp_path: Path):
     path = tmp_path / "a" / "b%20 100%" / "ü?#&.db"
     with open_store(path) as store:
         assert store.stats().files == 0
+        assert store.path == path
     assert path.is_file()
 
 

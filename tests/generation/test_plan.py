@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from velatura.errors import IncompatibleAdapter, UnreadableFile
+from velatura.errors import IncompatibleAdapter, UnreadableFile, VelaturaError
 from velatura.generation.adapter_file import AdapterFile
 from velatura.generation.aliases import targets
+from velatura.generation.patch import Layers
 from velatura.generation.plan import adapter_family, model_family_of, plan
 
 
@@ -138,6 +141,33 @@ def test_damaged_files_are_refused_in_one_sentence(tmp_path: Path, content: byte
     assert "truncated or damaged" in refused(tmp_path / "a.safetensors")
 
 
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_mutated_file_is_laid_or_refused_in_one_sentence(
+    data: st.DataObject, tmp_path: Path, modules: dict[str, Any]
+) -> None:
+    save_file(
+        pair(ATTN2, 64, 32) | {f"{ATTN2}.alpha": torch.tensor(1.0)}, tmp_path / "a.safetensors", metadata={"a": "b"}
+    )
+    content = bytearray((tmp_path / "a.safetensors").read_bytes())
+    for place in data.draw(st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=4)):
+        content[place] = data.draw(st.integers(0, 255) | st.sampled_from(b'{}[]",:0919.-_lorabdunetw'))
+    (tmp_path / "b.safetensors").write_bytes(content)
+    before = modules["unet.down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k"].weight.detach().clone()
+    layers = Layers(modules)
+    try:
+        layers.lay({plan(AdapterFile(tmp_path / "b.safetensors"), modules): 1.0})
+    except VelaturaError as error:
+        refusal = str(error)
+    else:
+        refusal = ""
+    assert "\n" not in refusal
+    layers.restore()
+    assert torch.equal(
+        modules["unet.down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k"].weight.detach(), before
+    )
+
+
 def test_a_truncated_adapter_is_refused(tmp_path: Path, adapters: list[Path]) -> None:
     (tmp_path / "a.safetensors").write_bytes(adapters[0].read_bytes()[:-100])
     assert "truncated or damaged" in refused(tmp_path / "a.safetensors")
@@ -156,7 +186,8 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
         ({"model.diffusion_model.x.weight": torch.ones(1)}, "whole checkpoint"),
         ({"weight": torch.ones(1)}, "none of its 1 tensors is a LoRA factor"),
         ({"x.alpha": torch.tensor(1.0)}, "none of its 1 tensors is a LoRA factor"),
-        ({"x.lora_down.weight": torch.ones(2, 2)}, "x lacks its up factor"),
+        ({"x.lora_down.weight": torch.ones(2, 2)}, "'x' lacks its up factor"),
+        ({"x\n" * 999 + ".lora_down.weight": torch.ones(2, 2)}, "lacks its up factor"),
         ({"x.lora_down.weight": torch.ones(2), "x.lora_up.weight": torch.ones(2)}, "is no LoRA"),
         ({"x.lora_down.weight": torch.ones(0, 2), "x.lora_up.weight": torch.ones(2, 0)}, "is no LoRA"),
         (pair("x", 2, 2) | {"x.alpha": torch.tensor([1.0, 2.0])}, "not one number"),
@@ -178,7 +209,7 @@ def test_settings_that_tell_nothing_leave_alpha_at_the_rank(tmp_path: Path, text
 @pytest.mark.parametrize("alpha", ['"x"', "1e999", "true", "[1]"])
 def test_settings_that_lie_are_refused(tmp_path: Path, alpha: str) -> None:
     header = {"lora_adapter_metadata": f'{{"unet.lora_alpha": {alpha}}}'}
-    with pytest.raises(UnreadableFile, match=r"the alpha of unet\.x is not a number"):
+    with pytest.raises(UnreadableFile, match=r"the alpha of 'unet\.x' is not a number"):
         file_of(tmp_path / "a.safetensors", pair("unet.x", 2, 2), header)
 
 

@@ -16,7 +16,7 @@ import torch
 from PIL import ImageChops
 from safetensors.torch import load_file, save_file
 
-from velatura.errors import IncompatibleAdapter, InputError, UnreadableFile
+from velatura.errors import IncompatibleAdapter, InputError, MissingDependency, UnreadableFile, VelaturaError
 from velatura.generation import open_backend
 from velatura.generation.schedulers import SAMPLERS
 from velatura.generation.sd import StableDiffusionBackend
@@ -37,6 +37,22 @@ def test_opening_the_package_loads_nothing_heavy() -> None:
 def test_an_unknown_backend_lists_the_known(checkpoint: Path) -> None:
     with pytest.raises(InputError, match="there is no backend 'dalle'; take one of sd"):
         open_backend("dalle", str(checkpoint))
+
+
+def test_a_missing_package_prints_the_line_that_installs_it(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "transformers.utils", None)
+    with pytest.raises(MissingDependency, match=r"pip install 'velatura\[generate\]'"):
+        open_backend("sd", str(checkpoint))
+
+
+def test_a_broken_package_is_one_sentence(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        def __getattr__(self, name: str) -> Any:
+            raise RuntimeError("Failed to import diffusers:\noperator torchvision::nms does not exist")
+
+    monkeypatch.setitem(sys.modules, "diffusers", Broken())
+    with pytest.raises(VelaturaError, match=r"cannot be imported; try `velatura doctor`: operator torchvision::nms"):
+        open_backend("sd", str(checkpoint))
 
 
 def test_the_backend_is_opened_by_name(checkpoint: Path) -> None:

@@ -66,7 +66,11 @@ def picture(request: GenerationRequest = REQUEST, seed: int = 42) -> GeneratedIm
 
 def test_the_request_comes_back_whole(tmp_path: Path) -> None:
     story = read_story(save_png(picture(), tmp_path / "a.png"))
-    assert request_of(story) == REQUEST
+    told = request_of(story)
+    assert replace(told, model=REQUEST.model, composition=REQUEST.composition) == REQUEST
+    assert [choice.weight for choice in told.composition.choices] == [0.123456789, -1.0]
+    assert told.composition.choices[0].adapter == replace(RECORD, path=None)
+    assert told.composition.refused[0].reason == "another base"
     assert (story["seed"], story["model_hash"]) == (42, "0123456789")
     assert story["velatura"].startswith("Velatura")
     assert story["parameters"]["settings"]["Seed"] == "42"
@@ -78,9 +82,26 @@ def test_a_told_request_paints_the_same_picture(
 ) -> None:
     image = next(backend.generate(asked("a red fox", (adapters[0], 0.8), seed=5, scheduler="euler_a")))
     told = request_of(read_story(save_png(image, tmp_path / "a.png")))
-    again = next(backend.generate(told))
+    assert told.model == Path(image.request.model).name
+    again = next(backend.generate(replace(told, model=backend.model, composition=image.request.composition)))
     assert again.image.tobytes() == image.image.tobytes()
     assert save_png(again, tmp_path / "b.png").read_bytes() == (tmp_path / "a.png").read_bytes()
+
+
+def test_no_folder_of_this_machine_is_told(tmp_path: Path) -> None:
+    home = tmp_path / "home of anna"
+    (home / "model").mkdir(parents=True)
+    record = replace(RECORD, source="folder", key=f"{home}/fox.safetensors", path=f"{home}/fox.safetensors")
+    composition = Composition(
+        prompt="a fox",
+        choices=(Choice(adapter=record, weight=1.0, span="fox"),),
+        refused=(Refusal(adapter=record, reason="no"),),
+    )
+    request = replace(REQUEST, composition=composition, model=str(home / "model"), mask=None)
+    path = save_png(picture(request), tmp_path / "a.png")
+    assert b"anna" not in path.read_bytes()
+    told = request_of(read_story(path))
+    assert (told.model, told.composition.choices[0].adapter.key) == ("model", "fox.safetensors")
 
 
 def test_every_script_survives(tmp_path: Path) -> None:
@@ -194,7 +215,7 @@ def test_jpeg_and_webp_tell_theirs(tmp_path: Path, suffix: str) -> None:
 
 
 def test_a_text_that_unpacks_without_end_is_refused(tmp_path: Path) -> None:
-    bomb = zlib.compress(b"a" * (1 << 28))
+    bomb = zlib.compress(b"a" * (1 << 25))
     for text in (chunk(b"zTXt", b"parameters\0\0" + bomb), chunk(b"iTXt", b"velatura\0\1\0\0\0" + bomb)):
         (tmp_path / "a.png").write_bytes(png(text))
         with pytest.raises(UnreadableFile, match="unpacks to more than 16 MiB"):

@@ -88,7 +88,7 @@ def keys(retriever: Retriever, prompt: str, filter: Filter | None = None, **opti
 def test_trigger_in_the_prompt_comes_first_and_is_shown(retriever: Retriever) -> None:
     first = retriever.search("a hill, (inkwash style:1.2), mist")[0]
     assert first.adapter.record.key == "ink"
-    assert ("triggers", "inkwash style") in {(match.by, match.text) for match in first.matched}
+    assert ("phrase", "inkwash style") in {(match.by, match.text) for match in first.matched}
 
 
 def test_nearest_example_prompt_is_found_without_any_word_of_the_title(retriever: Retriever) -> None:
