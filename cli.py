@@ -70,6 +70,9 @@ def index(
     db: Db = None,
     kind: Annotated[str | None, typer.Option(help="folder, civitai or huggingface, where it cannot be told.")] = None,
     hash_files: Annotated[bool, typer.Option("--hash", help="Also compute SHA-256, AutoV2 and AutoV3.")] = False,
+    with_prompts: Annotated[
+        bool, typer.Option("--with-prompts", help="From the live Civitai, also fetch pictures' prompts.")
+    ] = False,
     embed: Annotated[bool, typer.Option(help="Embed the texts too, so that search goes by meaning.")] = True,
     as_json: Json = False,
 ) -> None:
@@ -80,7 +83,10 @@ def index(
         reports = []
         for source in what:
             with Progress(f"index {source}") as progress:
-                reports.append(velatura.index(source, kind=kind, hash_files=hash_files, progress=progress.synced))
+                report = velatura.index(
+                    source, kind=kind, hash_files=hash_files, with_prompts=with_prompts, progress=progress.synced
+                )
+                reports.append(report)
         try:
             embedded = _embed(velatura) if embed else None
         except MissingDependency as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -86,6 +86,7 @@ class Velatura:
         *,
         kind: str | None = None,
         hash_files: bool = False,
+        with_prompts: bool = False,
         progress: Callable[[SyncReport], None] | None = None,
     ) -> SyncReport:
         """Bring the catalogue into step with a source: a folder, a dump, or a live site.
@@ -94,14 +95,16 @@ class Velatura:
             what: a path, or `civitai` or `huggingface` for the live site.
             kind: `folder`, `civitai` or `huggingface`, where looking at it does not tell.
             hash_files: also compute SHA-256, AutoV2 and AutoV3 of local files.
+            with_prompts: from Civitai's live site, also fetch the pictures' prompts, one request a version.
             progress: called after every batch.
         """
         from .catalog import open_source
 
-        source = open_source(str(what), kind=kind, hash_files=hash_files)
+        open_again = partial(open_source, what, kind=kind, hash_files=hash_files, with_prompts=with_prompts)
+        source = open_again()
         bookmark = self.store.bookmark(source.name, source.scope)
         if bookmark is not None:
-            source = open_source(str(what), kind=kind, hash_files=hash_files, resume_from=bookmark)
+            source = open_again(resume_from=bookmark)
         return self.store.sync(source, progress=progress)
 
     def embed(self, progress: Callable[[EmbedReport], None] | None = None) -> EmbedReport:

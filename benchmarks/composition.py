@@ -16,7 +16,7 @@ from human_choices import KINDS, add_arguments, mean, open_catalogue, read_queri
 
 from velatura.composer.builtin import THRESHOLD, BuiltinComposer
 
-THRESHOLDS = (0.03, 0.06, 0.12, 0.25, 0.5)
+THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.5)
 
 
 def main() -> None:

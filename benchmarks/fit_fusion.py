@@ -77,9 +77,8 @@ def main() -> None:
     for low, high in ((0.02, 0.05), (0.05, 0.1), (0.1, 0.2), (0.2, 0.4), (0.4, 0.6), (0.6, 0.8), (0.8, 1.0)):
         inside = (chance >= low) & (chance < high)
         if inside.any():
-            calibration.append(
-                {name: round(float(values[inside].mean()), 3) for name, values in (("said", chance), ("true", answers))}
-            )
+            said, true = float(chance[inside].mean()), float(answers[inside].mean())
+            calibration.append({"said": round(said, 3), "true": round(true, 3)})
     print("calibration", calibration)
     if arguments.json:
         print(json.dumps({"coefficients": coefficients, "held_out_recall@10": held, "calibration": calibration}))

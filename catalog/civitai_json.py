@@ -200,17 +200,17 @@ def _version_id(version: _Plain) -> int | None:
 
 
 def _rating(version: _Plain, model: _Plain, pictures: Pictures) -> tuple[int | None, str | None]:
-    """Return the version's level and where it came from: its own, its pictures', the page's, or the page's flag."""
+    """Return the version's level and where it came from: itself and its pictures, else its page, else a flag."""
     mature = model.get("nsfw") is True
-    places = (
-        ("version", _level(version.get("nsfwLevel"))),
-        ("images", pictures.nsfw),
-        ("page", _level(model.get("nsfwLevel"))),
-    )
-    for place, level in places:
-        if level is not None:
-            # Mild pictures on a page that announces more do not make the adapter mild.
-            return (worst((level, read_nsfw(True))), f"{place}, flag") if mature and level < R else (level, place)
+    own = _level(version.get("nsfwLevel"))
+    level, place = worst((own, pictures.nsfw)), "version" if own else "images"
+    if own and level != own:
+        place = "version, images"
+    if level is None:
+        level, place = _level(model.get("nsfwLevel")), "page"
+    if level is not None:
+        # Mild pictures on a page that announces more do not make the adapter mild.
+        return (worst((level, read_nsfw(True))), f"{place}, flag") if mature and level < R else (level, place)
     if mature or (model.get("nsfw") is False and "nsfwLevel" not in model and "nsfwLevel" not in version):
         # Today's pages carry levels; where theirs is 0 nobody has looked, and the flag's default says nothing.
         return read_nsfw(mature), "flag"

@@ -72,6 +72,7 @@ _OTHERS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"^adapter\.body|^body\.\d+\.(?:block|resnets)", "a T2I-Adapter"),
         (r"^model\.diffusion_model\.", "a whole checkpoint"),
         (r"motion_modules|temporal_transformer", "a motion module"),
+        (r"(?:^|\.)embeddings\.token_embedding\.", "a text encoder"),
         (r"^(?:first_stage_model\.)?(?:vae\.)?(?:encoder|decoder)\.(?:conv_in|down|up|mid|layers|\d)", "a VAE"),
         (r"^(?:unet\.)?down_blocks\.|^input_blocks\.", "a whole UNet"),
         (r"^(?:vision_model|visual)\.", "an image encoder"),

@@ -12,7 +12,7 @@ from .spans import span_of
 from .triggers import fitting
 from .weights import advise
 
-THRESHOLD = 0.12
+THRESHOLD = 0.2
 """The least probability at which an adapter is laid on (see `benchmarks/composition.py`)."""
 _NEAR = 0.03
 """Below this a candidate is not worth a refusal's line."""

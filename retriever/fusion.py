@@ -47,7 +47,7 @@ class Coefficients:
     bias: float
 
 
-FITTED = Coefficients(words=3.4, named=2.7, said=1.9, triggers=2.7, prompts=2.6, card=0.8, bias=-9.2)
+FITTED = Coefficients(words=3.62, named=2.54, said=1.3, triggers=2.87, prompts=2.99, card=0.44, bias=-9.25)
 
 
 def features(lists: Mapping[str, Mapping[Id, float]]) -> dict[Id, Features]:

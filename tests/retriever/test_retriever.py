@@ -56,7 +56,7 @@ def adapter(key: str, **fields: object) -> AdapterRecord:
 
 
 RECORDS = [
-    adapter("fox", title="Red Fox", triggers=(("rfox", "red fox"),), tags=("animal",), licence=Licence(commercial=("sell",))),
+    adapter("fox", title="Red Fox", triggers=(("rfox", "red fox"),), licence=Licence(commercial=("sell",))),
     adapter("ink", title="Sumi", triggers=(("inkwash style",),), description="wet brush on empty paper"),
     adapter("night", title="Quiet streets", examples=(Example(prompt="rain on asphalt, neon signs, umbrella"),)),
     adapter("xl", title="Red Fox XL", family="sdxl", triggers=(("red fox",),)),
