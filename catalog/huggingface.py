@@ -116,7 +116,7 @@ class HuggingFaceLive:
                 yield plain_model(model)
         except (ValueError, KeyError, TypeError) as error:
             raise SourceError(f"Hugging Face's client cannot go on: {type(error).__name__}: {error}") from None
-        except OSError as error:  # every error of the client's, and of the network below it
+        except Exception as error:  # the client's errors are OSErrors, those of the transport below it are its own
             status = getattr(getattr(error, "response", None), "status_code", None)
             if isinstance(status, int) and status != 429 and status < 500:
                 raise SourceError(f"Hugging Face refuses the question (HTTP {status})") from None

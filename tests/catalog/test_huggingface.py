@@ -271,9 +271,23 @@ def test_a_hub_that_fails_is_one_sentence_after_what_it_gave(error: Exception, k
     assert (type(failed.value) is SourceError) == (kind is SourceError)
 
 
-def test_the_hub_s_own_client_offline_is_one_sentence() -> None:
+def test_the_hub_s_own_client_offline_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The client reads its environment when it is first imported, which another test may have caused.
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(SourceUnavailable, match="does not answer"):
         next(HuggingFaceLive().entries())
+
+
+def test_error_of_the_transport_is_one_sentence() -> None:
+    class ConnectError(Exception):
+        """As the transport below the hub's client raises it: no OSError."""
+
+    class Cut:
+        def list_models(self, **_: Any) -> Iterator[Any]:
+            raise ConnectError("name or service not known")
+
+    with pytest.raises(SourceUnavailable, match=r"does not answer \(ConnectError\)"):
+        next(HuggingFaceLive(Cut()).entries())
 
 
 odd = st.one_of(
