@@ -221,6 +221,27 @@ class Candidate:
     alternatives: tuple[int, ...] = ()
     """Catalogue numbers of other versions and copies that this candidate stands for."""
 
+    @property
+    def because(self) -> tuple[str, ...]:
+        """What matched, in words, the surest first; a word is named once, and articles and the like never.
+
+        >>> fox = RefinedAdapter(id=1, record=AdapterRecord(source="folder", key="fox", title="Red Fox"))
+        >>> matched = (Match(by="phrase", text="red fox", score=1), Match(by="title", text="a, red, fox", score=3))
+        >>> Candidate(adapter=fox, score=0.5, matched=matched).because
+        ('trigger “red fox”',)
+        """
+        parts: list[str] = []
+        told: set[str] = set()
+        for match in self.matched:
+            if match.by == "meaning":
+                parts.append(f"{match.text} is near in meaning ({match.score:.2f})")
+                continue
+            words = [word for word in match.text.replace(",", " ").split() if len(word) > 2 or not word.isascii()]
+            if not told.issuperset(words):
+                parts.append(f"trigger “{match.text}”" if match.by == "phrase" else f"{match.by} “{' '.join(words)}”")
+                told.update(words)
+        return tuple(parts)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:

@@ -5,21 +5,20 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 from rich.markup import escape
-from rich.panel import Panel
 from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
 
 from .families import TITLES
-from .plain import to_plain
-from .records import AdapterRecord, Candidate, Composition, RefinedAdapter, Rejection
+from .plain import from_plain, to_plain
+from .records import AdapterRecord, Candidate, Composition, GenerationRequest, RefinedAdapter, Rejection
 
 if TYPE_CHECKING:
     from .db import Stats, Store, SyncReport
@@ -107,7 +106,7 @@ def print_candidates(candidates: Sequence[Candidate], excluded: Mapping[str, int
             str(candidate.adapter.id),
             _name(candidate.adapter.record, len(candidate.alternatives)),
             TITLES[candidate.adapter.record.family],
-            escape(_why(candidate)),
+            escape("; ".join(candidate.because[:4])),
         )
     _console().print(table if candidates else "nothing found")
     for reason, count in excluded.items():
@@ -159,13 +158,26 @@ def print_adapter(adapter: RefinedAdapter, *, others: Sequence[int], as_json: bo
 
 
 def print_story(story: Mapping[str, Any], *, as_json: bool) -> None:
-    """Print why a picture looks as it does."""
+    """Print why a picture looks as it does: the adapters on it and their reasons, then how it was painted."""
     if as_json:
         _json(story)
         return
-    for name, value in story.items():
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1)
-        _console().print(Panel(escape(text), title=escape(name), title_align="left"))
+    if "request" in story:
+        request = from_plain(GenerationRequest, story["request"])
+        _out(f"[bold]{escape(request.composition.prompt)}[/]")
+        print_composition(replace(request.composition, choices=request.choices))
+        size = f"{request.width}x{request.height}"
+        _out(f"[dim]{escape(request.model)} ({request.backend}), seed {story.get('seed')}, {request.steps} steps,[/]")
+        _out(f"[dim]guidance {request.guidance:g}, {size}, {escape(request.scheduler or 'its own scheduler')}[/]")
+    parameters = story.get("parameters")
+    if isinstance(parameters, Mapping):
+        for name in ("prompt", "negative"):
+            if parameters.get(name):
+                _out(f"[dim]{name}:[/] {escape(str(parameters[name]))}")
+        settings = parameters.get("settings")
+        for name, value in settings.items() if isinstance(settings, Mapping) else ():
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            _out(f"[dim]{escape(str(name))}:[/] {escape(text)}")
 
 
 def print_stats(stats: Stats, *, as_json: bool) -> None:
@@ -248,16 +260,10 @@ def _name(record: AdapterRecord, versions: int) -> str:
     return name + (f" [dim]+{versions}[/]" if versions else "")
 
 
-def _why(candidate: Candidate) -> str:
-    parts = []
-    for match in candidate.matched:
-        if match.by == "meaning":
-            parts.append(f"{match.text} is near ({match.score:.2f})")
-        elif match.by == "phrase":
-            parts.append(f"trigger “{match.text}”")
-        else:
-            parts.append(f"{match.by}: {match.text}")
-    return "; ".join(parts[:4])
+def _said(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return (", ".join(map(str, value)) or "none") if isinstance(value, tuple) else str(value)
 
 
 def _rows(record: AdapterRecord) -> list[tuple[str, str]]:
@@ -267,13 +273,15 @@ def _rows(record: AdapterRecord) -> list[tuple[str, str]]:
         if field in ("title", "version_name", "provenance", "examples", "weights") or value in (None, (), ""):
             continue
         if isinstance(value, Mapping):
-            value = ", ".join(f"{key} {item}" for key, item in value.items() if item is not None)
+            value = "; ".join(
+                f"{key.replace('_', ' ')}: {_said(item)}" for key, item in value.items() if item is not None
+            )
         elif field == "triggers":
             value = " | ".join(", ".join(group) for group in value)
         elif field == "training_tags":
             value = ", ".join(f"{tag} ({count})" for tag, count in value[:20])
         elif isinstance(value, tuple):
-            value = ", ".join(map(str, value))
+            value = _said(value)
         if value != "":
             rows.append((field, str(value)))
     used = sorted({(evidence.weight, evidence.source) for evidence in record.weights})

@@ -102,24 +102,7 @@ def _overlap(span: str, other: str) -> bool:
 
 
 def _evidence(candidate: Candidate) -> str:
-    """Say in words what matched, the strongest first.
-
-    >>> from ..records import AdapterRecord, Match, RefinedAdapter
-    >>> fox = RefinedAdapter(id=1, record=AdapterRecord(source="folder", key="a", title="A"))
-    >>> _evidence(Candidate(adapter=fox, score=0.5, matched=(Match(by="phrase", text="red fox", score=1),)))
-    'trigger “red fox”; 50% likely'
-    """
-    parts: list[str] = []
-    for match in candidate.matched:
-        if match.by == "meaning":
-            parts.append(f"{match.text} is near in meaning ({match.score:.2f})")
-        elif match.by == "phrase":
-            parts.append(f"trigger “{match.text}”")
-        elif match.by in ("title", "tags", "names"):
-            parts.append(f"{match.by} “{match.text}”")
-    if not parts:
-        parts = [f"{match.by} “{match.text}”" for match in candidate.matched]
-    return "; ".join([*dict.fromkeys(parts[:3]), f"{candidate.score:.0%} likely"])
+    return "; ".join([*candidate.because[:3], f"{candidate.score:.0%} likely"])
 
 
 def _within_budget(choices: Sequence[Choice]) -> tuple[Choice, ...]:

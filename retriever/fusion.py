@@ -7,12 +7,14 @@ adapters is known. Ranks enter as 10 / (10 + rank), which no list's scale can di
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, fields
-
-from ..records import Id
+from typing import TypeVar
 
 _RANK = 10.0
+
+Page = TypeVar("Page", bound=Hashable)
+"""Whatever is ranked as one."""
 
 
 RANKED = ("named", "said", "triggers", "prompts", "card")
@@ -50,7 +52,7 @@ class Coefficients:
 FITTED = Coefficients(words=3.62, named=2.54, said=1.3, triggers=2.87, prompts=2.99, card=0.44, bias=-9.25)
 
 
-def features(lists: Mapping[str, Mapping[Id, float]]) -> dict[Id, Features]:
+def features(lists: Mapping[str, Mapping[Page, float]]) -> dict[Page, Features]:
     """Return the features of everything that any list holds; each of `LISTS` maps pages to scores."""
     best = max(lists["words"].values(), default=1.0) or 1.0
     seen = {"words": {page: score / best for page, score in lists["words"].items()}}
@@ -69,9 +71,9 @@ def probability(seen: Features, fitted: Coefficients = FITTED) -> float:
     return 1.0 / (1.0 + math.exp(-logit))
 
 
-def _ranks(scores: Mapping[Id, float]) -> dict[Id, float]:
+def _ranks(scores: Mapping[Page, float]) -> dict[Page, float]:
     """Map each adapter to 10 / (10 + rank); equal scores share the better rank."""
-    ranks: dict[Id, float] = {}
+    ranks: dict[Page, float] = {}
     rank, last = 0, math.inf
     for position, (adapter, score) in enumerate(sorted(scores.items(), key=lambda item: -item[1])):
         if score < last:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from ..db.triggers import LONGEST
 from ..db.words import words
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
 
 DEPTH = 500
 """Entries per list."""
+
+_ALL = 10**9
 
 _NAMING = ("title", "triggers", "tags", "names")
 
@@ -57,6 +62,9 @@ def look(
 ) -> Lists:
     """Make every list for a prompt.
 
+    A list holds the best of the whole catalogue, allowed or not, and the best of what is allowed: a rank says how
+    well something fits among everything, so a filter may not make it better.
+
     Args:
         store: the catalogue.
         prompt: as its writer wrote it.
@@ -66,15 +74,16 @@ def look(
     """
     spoken = words(plain_text(prompt))
     query = tuple(dict.fromkeys(spoken))
-    triggers, phrases = _triggers(store, spoken, allowed)
+    triggers, phrases = _triggers(store, spoken)
     prompts: dict[int, float] = {}
     card: dict[int, float] = {}
     if vector is not None and index is not None:
-        prompts, _ = index.best(vector, "prompt", DEPTH, allowed)
-        card, _ = index.best(vector, "card", DEPTH, allowed)
-    named = dict(store.search_words(query, _NAMING, DEPTH, allowed))
-    said = dict(store.search_words(query, ("prompts",), DEPTH, allowed))
-    told = dict(store.search_words(query, ("description",), DEPTH, allowed))
+        for may in (None,) if allowed is None else (None, allowed):
+            prompts |= index.best(vector, "prompt", DEPTH, may)
+            card |= index.best(vector, "card", DEPTH, may)
+    named = _best(store.search_words(query, _NAMING, _ALL), allowed)
+    said = _best(store.search_words(query, ("prompts",), _ALL), allowed)
+    told = _best(store.search_words(query, ("description",), _ALL), allowed)
     return Lists(
         query_words=query,
         words=_sum(named, said, told),
@@ -87,6 +96,16 @@ def look(
     )
 
 
+def _best(ranked: list[tuple[int, float]], allowed: Ids | None) -> dict[int, float]:
+    """Keep the best of all, and the best of what is allowed."""
+    best = dict(ranked[:DEPTH])
+    if allowed is not None and len(ranked) > DEPTH:
+        rest = ranked[DEPTH:]
+        passes = np.isin([adapter for adapter, _ in rest], allowed)
+        best |= dict(list(compress(rest, passes))[:DEPTH])
+    return best
+
+
 def _sum(*lists: dict[int, float]) -> dict[int, float]:
     total: dict[int, float] = {}
     for scores in lists:
@@ -95,20 +114,19 @@ def _sum(*lists: dict[int, float]) -> dict[int, float]:
     return total
 
 
-def _triggers(store: Store, spoken: list[str], allowed: Ids | None) -> tuple[dict[int, float], dict[int, str]]:
+def _triggers(store: Store, spoken: list[str]) -> tuple[dict[int, float], dict[int, str]]:
     """Find the adapters one of whose trigger phrases stands in the prompt, word for word."""
     grams = {
         " ".join(spoken[start : start + length])
         for length in range(1, LONGEST + 1)
         for start in range(len(spoken) - length + 1)
     }
-    may = None if allowed is None else set(allowed.tolist())
     scores: dict[int, float] = {}
     phrases: dict[int, str] = {}
     for phrase, adapters in store.triggered(sorted(grams)).items():
         rarity = 1.0 / len(adapters)
         for adapter in adapters:
-            if (may is None or adapter in may) and rarity > scores.get(adapter, -1.0):
+            if rarity > scores.get(adapter, -1.0):
                 scores[adapter] = rarity
                 phrases[adapter] = phrase
     return scores, phrases

@@ -40,10 +40,8 @@ class PassageIndex:
     def __len__(self) -> int:
         return len(self.passages)
 
-    def best(
-        self, vector: Vectors, field: str, k: int, allowed: Ids | None = None
-    ) -> tuple[dict[int, float], dict[int, int]]:
-        """Return the k adapters with the nearest passage of a field: their cosine, and that passage's number.
+    def best(self, vector: Vectors, field: str, k: int, allowed: Ids | None = None) -> dict[int, float]:
+        """Return the adapters with the k nearest passages of a field, and the cosine of each one's nearest.
 
         Args:
             vector: shape (dimension,), of length 1.
@@ -52,21 +50,19 @@ class PassageIndex:
             allowed: sorted catalogue numbers; None allows all.
         """
         if self._index is None or field not in self._of_field:
-            return {}, {}
+            return {}
         mask = self._of_field[field]
         if allowed is not None:
             mask = mask & np.isin(self.adapters, allowed)
         rows_allowed = np.flatnonzero(mask)
         if not len(rows_allowed):
-            return {}, {}
+            return {}
         scores, rows = self._index.search(vector[None, :], min(k, len(rows_allowed)), rows_allowed)
         cosine: dict[int, float] = {}
-        passage: dict[int, int] = {}
         for score, row in zip(scores[0].tolist(), rows[0].tolist(), strict=True):
-            if row >= 0 and (adapter := int(self.adapters[row])) not in cosine:
-                cosine[adapter] = score
-                passage[adapter] = int(self.passages[row])
-        return cosine, passage
+            if row >= 0:
+                cosine.setdefault(int(self.adapters[row]), score)
+        return cosine
 
 
 def _open(store: Store, embedder: TextEmbedder, path: Path | None, passages: Ids) -> FaissIndex:

@@ -7,6 +7,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
+import numpy as np
+
 from ..errors import InputError
 from ..records import Candidate, Filter, Id, Match
 from ..syntax import plain_text
@@ -59,14 +61,14 @@ class Retriever:
             for prompt, vector in zip(batch, self._embed(batch), strict=True):
                 yield self._search_one(prompt, vector, allowed, limit, method)
 
-    def features(self, prompts: Iterable[str], filter: Filter | None = None) -> Iterator[dict[Id, Features]]:
+    def features(self, prompts: Iterable[str]) -> Iterator[dict[Id, Features]]:
         """Yield, for each prompt, what the lists say of every page found: what `fusion` is fitted on."""
-        allowed = self._store.select(filter or Filter())
         remaining = iter(prompts)
         while batch := list(islice(remaining, _BATCH)):
             for prompt, vector in zip(batch, self._embed(batch), strict=True):
-                lists = look(self._store, prompt, vector=vector, index=self._index, allowed=allowed)
-                yield features({name: self._by_page(scores) for name, scores in lists.scores.items()})
+                lists = look(self._store, prompt, vector=vector, index=self._index)
+                seen = features(_Paged(lists, self._pages, None).scores)
+                yield {page: values for (page, _), values in seen.items()}
 
     def _embed(self, prompts: list[str]) -> list[Vectors | None]:
         if self._embedder is None or not self._index:
@@ -77,10 +79,10 @@ class Retriever:
         self, prompt: str, vector: Vectors | None, allowed: Ids, limit: int, method: Method
     ) -> list[Candidate]:
         lists = look(self._store, prompt, vector=vector, index=self._index, allowed=allowed)
-        scores = self._page_scores(lists, method)
-        best = sorted(scores.items(), key=lambda item: -item[1])[:limit]
-        members = self._members(lists)
-        chosen = {page: self._representative(members[page], lists) for page, _ in best}
+        paged = _Paged(lists, self._pages, allowed)
+        scores = ((page, score) for page, score in _page_scores(paged, method).items() if page[1])
+        best = sorted(scores, key=lambda item: -item[1])[:limit]
+        chosen = {page: _representative(paged.members[page], lists) for page, _ in best}
         found = {adapter.id: adapter for adapter in self._store.adapters(list(chosen.values()))}
         standing = self._store.matched_words(list(found), lists.query_words)
         return [
@@ -88,46 +90,58 @@ class Retriever:
                 adapter=found[chosen[page]],
                 score=score,
                 matched=_explain(chosen[page], lists, standing.get(chosen[page], {})),
-                alternatives=tuple(other for other in members[page] if other != chosen[page]),
+                alternatives=tuple(other for other in paged.members[page] if other != chosen[page]),
             )
             for page, score in best
         ]
 
-    def _page_scores(self, lists: Lists, method: Method) -> dict[Id, float]:
-        if method == "dense":
-            return {page: max(0.0, cosine) for page, cosine in self._by_page(lists.card).items()}
-        if method == "bm25":
-            words = self._by_page(lists.words)
-            top = max(words.values(), default=1.0)
-            return {page: score / top for page, score in words.items()}
-        found = features({name: self._by_page(scores) for name, scores in lists.scores.items()})
-        return {page: probability(seen) for page, seen in found.items()}
 
-    def _by_page(self, scores: Mapping[int, float]) -> dict[Id, float]:
-        """Give each page its best member's score, so that ninety versions do not fill a list."""
-        pages: dict[Id, float] = {}
+_Page = tuple[Id, bool]
+"""A page, and whether these members of it are allowed."""
+
+
+class _Paged:
+    """The lists by page, each page with its best member's score, so that ninety versions do not fill a list.
+
+    What is not allowed keeps its place in the ranks, apart from the allowed members of its page.
+    """
+
+    def __init__(self, lists: Lists, pages: Mapping[int, Id], allowed: Ids | None) -> None:
+        found = list(dict.fromkeys(adapter for scores in lists.scores.values() for adapter in scores))
+        passes = [True] * len(found) if allowed is None else np.isin(found, allowed).tolist()
+        self._page_of = {adapter: (pages[adapter], may) for adapter, may in zip(found, passes, strict=True)}
+        self.members: dict[_Page, list[int]] = {}
+        for adapter, page in self._page_of.items():
+            self.members.setdefault(page, []).append(adapter)
+        self.scores = {name: self._by_page(scores) for name, scores in lists.scores.items()}
+
+    def _by_page(self, scores: Mapping[int, float]) -> dict[_Page, float]:
+        pages: dict[_Page, float] = {}
         for adapter, score in scores.items():
-            page = self._pages[adapter]
+            page = self._page_of[adapter]
             if score > pages.get(page, float("-inf")):
                 pages[page] = score
         return pages
 
-    def _members(self, lists: Lists) -> dict[Id, list[int]]:
-        members: dict[Id, dict[int, None]] = {}
-        for scores in lists.scores.values():
-            for adapter in scores:
-                members.setdefault(self._pages[adapter], {})[adapter] = None
-        return {page: list(adapters) for page, adapters in members.items()}
 
-    @staticmethod
-    def _representative(members: list[int], lists: Lists) -> int:
-        """Return the page's member that fits best; among equals the first listed, which sites show first."""
+def _page_scores(paged: _Paged, method: Method) -> dict[_Page, float]:
+    if method == "dense":
+        return {page: max(0.0, cosine) for page, cosine in paged.scores["card"].items()}
+    if method == "bm25":
+        words = paged.scores["words"]
+        top = max(words.values(), default=1.0)
+        return {page: score / top for page, score in words.items()}
+    return {page: probability(seen) for page, seen in features(paged.scores).items()}
 
-        def fit(adapter: int) -> tuple[float, float, float, int]:
-            trigger, words = lists.triggers.get(adapter, 0.0), lists.words.get(adapter, 0.0)
-            return (round(trigger, 3), round(words, 2), lists.prompts.get(adapter, 0.0), -adapter)
 
-        return max(members, key=fit)
+def _representative(members: list[int], lists: Lists) -> int:
+    """Return the page's member that fits best; among equals the first listed, which sites show first."""
+
+    def fit(adapter: int) -> tuple[float, float, float, int]:
+        trigger, words = lists.triggers.get(adapter, 0.0), lists.words.get(adapter, 0.0)
+        return (round(trigger, 3), round(words, 2), lists.prompts.get(adapter, 0.0), -adapter)
+
+    return max(members, key=fit)
 
 
 def _explain(adapter: int, lists: Lists, standing: Mapping[str, tuple[str, ...]]) -> tuple[Match, ...]:

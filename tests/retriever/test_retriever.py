@@ -116,6 +116,16 @@ def test_filter_acts_before_ranking(retriever: Retriever) -> None:
     assert keys(retriever, "red fox", Filter(commercial="sell"), limit=50) == ["fox"]
 
 
+def test_filter_makes_nothing_more_likely(retriever: Retriever) -> None:
+    prompt = "a red fox in the harbour, inkwash style"
+    free = {found.adapter.record.key: found.score for found in retriever.search(prompt, limit=50)}
+    for wanted in (Filter(family="sdxl"), Filter(commercial="sell"), Filter(family="sd1")):
+        gated = {found.adapter.record.key: found.score for found in retriever.search(prompt, wanted, limit=50)}
+        assert gated
+        for key, score in gated.items():
+            assert score == pytest.approx(free[key]), key
+
+
 def test_scores_are_probabilities_in_order(retriever: Retriever) -> None:
     scores = [found.score for found in retriever.search("a red fox, inkwash style", limit=50)]
     assert scores == sorted(scores, reverse=True)
