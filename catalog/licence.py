@@ -5,11 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from ..records import Licence
+from ..records import USES, Licence
 from .text import clean_line
-
-USES = ("image", "rentcivit", "rent", "sell")
-"""Sell images; run it on Civitai's generator; run it on other services; sell the model or merges of it."""
 
 # Until October 2023 the site kept one value, each of which allowed what stood before it.
 _LADDER: dict[str, tuple[str, ...]] = {

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-PG, PG13, R, X, XXX, BLOCKED = 1, 2, 4, 8, 16, 32
+from ..records import BLOCKED, PG, PG13, XXX, R, X
+
 _ALL = 63
 _WORDS = {
     "none": PG,

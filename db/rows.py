@@ -6,11 +6,12 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
+from .. import records
 from ..records import AdapterRecord
 from . import codec
 from .words import stem, texts
 
-USES = {"image": 1, "rentcivit": 2, "rent": 4, "sell": 8}
+USES = {use: 1 << place for place, use in enumerate(records.USES)}
 """The bit of each commercial use in the column `commercial`."""
 
 RATINGS = 0x7FFFFFFF
