@@ -14,11 +14,11 @@ from typing import Any
 
 from ..errors import InputError
 from ..families import family_of
-from ..records import AdapterRecord, Rejection
+from ..records import AdapterRecord, R, Rejection
 from .civitai_files import adapter_files, file_fields, read_id, read_url
 from .civitai_images import Pictures, read_pictures
 from .licence import read_licence
-from .nsfw import R, read_nsfw, worst
+from .nsfw import read_nsfw, worst
 from .text import TEXT_LIMIT, clean_html, clean_line
 from .triggers import trigger_groups
 from .weights import hash_keys, name_key, weights_in_prose
