@@ -376,8 +376,10 @@ def _read_prompts(prompt: str | None, file: Path | None) -> Iterator[str]:
         return
     try:
         text = sys.stdin.read() if str(file) == "-" else Path(str(file)).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{file} cannot be read as text: {error}") from None
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{file} is not text in UTF-8") from None
     lines = [line for line in text.split("\n") if line.strip()]
     structured = str(file).endswith((".jsonl", ".ndjson", ".json")) or (lines and lines[0].lstrip().startswith('{"'))
     yield from (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -50,7 +51,7 @@ def settle(
     """
     for numbers in chunks(overcome):
         connection.execute(delete(rejection).where(rejection.c.id.in_(numbers)))
-    settled = Settled(missing=_drop_entries(connection, scope_id, vanished))
+    settled = Settled(missing=_drop_entries(connection, scope_id, vanished) | _drop_left(connection, scope_id, source))
     settled.moved = _keep_moved(connection, scope_id, source)
     highest = connection.execute(select(func.max(adapter.c.id))).scalar() or 0
     connection.execute(
@@ -66,6 +67,25 @@ def _drop_entries(connection: Connection, scope_id: int, locators: Iterable[str]
         withdrawn.update(connection.execute(select(offer.c.adapter_id).where(offer.c.entry_id.in_(gone))).scalars())
         connection.execute(delete(entry).where(entry.c.scope_id == scope_id, entry.c.locator.in_(chunk)))
     return mark_missing(connection, scope_id, withdrawn)
+
+
+def _drop_left(connection: Connection, scope_id: int, source: str) -> set[int]:
+    """Let go of the files that other scopes had, that are on disk no more, and whose equals came in this run.
+
+    So a library whose root was renamed keeps its numbers, though nobody can run the old scope again.
+    """
+    local = and_(adapter.c.source == source, adapter.c.path.is_not(None), adapter.c.missing_since.is_(None))
+    settled = connection.execute(select(scope.c.settled).where(scope.c.id == scope_id)).scalar_one()
+    here = select(offer.c.adapter_id).join(entry).where(entry.c.scope_id == scope_id)
+    come = select(adapter.c.fingerprint).where(local, adapter.c.id > settled, adapter.c.id.in_(here))
+    rows = connection.execute(
+        select(adapter.c.id, adapter.c.path).where(local, adapter.c.fingerprint.in_(come), adapter.c.id.not_in(here))
+    )
+    left = [number for number, path in rows if not os.path.lexists(path)]
+    for chunk in chunks(left):
+        offering = select(offer.c.entry_id).where(offer.c.adapter_id.in_(chunk))
+        connection.execute(delete(entry).where(entry.c.id.in_(offering)))
+    return mark_missing(connection, scope_id, left)
 
 
 def _keep_moved(connection: Connection, scope_id: int, source: str) -> list[tuple[int, int]]:
