@@ -8,21 +8,44 @@ from __future__ import annotations
 import json
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from . import __version__
-from .errors import InputError, MissingDependency, VelaturaError
+from .errors import InputError, VelaturaError
 
 if TYPE_CHECKING:
     from .pipeline import Velatura
     from .records import Filter
 
+
+class _Verbs(TyperGroup):
+    """The commands; what ends one early becomes one sentence and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except VelaturaError as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            typer.echo("stopped; what was finished is kept, and the same command goes on from there", err=True)
+            raise typer.Exit(130) from None
+        except BrokenPipeError:
+            # The reader of our output went away; Python would complain once more when it flushes at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from None
+
+
 app = typer.Typer(
     name="velatura",
+    cls=_Verbs,
     help="A prompt in, the right adapters out of thousands, laid on the model, with the reason for each.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -77,8 +100,11 @@ def index(
     as_json: Json = False,
 ) -> None:
     """Bring the catalogue into step with folders, dumps or sites. Nothing is written into your folders."""
+    from .catalog import open_source
     from .screen import Progress, print_reports
 
+    for source in what:  # a wrong name is told before anything is read
+        open_source(source, kind=kind)
     with _open(db=db) as velatura:
         reports = []
         for source in what:
@@ -87,12 +113,10 @@ def index(
                     source, kind=kind, hash_files=hash_files, with_prompts=with_prompts, progress=progress.synced
                 )
                 reports.append(report)
-        try:
-            embedded = _embed(velatura) if embed else None
-        except MissingDependency as error:
-            typer.echo(f"note: nothing is embedded, and search goes by words alone: {error}", err=True)
-            embedded = None
-        print_reports(reports, embedded, as_json=as_json)
+        lacking = velatura.lacking_embedder() if embed else None
+        if lacking:
+            typer.echo(f"note: nothing is embedded, and search goes by words alone: {lacking}", err=True)
+        print_reports(reports, _embed(velatura) if embed and not lacking else None, as_json=as_json)
 
 
 @app.command()
@@ -180,27 +204,36 @@ def generate(
     as_json: Json = False,
 ) -> None:
     """Paint a prompt with adapters chosen for it, or a composition as it stands in a file."""
+    from .pipeline import PROMPT
     from .plain import load
     from .records import Composition
-    from .screen import print_composition, print_paths
+    from .screen import Progress, print_composition, print_paths
+    from .words import words
 
     width, height = _size(size)
     flags = {"db": db, "model": model, "output": output, "steps": steps, "guidance": guidance, "device": device}
     with _open(read_only=True, **flags) as velatura:
-        if what.endswith(".json") and Path(what).is_file():
+        if what.endswith(".json"):
             composition = load(Composition, what)
+        elif not words(what):
+            raise InputError("the prompt has no words")
         else:
             family = velatura.backend.family
             chosen = _filter(velatura, family, None, commercial, safe, installed=True)
             _warn_unembedded(velatura)
             composition = velatura.compose(what, filter=chosen)
+            unknown = [refusal.adapter.title for refusal in composition.refused if refusal.adapter.source == PROMPT]
+            if unknown:
+                raise InputError(f"no file in the catalogue is called {unknown[0]!r}, which the prompt pins by <lora:>")
         if not as_json:
             print_composition(composition)
         request = velatura.request(
             composition, seed=seed, negative=negative, width=width, height=height, scheduler=scheduler,
             clip_skip=clip_skip,
         )  # fmt: skip
-        paths = [path for path, _ in velatura.paint(request, count=count, overwrite=overwrite)]
+        with Progress("paint") as progress:
+            velatura.backend.progress = progress.painted
+            paths = [path for path, _ in velatura.paint(request, count=count, overwrite=overwrite)]
         print_paths(composition, paths, as_json=as_json)
 
 
@@ -292,21 +325,14 @@ def doctor(db: Db = None, as_json: Json = False) -> None:
         raise typer.Exit(1)
 
 
-def main() -> NoReturn:
-    """Run the command line."""
-    try:
-        app(standalone_mode=True)
-    except VelaturaError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        typer.echo("stopped; what was finished is kept, and the same command goes on from there", err=True)
-        sys.exit(130)
-    except BrokenPipeError:
-        # The reader of our output went away; Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    sys.exit(0)
+def main() -> None:
+    """Run the command line; ends the process with its exit code."""
+    warnings.showwarning = _note
+    app()
+
+
+def _note(message: Warning | str, *_: Any, **__: Any) -> None:
+    typer.echo(f"note: {message}", err=True)
 
 
 # -------------------------------------------------------------------- what several verbs need
@@ -362,7 +388,7 @@ def _warn_unembedded(velatura: Velatura) -> None:
     if left:
         typer.echo(
             f"note: {left:,} of {present:,} adapters are not embedded and are found by their words alone; "
-            "run `velatura embed`",
+            + (velatura.lacking_embedder() or "run `velatura embed`"),
             err=True,
         )
 
@@ -375,7 +401,7 @@ def _read_prompts(prompt: str | None, file: Path | None) -> Iterator[str]:
         yield prompt
         return
     try:
-        text = sys.stdin.read() if str(file) == "-" else Path(str(file)).read_text(encoding="utf-8")
+        text = sys.stdin.read() if str(file) == "-" else Path(str(file)).read_text(encoding="utf-8-sig")
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -396,7 +422,8 @@ def _prompt_of(line: str, number: int, file: Path | None) -> str:
         value = None
     if not isinstance(value, dict) or not isinstance(value.get("prompt"), str):
         raise InputError(f'{file}, line {number}: not a JSON object with a text "prompt"')
-    return str(value["prompt"])
+    # Half of a surrogate pair is no character, and cannot be written out again.
+    return str(value["prompt"]).encode("utf-8", "replace").decode()
 
 
 def _size(size: str | None) -> tuple[int | None, int | None]:

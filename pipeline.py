@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from .errors import InputError
+from .errors import InputError, MissingDependency
 from .records import (
     AdapterRecord,
     Candidate,
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from .protocols import Backend, TextEmbedder
     from .refiner.embed import EmbedReport
     from .retriever import Retriever
+
+PROMPT = "prompt"
+"""The source of an adapter that only a prompt speaks of."""
 
 _PINNED = "pinned in the prompt"
 
@@ -105,7 +109,9 @@ class Velatura:
         bookmark = self.store.bookmark(source.name, source.scope)
         if bookmark is not None:
             source = open_again(resume_from=bookmark)
-        return self.store.sync(source, progress=progress)
+        report = self.store.sync(source, progress=progress)
+        self.__dict__.pop("retriever", None)
+        return report
 
     def embed(self, progress: Callable[[EmbedReport], None] | None = None) -> EmbedReport:
         """Embed what has no vector yet. Can be stopped at any moment and goes on where it was."""
@@ -115,12 +121,20 @@ class Velatura:
         self.__dict__.pop("retriever", None)
         return report
 
+    def lacking_embedder(self) -> str | None:
+        """Return why texts cannot be embedded here, or None when they can."""
+        try:
+            self.embedder  # noqa: B018 - opening it is the question
+        except (MissingDependency, InputError) as error:
+            return str(error)
+        return None
+
     def unembedded(self) -> tuple[int, int]:
         """Return how many adapters there are, and how many of them are found by their words alone."""
         from .refiner.passages import VERSION
 
         present = len(self.store.select(Filter()))
-        if not self.store.has_vectors():
+        if not self.store.has_vectors() or self.lacking_embedder() is not None:
             return present, present
         return present, len(self.store.unembedded(VERSION, self.embedder.model, self.embedder.revision))
 
@@ -131,7 +145,7 @@ class Velatura:
         """The retriever over this catalogue; without vectors it searches by words alone."""
         from .retriever import Retriever
 
-        embedder = self.embedder if self.store.has_vectors() else None
+        embedder = self.embedder if self.store.has_vectors() and self.lacking_embedder() is None else None
         path = self.store.path
         return Retriever(self.store, embedder, path.with_name(f"{path.name}.faiss"))
 
@@ -150,32 +164,35 @@ class Velatura:
         from .composer import BuiltinComposer
 
         prompts = list(prompts)
+        allowed = frozenset(self.store.select(filter or Filter()).tolist())
+        composer = BuiltinComposer(most=self.settings.most)
         found = self.retriever.search_all(prompts, filter, self.settings.candidates)
         for prompt, candidates in zip(prompts, found, strict=True):
-            fixed = self._pinned(pinned(prompt))
-            taken = {(choice.adapter.source, choice.adapter.key) for choice in fixed[0]}
-            free = [
-                candidate
-                for candidate in candidates
-                if (candidate.adapter.record.source, candidate.adapter.record.key) not in taken
-            ]
-            room = max(0, self.settings.most - len(fixed[0]))
-            composed = BuiltinComposer(most=room).compose(prompt, free)
-            yield replace(composed, choices=fixed[0] + composed.choices, refused=fixed[1] + composed.refused)
+            fixed, refused = self._pinned(pinned(prompt), allowed)
+            free = [candidate for candidate in candidates if not _stands_for(candidate, fixed)]
+            composed = composer.compose(prompt, free, tuple(fixed.values()))
+            yield replace(composed, refused=tuple(refused) + composed.refused)
 
-    def _pinned(self, names: Sequence[Pinned]) -> tuple[tuple[Choice, ...], tuple[Refusal, ...]]:
-        """Look up the adapters that the writer named: they are kept whatever the composer thinks."""
-        choices: list[Choice] = []
+    def _pinned(self, names: Sequence[Pinned], allowed: Collection[int]) -> tuple[dict[int, Choice], list[Refusal]]:
+        """Look up the files that the writer named: they are kept whatever the composer thinks, within the filter."""
+        choices: dict[int, Choice] = {}
         refused: list[Refusal] = []
         for pin in names:
-            numbers = self.store.find(pin.name)
-            if numbers:
-                record = self.store.adapter(numbers[0]).record
-                choices.append(Choice(adapter=record, weight=pin.weight, span=f"<lora:{pin.name}>", reason=_PINNED))
+            # With the suffix it can only be a file's name: `<lora:7:1>` means the file `7`, not number 7.
+            name = re.split(r"[\\/]", pin.name)[-1]
+            numbers = self.store.find(f"{name}.safetensors")
+            if not numbers:
+                unknown = AdapterRecord(source=PROMPT, key=pin.name, title=pin.name)
+                refused.append(Refusal(adapter=unknown, reason=f"{_PINNED}, and no file in the catalogue is called so"))
+                continue
+            number = next((number for number in numbers if number in allowed), numbers[0])
+            record = self.store.adapter(number).record
+            if number in allowed:
+                span = f"<lora:{pin.name}>"
+                choices[number] = Choice(adapter=record, weight=pin.weight, span=span, reason=_PINNED)
             else:
-                unknown = AdapterRecord(source="prompt", key=pin.name, title=pin.name)
-                refused.append(Refusal(adapter=unknown, reason=f"{_PINNED}, and not in the catalogue"))
-        return tuple(choices), tuple(refused)
+                refused.append(Refusal(adapter=record, reason=f"{_PINNED}, and kept out by the filter"))
+        return choices, refused
 
     # ---------------------------------------------------------------- generate
 
@@ -219,7 +236,10 @@ class Velatura:
         taken = next((path for path in paths if path.exists()), None)
         if taken is not None and not overwrite:
             raise InputError(f"{taken} is there already; give --overwrite, another --seed or another --output")
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"the folder {folder} cannot be made: {error.strerror}") from None
         for path, image in zip(paths, self.generate(request, count=count), strict=True):
             save_png(image, path, overwrite=overwrite)
             yield path, image
@@ -240,3 +260,11 @@ class Velatura:
             paths = [record.path for record in named if record.source == "folder"]
             path = paths[0] if len(paths) == 1 else None
         return path
+
+
+def _stands_for(candidate: Candidate, fixed: Mapping[int, Choice]) -> bool:
+    """Say whether a candidate is one of the fixed adapters, or another version or copy of one."""
+    pages = {choice.adapter.model_id for choice in fixed.values()} - {None}
+    return candidate.adapter.record.model_id in pages or not fixed.keys().isdisjoint(
+        (candidate.adapter.id, *candidate.alternatives)
+    )

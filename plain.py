@@ -10,6 +10,7 @@ about it. The catalogue keeps the whole record.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -28,6 +29,13 @@ BRIEF = (
     "family", "base_model", "kind", "path", "url", "hashes", "nsfw",
 )  # fmt: skip
 """The fields of an adapter that its brief form keeps."""
+
+_OWN = ("weight", "span", "triggers", "reason")
+"""The fields of a choice beside its adapter's."""
+_CANDIDATE_ONLY = ("id", "score", "matched", "alternatives")
+"""What a candidate tells and a choice does not: people copy one to make the other."""
+_HEAVIEST = 100
+"""The largest weight, of either sign, that a file may ask for."""
 
 
 def brief(adapter: AdapterRecord) -> dict[str, Any]:
@@ -82,7 +90,12 @@ def from_plain(cls: type[T], plain: object) -> T:
     Raises:
         InputError: one sentence that names the first field that is wrong.
     """
-    return cast(T, _READERS[cls](_mapping(plain, cls.__name__.lower())))
+    what = _NAMES.get(cls, cls.__name__.lower())
+    record = _READERS[cls](_mapping(plain, f"a {what}"), what)
+    if isinstance(record, Composition):
+        # Of what a person edits alone: a picture's story is told as it was.
+        _refuse_repeats(record.choices)
+    return cast(T, record)
 
 
 def load(cls: type[T], path: str | Path) -> T:
@@ -100,30 +113,57 @@ def load(cls: type[T], path: str | Path) -> T:
     return from_plain(cls, plain)
 
 
-def _choice(plain: Mapping[str, object]) -> Choice:
-    own = ("weight", "span", "triggers", "reason")
-    return _load(Choice, {name: plain[name] for name in own if name in plain} | {"adapter": _adapter(plain, own)})
+def _choice(plain: Mapping[str, object], what: str) -> Choice:
+    known = {field.name for field in fields(AdapterRecord)}.union(_OWN, _CANDIDATE_ONLY)
+    for name in plain:
+        if name not in known:
+            raise InputError(f"{what}: there is no field {name!r}")
+    own = {name: plain[name] for name in _OWN if name in plain}
+    choice = _load(Choice, own | {"adapter": _adapter(plain, _OWN, what)}, what)
+    if not math.isfinite(choice.weight) or abs(choice.weight) > _HEAVIEST:
+        raise InputError(f"{what}: weight: it must be between -{_HEAVIEST} and {_HEAVIEST}, not {choice.weight:g}")
+    return choice
 
 
-def _refusal(plain: Mapping[str, object]) -> Refusal:
-    return _load(Refusal, {"adapter": _adapter(plain, ("reason",)), "reason": plain.get("reason", "")})
+def _refusal(plain: Mapping[str, object], what: str) -> Refusal:
+    adapter = _adapter(plain, ("reason",), what)
+    return _load(Refusal, {"adapter": adapter, "reason": plain.get("reason", "")}, what)
 
 
-def _adapter(plain: Mapping[str, object], own: tuple[str, ...]) -> AdapterRecord:
+def _adapter(plain: Mapping[str, object], own: tuple[str, ...], what: str) -> AdapterRecord:
     known = {field.name for field in fields(AdapterRecord)}
-    return _load(AdapterRecord, {name: plain[name] for name in plain if name in known and name not in own})
+    return _load(AdapterRecord, {name: plain[name] for name in plain if name in known and name not in own}, what)
 
 
-def _composition(plain: Mapping[str, object]) -> Composition:
+def _composition(plain: Mapping[str, object], what: str) -> Composition:
     values = {name: plain[name] for name in ("prompt", "composer") if name in plain}
-    values["choices"] = tuple(_choice(_mapping(item, "choice")) for item in _list(plain, "choices"))
-    values["refused"] = tuple(_refusal(_mapping(item, "refusal")) for item in _list(plain, "refused"))
-    return _load(Composition, values)
+    values["choices"] = tuple(
+        _choice(_mapping(item, f"choice {place}"), f"choice {place}")
+        for place, item in enumerate(_list(plain, "choices"), 1)
+    )
+    values["refused"] = tuple(
+        _refusal(_mapping(item, f"refusal {place}"), f"refusal {place}")
+        for place, item in enumerate(_list(plain, "refused"), 1)
+    )
+    return _load(Composition, values, what)
 
 
-def _request(plain: Mapping[str, object]) -> GenerationRequest:
-    composition = _composition(_mapping(plain.get("composition"), "composition"))
-    return _load(GenerationRequest, {**plain, "composition": composition})
+def _request(plain: Mapping[str, object], what: str) -> GenerationRequest:
+    composition = _composition(_mapping(plain.get("composition"), "a composition"), "composition")
+    request = _load(GenerationRequest, {**plain, "composition": composition}, what)
+    if request.mask is not None and len(request.mask) != len(composition.choices):
+        raise InputError(f"the mask must be as long as the {len(composition.choices)} choices")
+    return request
+
+
+def _refuse_repeats(choices: tuple[Choice, ...]) -> None:
+    places: dict[object, int] = {}
+    for place, choice in enumerate(choices, 1):
+        # Two files of one name are told apart by their hashes, where their folders were left out.
+        identity = (choice.adapter.source, choice.adapter.key, choice.adapter.hashes)
+        first = places.setdefault(identity, place)
+        if first != place:
+            raise InputError(f"choice {place}: {choice.adapter.title!r} is choice {first} already; keep one of them")
 
 
 _READERS: dict[type, Any] = {
@@ -133,12 +173,12 @@ _READERS: dict[type, Any] = {
     GenerationRequest: _request,
 }
 
-_NAMES: dict[type, str] = {AdapterRecord: "adapter", GenerationRequest: "request"}
+_NAMES: dict[type, str] = {GenerationRequest: "request"}
 
 
 def _mapping(value: object, what: str) -> Mapping[str, object]:
     if not isinstance(value, Mapping):
-        raise InputError(f"a {what} must be a JSON object, not {type(value).__name__}")
+        raise InputError(f"{what} must be a JSON object, not {type(value).__name__}")
     return value
 
 
@@ -161,7 +201,7 @@ _ADAPTERS: dict[type, TypeAdapter[Any]] = {}
 """Made when first needed: each costs milliseconds, and most commands need none."""
 
 
-def _load(cls: type[T], values: Mapping[str, object]) -> T:
+def _load(cls: type[T], values: Mapping[str, object], what: str) -> T:
     from pydantic import ValidationError
 
     try:
@@ -169,7 +209,7 @@ def _load(cls: type[T], values: Mapping[str, object]) -> T:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "value"
-        raise InputError(f"{_NAMES.get(cls, cls.__name__.lower())}: {where}: {first['msg']}") from None
+        raise InputError(f"{what}: {where}: {first['msg']}") from None
 
 
 def _dump(cls: type[T], record: T) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from .records import (
     AdapterRecord,
     Candidate,
+    Choice,
     Composition,
     GeneratedImage,
     GenerationRequest,
@@ -84,13 +85,6 @@ class Index(Protocol):
         """
 
 
-class Reranker(Protocol):
-    """Orders candidates anew by a closer look."""
-
-    def rerank(self, prompt: str, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """Return the candidates, best first."""
-
-
 class Composer(Protocol):
     """Chooses which candidates serve which words of a prompt, and at which weight."""
 
@@ -98,8 +92,8 @@ class Composer(Protocol):
     def name(self) -> str:
         """Kept with what it composed."""
 
-    def compose(self, prompt: str, candidates: Sequence[Candidate]) -> Composition:
-        """Choose; an empty choice is a valid answer."""
+    def compose(self, prompt: str, candidates: Sequence[Candidate], fixed: Sequence[Choice] = ()) -> Composition:
+        """Choose, beside what is fixed; an empty choice is a valid answer."""
 
 
 class Backend(Protocol):
@@ -108,6 +102,9 @@ class Backend(Protocol):
     @property
     def name(self) -> str:
         """The name that requests use."""
+
+    progress: Callable[[float], None] | None
+    """Called with the share done, 0 to 1."""
 
     @property
     def family(self) -> str:

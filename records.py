@@ -15,6 +15,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .words import FUNCTION_WORDS, words
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -207,7 +209,7 @@ class Match:
     text: str
     """The words of the prompt that matched there; for `meaning`, what of the adapter was near."""
     score: float
-    """For a phrase one over the adapters that it calls, for words how many matched, for meaning the cosine."""
+    """For a phrase one over the pages that it calls, for words how many matched, for meaning the cosine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,10 +238,10 @@ class Candidate:
             if match.by == "meaning":
                 parts.append(f"{match.text} is near in meaning ({match.score:.2f})")
                 continue
-            words = [word for word in match.text.replace(",", " ").split() if len(word) > 2 or not word.isascii()]
-            if not told.issuperset(words):
-                parts.append(f"trigger “{match.text}”" if match.by == "phrase" else f"{match.by} “{' '.join(words)}”")
-                told.update(words)
+            spoken = [word for word in match.text.replace(",", " ").split() if word not in FUNCTION_WORDS]
+            if not told.issuperset(spoken):
+                parts.append(f"trigger “{match.text}”" if match.by == "phrase" else f"{match.by} “{' '.join(spoken)}”")
+                told.update(spoken)
         return tuple(parts)
 
 
@@ -280,17 +282,17 @@ class Composition:
 
         >>> record = AdapterRecord(source="folder", key="fox.safetensors", title="Fox")
         >>> choice = Choice(adapter=record, weight=0.8, span="fox", triggers=("foxy", "red fox"))
-        >>> Composition(prompt="a Red Fox", choices=(choice,)).painted_prompt
-        'a Red Fox, foxy'
+        >>> Composition(prompt="a Red Fox at a foxyard", choices=(choice,)).painted_prompt
+        'a Red Fox at a foxyard, foxy'
         """
         parts = [self.prompt]
-        present = self.prompt.casefold()
+        present = _padded(self.prompt)
         for choice in self.choices:
             for trigger in choice.triggers:
-                if trigger.casefold() not in present:
+                if _padded(trigger) not in present:
                     parts.append(trigger)
-                    present += ", " + trigger.casefold()
-        return ", ".join(parts)
+                    present += _padded(trigger)
+        return ", ".join(part for part in parts if part)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -338,3 +340,8 @@ class GeneratedImage:
     model_hash: str | None = None
     """AutoV2 of a single-file checkpoint."""
     seconds: float = 0.0
+
+
+def _padded(text: str) -> str:
+    """Return the text's words between spaces, so that `in` compares whole words."""
+    return f" {' '.join(words(text))} "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from .settings import Explained
 
 _MARKS = {"good": "[green]good[/]", "missing": "[yellow]missing[/]", "broken": "[red]broken[/]"}
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""Unicode's category Cc, but for the line's end and the tab."""
+_SURROGATES = re.compile(r"[\ud800-\udfff]")
+"""Halves of characters, which no terminal takes; JSON may spell them."""
 
 
 class Progress:
@@ -35,15 +40,15 @@ class Progress:
     def __init__(self, title: str) -> None:
         self._bars = Bars(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
-            TextColumn("{task.fields[detail]}"),
+            TextColumn("{task.fields[detail]}", markup=False),
             TimeElapsedColumn(),
-            console=Console(stderr=True),
+            console=Console(stderr=True, emoji=False),
             transient=True,
             disable=not sys.stderr.isatty(),
         )
-        self._task: TaskID = self._bars.add_task(escape(title), total=None, detail="")
+        self._task: TaskID = self._bars.add_task(_printable(title), total=None, detail="")
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -58,6 +63,10 @@ class Progress:
         """Show how far an index run is."""
         detail = f"{report.offered:,} seen, {report.added:,} new, {report.rejected:,} rejected"
         self._bars.update(self._task, detail=detail)
+
+    def painted(self, done: float) -> None:
+        """Show how far the pictures are, 0 to 1."""
+        self._bars.update(self._task, total=1.0, completed=done, detail=f"{done:.0%}")
 
     def embedded(self, report: EmbedReport) -> None:
         """Show how far an embed run is."""
@@ -82,7 +91,9 @@ def print_reports(reports: Sequence[SyncReport], embedded: EmbedReport | None, *
             )
             if count
         )
-        _out(f"{report.source}: {report.offered:,} seen, {changes or 'nothing changed'} ({report.seconds:.1f} s)")
+        _out(
+            f"{_shown(report.source)}: {report.offered:,} seen, {changes or 'nothing changed'} ({report.seconds:.1f} s)"
+        )
         if report.rejected:
             _out("[dim]why: velatura rejected[/]")
     if embedded is not None and embedded.adapters:
@@ -106,12 +117,12 @@ def print_candidates(candidates: Sequence[Candidate], excluded: Mapping[str, int
             str(candidate.adapter.id),
             _name(candidate.adapter.record, len(candidate.alternatives)),
             TITLES[candidate.adapter.record.family],
-            escape("; ".join(candidate.because[:4])),
+            _shown("; ".join(candidate.because[:4])),
         )
     _console().print(table if candidates else "nothing found")
     for reason, count in excluded.items():
         if count:
-            _out(f"[dim]{count:,} left out: {escape(reason)}[/]")
+            _out(f"[dim]{count:,} left out: {_shown(reason)}[/]")
 
 
 def print_composition(composition: Composition) -> None:
@@ -119,12 +130,12 @@ def print_composition(composition: Composition) -> None:
     if not composition.choices:
         _out("no adapter fits; the prompt is painted as it is")
     for choice in composition.choices:
-        _out(f"[bold]{escape(choice.adapter.title)}[/] at {choice.weight:g} for “{escape(choice.span)}”")
-        _out(f"  {escape(choice.reason)}")
+        _out(f"[bold]{_shown(choice.adapter.title)}[/] at {choice.weight:g} for “{_shown(choice.span)}”")
+        _out(f"  {_shown(choice.reason)}")
         if choice.triggers:
-            _out(f"  triggers: {escape(', '.join(choice.triggers))}")
+            _out(f"  triggers: {_shown(', '.join(choice.triggers))}")
     for refusal in composition.refused[:5]:
-        _out(f"[dim]not {escape(refusal.adapter.title)}: {escape(refusal.reason)}[/]")
+        _out(f"[dim]not {_shown(refusal.adapter.title)}: {_shown(refusal.reason)}[/]")
     if len(composition.refused) > 5:
         _out(f"[dim]and {len(composition.refused) - 5} more refused; --json lists them[/]")
 
@@ -135,7 +146,7 @@ def print_paths(composition: Composition, paths: Sequence[Path], *, as_json: boo
         _json({**to_plain(composition), "images": [str(path) for path in paths]})
         return
     for path in paths:
-        _out(f"[green]{escape(str(path))}[/]")
+        _out(f"[green]{_shown(str(path))}[/]")
 
 
 def print_adapter(adapter: RefinedAdapter, *, others: Sequence[int], as_json: bool) -> None:
@@ -149,8 +160,8 @@ def print_adapter(adapter: RefinedAdapter, *, others: Sequence[int], as_json: bo
     table.add_column(overflow="fold")
     origins = dict(record.provenance)
     for field, value in _rows(record):
-        origin = f" [dim]({escape(origins[field])})[/]" if field in origins else ""
-        table.add_row(field.replace("_", " "), escape(value) + origin)
+        origin = f" [dim]({_shown(origins[field])})[/]" if field in origins else ""
+        table.add_row(field.replace("_", " "), _shown(value) + origin)
     _console().print(f"[bold]{adapter.id}[/] {_name(record, 0)}")
     _console().print(table)
     if others:
@@ -164,20 +175,22 @@ def print_story(story: Mapping[str, Any], *, as_json: bool) -> None:
         return
     if "request" in story:
         request = from_plain(GenerationRequest, story["request"])
-        _out(f"[bold]{escape(request.composition.prompt)}[/]")
+        _out(f"[bold]{_shown(request.composition.prompt)}[/]")
         print_composition(replace(request.composition, choices=request.choices))
         size = f"{request.width}x{request.height}"
-        _out(f"[dim]{escape(request.model)} ({request.backend}), seed {story.get('seed')}, {request.steps} steps,[/]")
-        _out(f"[dim]guidance {request.guidance:g}, {size}, {escape(request.scheduler or 'its own scheduler')}[/]")
+        seed = _shown(str(story.get("seed")))
+        _out(f"[dim]{_shown(request.model)} ({_shown(request.backend)}), seed {seed},[/]")
+        _out(f"[dim]{request.steps} steps, guidance {request.guidance:g},[/]")
+        _out(f"[dim]{size}, {_shown(request.scheduler or 'its own scheduler')}[/]")
     parameters = story.get("parameters")
     if isinstance(parameters, Mapping):
         for name in ("prompt", "negative"):
             if parameters.get(name):
-                _out(f"[dim]{name}:[/] {escape(str(parameters[name]))}")
+                _out(f"[dim]{name}:[/] {_shown(str(parameters[name]))}")
         settings = parameters.get("settings")
         for name, value in settings.items() if isinstance(settings, Mapping) else ():
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            _out(f"[dim]{escape(str(name))}:[/] {escape(text)}")
+            _out(f"[dim]{_shown(str(name))}:[/] {_shown(text)}")
 
 
 def print_stats(stats: Stats, *, as_json: bool) -> None:
@@ -188,7 +201,7 @@ def print_stats(stats: Stats, *, as_json: bool) -> None:
     for name, value in asdict(stats).items():
         if isinstance(value, Mapping):
             value = ", ".join(f"{key} {count:,}" for key, count in value.items()) or "-"
-        _out(f"[dim]{name.replace('_', ' '):>12}[/]  {escape(f'{value:,}' if isinstance(value, int) else str(value))}")
+        _out(f"[dim]{name.replace('_', ' '):>12}[/]  {_shown(f'{value:,}' if isinstance(value, int) else str(value))}")
 
 
 def print_rejections(rejections: Sequence[Rejection], *, as_json: bool) -> None:
@@ -197,7 +210,7 @@ def print_rejections(rejections: Sequence[Rejection], *, as_json: bool) -> None:
         _json([asdict(rejection) for rejection in rejections])
         return
     for rejection in rejections:
-        _out(f"{escape(rejection.locator)}\n  [dim]{escape(rejection.reason)}[/]")
+        _out(f"{_shown(rejection.locator)}\n  [dim]{_shown(rejection.reason)}[/]")
     if not rejections:
         _out("nothing was rejected")
 
@@ -209,9 +222,9 @@ def print_duplicates(store: Store, *, as_json: bool) -> None:
         _json([asdict(group) for group in groups])
         return
     for group in groups:
-        _out(f"[bold]{escape(group.why)}[/]")
+        _out(f"[bold]{_shown(group.why)}[/]")
         for adapter in store.adapters(list(group.adapters)):
-            _out(f"  {adapter.id}  {_name(adapter.record, 0)}  [dim]{escape(adapter.record.path or '')}[/]")
+            _out(f"  {adapter.id}  {_name(adapter.record, 0)}  [dim]{_shown(adapter.record.path or '')}[/]")
     if not groups:
         _out("no duplicates")
 
@@ -225,7 +238,7 @@ def print_settings(settings: Sequence[Explained], *, as_json: bool) -> None:
     for name in ("setting", "value", "from"):
         table.add_column(name, overflow="fold")
     for setting in settings:
-        table.add_row(setting.name, escape(str(setting.value)), escape(setting.origin))
+        table.add_row(setting.name, _shown(str(setting.value)), _shown(setting.origin))
     _console().print(table)
 
 
@@ -235,28 +248,38 @@ def print_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
         _json([asdict(finding) for finding in findings])
         return
     for finding in findings:
-        _out(f"{_MARKS[finding.state]}  {finding.what}: {escape(finding.detail)}")
+        _out(f"{_MARKS[finding.state]}  {_shown(finding.what)}: {_shown(finding.detail)}")
 
 
 # -------------------------------------------------------------------- pieces
 
 
 def _console() -> Console:
-    return Console(highlight=False)
+    return Console(highlight=False, emoji=False)
 
 
 def _out(text: str) -> None:
     _console().print(text, soft_wrap=True)
 
 
+def _shown(text: str) -> str:
+    """Return text of files and sites as it is safe to print: no markup, nothing that steers a terminal."""
+    return escape(_printable(text))
+
+
+def _printable(text: str) -> str:
+    return _SURROGATES.sub("\ufffd", _CONTROLS.sub("", text))
+
+
 def _json(value: object) -> None:
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2) + "\n")
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2)
+    sys.stdout.write(_SURROGATES.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
 
 
 def _name(record: AdapterRecord, versions: int) -> str:
-    name = f"[bold]{escape(record.title)}[/]"
+    name = f"[bold]{_shown(record.title)}[/]"
     if record.version_name and record.version_name != record.title:
-        name += f" {escape(record.version_name)}"
+        name += f" {_shown(record.version_name)}"
     return name + (f" [dim]+{versions}[/]" if versions else "")
 
 

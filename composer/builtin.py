@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from ..families import TITLES, support
 from ..records import Candidate, Choice, Composition, Refusal
-from .spans import span_of
+from ..words import words
+from .spans import calling_phrase, shared_words, span_of
 from .triggers import fitting
 from .weights import advise
 
@@ -40,9 +41,15 @@ class BuiltinComposer:
         self._most = most
         self._threshold = threshold
 
-    def compose(self, prompt: str, candidates: Sequence[Candidate]) -> Composition:
-        """Choose among the candidates, best first; each adapter and each span once."""
-        choices: list[Choice] = []
+    def compose(self, prompt: str, candidates: Sequence[Candidate], fixed: Sequence[Choice] = ()) -> Composition:
+        """Choose among the candidates, best first; each adapter and each span once.
+
+        Args:
+            prompt: As its writer wrote it.
+            candidates: What the retriever found.
+            fixed: Choices that stay as they are, and that all others must go with.
+        """
+        choices: list[Choice] = list(fixed)
         refused: list[Refusal] = []
         for candidate in sorted(candidates, key=lambda item: -item.score):
             if candidate.score < _NEAR:
@@ -63,7 +70,8 @@ class BuiltinComposer:
                     reason=f"{_evidence(candidate)}; weight {advice.weight:g}: {advice.reason}",
                 )
             )
-        return Composition(prompt=prompt, choices=_within_budget(choices), refused=tuple(refused), composer=self.name)
+        chosen = (*fixed, *_within_budget(choices[len(fixed) :], sum(abs(choice.weight) for choice in fixed)))
+        return Composition(prompt=prompt, choices=chosen, refused=tuple(refused), composer=self.name)
 
     def _objection(self, candidate: Candidate, span: str, choices: Sequence[Choice]) -> str | None:
         """Return why the candidate is not laid on, or None when nothing speaks against it."""
@@ -90,14 +98,12 @@ class BuiltinComposer:
 
 
 def _named(candidate: Candidate) -> bool:
-    """Say whether the prompt names the adapter: by a trigger phrase, or by two words of its title or one rare one."""
-    return any(match.by == "phrase" for match in candidate.matched) or any(
-        match.by in ("title", "names") and match.score >= 2 for match in candidate.matched
-    )
+    """Say whether the prompt names the adapter: by a trigger phrase of its own, or by two words of its title."""
+    return calling_phrase(candidate) is not None or len(shared_words(candidate, ("title", "names"))) >= 2
 
 
 def _overlap(span: str, other: str) -> bool:
-    mine, theirs = set(span.casefold().split()), set(other.casefold().split())
+    mine, theirs = set(words(span)), set(words(other))
     return bool(mine) and len(mine & theirs) * 2 > min(len(mine), len(theirs))
 
 
@@ -105,11 +111,12 @@ def _evidence(candidate: Candidate) -> str:
     return "; ".join([*candidate.because[:3], f"{candidate.score:.0%} likely"])
 
 
-def _within_budget(choices: Sequence[Choice]) -> tuple[Choice, ...]:
+def _within_budget(choices: Sequence[Choice], spent: float) -> tuple[Choice, ...]:
+    """Scale the choices down together to what the fixed ones have left, but never below a quarter."""
     total = sum(abs(choice.weight) for choice in choices)
-    if len(choices) < 2 or total <= _BUDGET:
+    if not choices or (len(choices) == 1 and not spent) or total + spent <= _BUDGET:
         return tuple(choices)
-    factor = _BUDGET / total
+    factor = max(_BUDGET - spent, 0.25 * total) / total
     return tuple(
         replace(
             choice,

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
-
 from ..records import Candidate
 from ..syntax import phrases, plain_text
+from ..words import FUNCTION_WORDS, places, words
 
-_WORD = re.compile(r"[^\W_]+")
-
-_NAMING = ("phrase", "triggers", "title", "names", "tags")
+NAMING = ("phrase", "triggers", "title", "names", "tags")
 """Fields that say what an adapter is; words that only its prose or its example prompts share say less."""
+
+_GENERIC = 0.1
+"""A trigger phrase that calls more than ten pages, such as `1girl`, names none of them."""
 
 
 def span_of(prompt: str, candidate: Candidate) -> str:
@@ -19,28 +19,43 @@ def span_of(prompt: str, candidate: Candidate) -> str:
     A trigger phrase is its own span. Otherwise it is the phrase of the prompt that holds most of the words which
     the candidate's naming fields share, or, for a long sentence, the words from the first to the last of them.
     """
-    trigger = next((match.text for match in candidate.matched if match.by == "phrase"), None)
-    if trigger is not None and (written := _as_written(prompt, trigger)):
+    trigger = calling_phrase(candidate)
+    if trigger is not None and (written := _as_written(plain_text(prompt), trigger.split())):
         return written
-    naming = _matched(candidate, _NAMING)
-    return _densest(prompt, naming) if naming else _densest(prompt, _matched(candidate, ("prompts", "description")))
+    naming = shared_words(candidate, NAMING)
+    return _densest(prompt, naming or shared_words(candidate, ("prompts", "description")))
 
 
-def _matched(candidate: Candidate, fields: tuple[str, ...]) -> set[str]:
-    return {word.casefold() for match in candidate.matched if match.by in fields for word in _WORD.findall(match.text)}
+def calling_phrase(candidate: Candidate) -> str | None:
+    """Return the trigger phrase in the prompt that calls this candidate and few others."""
+    return next((match.text for match in candidate.matched if match.by == "phrase" and match.score >= _GENERIC), None)
 
 
-def _as_written(prompt: str, phrase: str) -> str | None:
-    pattern = r"[\W_]+".join(re.escape(word) for word in _WORD.findall(phrase))
-    found = re.search(pattern, plain_text(prompt), re.IGNORECASE)
-    return found.group(0) if found else None
+def shared_words(candidate: Candidate, fields: tuple[str, ...]) -> set[str]:
+    """Return the words that the prompt shares with these fields, less function words and generic triggers."""
+    generic = {
+        word
+        for match in candidate.matched
+        if match.by == "phrase" and match.score < _GENERIC
+        for word in words(match.text)
+    }
+    shared = {word for match in candidate.matched if match.by in fields for word in words(match.text)}
+    return shared - generic - FUNCTION_WORDS
 
 
-def _densest(prompt: str, words: set[str]) -> str:
+def _as_written(text: str, phrase: list[str]) -> str | None:
+    spoken = places(text)
+    for start in range(len(spoken) - len(phrase) + 1):
+        if [word for word, _, _ in spoken[start : start + len(phrase)]] == phrase:
+            return text[spoken[start][1] : spoken[start + len(phrase) - 1][2]]
+    return None
+
+
+def _densest(prompt: str, wanted: set[str]) -> str:
     best, most = "", 0
     for phrase in phrases(prompt):
-        places = [match for match in _WORD.finditer(phrase) if match.group(0).casefold() in words]
-        if len({place.group(0).casefold() for place in places}) > most:
-            most = len({place.group(0).casefold() for place in places})
-            best = phrase[places[0].start() : places[-1].end()]
+        hits = [(word, start, end) for word, start, end in places(phrase) if word in wanted]
+        if len({word for word, _, _ in hits}) > most:
+            most = len({word for word, _, _ in hits})
+            best = phrase[hits[0][1] : hits[-1][2]]
     return best

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
+from ..words import words
 from .connect import chunks
-from .words import COLUMNS, words
+from .words import COLUMNS
 
 _MOST_PHRASES = 512
 

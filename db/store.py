@@ -14,12 +14,13 @@ from sqlalchemy import select, update
 from ..errors import InputError
 from ..protocols import Source
 from ..records import AdapterRecord, Filter, Id, RefinedAdapter, Rejection
+from ..words import words
 from . import codec, filters, fts5, identity, passages, reading, stats, triggers, vectors
 from .connect import Database, chunks, open_database
 from .find import find
 from .schema import adapter, encoder, record, scope
 from .sync import SyncReport, sync
-from .words import COLUMNS, texts, words
+from .words import COLUMNS, texts
 
 
 def open_store(target: str | Path, *, read_only: bool = False) -> Store:
@@ -218,7 +219,7 @@ class Store:
         """Return, for each of the phrases that is a trigger of any adapter, those adapters, missing ones too.
 
         Args:
-            phrases: Words joined by single spaces, as `velatura.db.words.words` cuts them.
+            phrases: Words joined by single spaces, as `velatura.words.words` cuts them.
         """
         with self._database.reading() as connection:
             return triggers.called(connection, phrases)

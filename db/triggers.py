@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import Connection, delete, insert, select
 
 from ..records import AdapterRecord
+from ..words import words
 from .connect import chunks
 from .schema import trigger
-from .words import words
 
 LONGEST = 8
 """Words of the longest phrase that is kept; what is longer is somebody's whole prompt."""

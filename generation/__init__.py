@@ -15,10 +15,23 @@ from .story import image_name, read_story, request_of, save_png
 if TYPE_CHECKING:
     from ..protocols import Backend
 
-__all__ = ["BACKENDS", "image_name", "open_backend", "parameters_text", "read_story", "request_of", "save_png"]
+__all__ = [
+    "BACKENDS",
+    "PaintingWarning",
+    "image_name",
+    "open_backend",
+    "parameters_text",
+    "read_story",
+    "request_of",
+    "save_png",
+]
 
 BACKENDS = {"sd": ".sd:StableDiffusionBackend"}
 """Each backend's name, and the module and class that paint for it."""
+
+
+class PaintingWarning(UserWarning):
+    """A picture was painted, and is hardly what was wanted; one sentence."""
 
 
 def open_backend(name: str, model: str, **options: Any) -> Backend:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from functools import cache
@@ -80,6 +81,18 @@ def parse_parameters(text: str) -> dict[str, Any]:
     whole = "\n".join(prompt)
     adapters = [{"name": pin.name, "weight": pin.weight} for pin in pinned(whole)]
     return {"prompt": whole, "negative": "\n".join(negative), "adapters": adapters, "settings": settings}
+
+
+def finite(number: str) -> float:
+    """Read a number of a picture's JSON; Python's reader takes NaN and 1e400, which no JSON can tell again.
+
+    Raises:
+        ValueError: it is not finite.
+    """
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError(f"{number} is not a finite number")
+    return value
 
 
 @cache
@@ -219,7 +232,9 @@ def _json_fields(line: str) -> tuple[dict[str, Any], str]:
     for name in _JSON_FIELDS:
         if match := re.search(rf"(?:^|, ){name}: (?=[\[{{])", line):
             try:
-                found[name], end = json.JSONDecoder().raw_decode(line, match.end())
+                found[name], end = json.JSONDecoder(parse_constant=finite, parse_float=finite).raw_decode(
+                    line, match.end()
+                )
             except (ValueError, RecursionError):
                 continue
             line = line[: match.start()] + line[end:]

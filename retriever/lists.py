@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import compress
 from typing import TYPE_CHECKING
@@ -9,8 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..db.triggers import LONGEST
-from ..db.words import words
+from ..records import Id
 from ..syntax import plain_text
+from ..words import words
 from .fusion import LISTS
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ class Lists:
     said: dict[int, float] = field(default_factory=dict)
     """BM25 over its example prompts."""
     triggers: dict[int, float] = field(default_factory=dict)
-    """The rarest trigger phrase that stands in the prompt: one over the number of adapters that it calls."""
+    """The rarest trigger phrase that stands in the prompt: one over the number of pages that it calls."""
     phrases: dict[int, str] = field(default_factory=dict)
     """That phrase."""
     prompts: dict[int, float] = field(default_factory=dict)
@@ -56,6 +58,7 @@ def look(
     store: Store,
     prompt: str,
     *,
+    pages: Mapping[int, Id],
     vector: Vectors | None = None,
     index: PassageIndex | None = None,
     allowed: Ids | None = None,
@@ -68,13 +71,14 @@ def look(
     Args:
         store: the catalogue.
         prompt: as its writer wrote it.
+        pages: the page of each adapter.
         vector: the prompt's embedding, shape (dimension,); None leaves the lists by meaning empty.
         index: the passages' vectors.
         allowed: sorted catalogue numbers that may be found; None allows all.
     """
     spoken = words(plain_text(prompt))
     query = tuple(dict.fromkeys(spoken))
-    triggers, phrases = _triggers(store, spoken)
+    triggers, phrases = _triggers(store, spoken, pages)
     prompts: dict[int, float] = {}
     card: dict[int, float] = {}
     if vector is not None and index is not None:
@@ -114,7 +118,7 @@ def _sum(*lists: dict[int, float]) -> dict[int, float]:
     return total
 
 
-def _triggers(store: Store, spoken: list[str]) -> tuple[dict[int, float], dict[int, str]]:
+def _triggers(store: Store, spoken: list[str], pages: Mapping[int, Id]) -> tuple[dict[int, float], dict[int, str]]:
     """Find the adapters one of whose trigger phrases stands in the prompt, word for word."""
     grams = {
         " ".join(spoken[start : start + length])
@@ -124,7 +128,7 @@ def _triggers(store: Store, spoken: list[str]) -> tuple[dict[int, float], dict[i
     scores: dict[int, float] = {}
     phrases: dict[int, str] = {}
     for phrase, adapters in store.triggered(sorted(grams)).items():
-        rarity = 1.0 / len(adapters)
+        rarity = 1.0 / len({pages.get(adapter, -adapter) for adapter in adapters})
         for adapter in adapters:
             if rarity > scores.get(adapter, -1.0):
                 scores[adapter] = rarity

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from ..protocols import Ids, TextEmbedder, Vectors
 
 
+_TRIES = 5
+
+
 class PassageIndex:
     """Finds the adapters whose passages are nearest to a vector.
 
@@ -31,11 +34,16 @@ class PassageIndex:
     """
 
     def __init__(self, store: Store, embedder: TextEmbedder, path: Path | None) -> None:
-        self.passages, self.adapters, fields = store.vector_rows(embedder.model, embedder.revision)
+        # Rows and vectors are read apart, and another process may write between: then all is read again.
+        for _ in range(_TRIES):
+            state = store.vector_state(embedder.model, embedder.revision)
+            self.passages, self.adapters, fields = store.vector_rows(embedder.model, embedder.revision)
+            self._index = _open(store, embedder, path, self.passages) if len(self.passages) else None
+            if store.vector_state(embedder.model, embedder.revision) == state:
+                break
+        else:
+            raise CatalogueError("the catalogue's vectors keep changing; try again when `velatura embed` has finished")
         self._of_field = {str(field): fields == field for field in np.unique(fields)}
-        self._index = _open(store, embedder, path, self.passages) if len(self.passages) else None
-        if self._index is not None and len(self._index) != len(self.passages):
-            raise CatalogueError("the catalogue's vectors changed while they were read; try again")
 
     def __len__(self) -> int:
         return len(self.passages)

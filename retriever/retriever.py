@@ -66,7 +66,7 @@ class Retriever:
         remaining = iter(prompts)
         while batch := list(islice(remaining, _BATCH)):
             for prompt, vector in zip(batch, self._embed(batch), strict=True):
-                lists = look(self._store, prompt, vector=vector, index=self._index)
+                lists = look(self._store, prompt, pages=self._pages, vector=vector, index=self._index)
                 seen = features(_Paged(lists, self._pages, None).scores)
                 yield {page: values for (page, _), values in seen.items()}
 
@@ -78,7 +78,7 @@ class Retriever:
     def _search_one(
         self, prompt: str, vector: Vectors | None, allowed: Ids, limit: int, method: Method
     ) -> list[Candidate]:
-        lists = look(self._store, prompt, vector=vector, index=self._index, allowed=allowed)
+        lists = look(self._store, prompt, pages=self._pages, vector=vector, index=self._index, allowed=allowed)
         paged = _Paged(lists, self._pages, allowed)
         scores = ((page, score) for page, score in _page_scores(paged, method).items() if page[1])
         best = sorted(scores, key=lambda item: -item[1])[:limit]
@@ -109,7 +109,9 @@ class _Paged:
     def __init__(self, lists: Lists, pages: Mapping[int, Id], allowed: Ids | None) -> None:
         found = list(dict.fromkeys(adapter for scores in lists.scores.values() for adapter in scores))
         passes = [True] * len(found) if allowed is None else np.isin(found, allowed).tolist()
-        self._page_of = {adapter: (pages[adapter], may) for adapter, may in zip(found, passes, strict=True)}
+        self._page_of = {
+            adapter: (pages.get(adapter, -adapter), may) for adapter, may in zip(found, passes, strict=True)
+        }
         self.members: dict[_Page, list[int]] = {}
         for adapter, page in self._page_of.items():
             self.members.setdefault(page, []).append(adapter)

@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
+import velatura
+
 ROOT = Path(__file__).resolve().parent.parent
+
+WHEEL = os.environ.get("VELATURA_WHEEL")
+if WHEEL and not Path(velatura.__file__).resolve().is_relative_to(Path(WHEEL).resolve()):
+    raise RuntimeError(f"the tests are to run against the wheel in {WHEEL}, and found {velatura.__file__}")
 
 
 @pytest.fixture(scope="session")

@@ -247,3 +247,58 @@ def test_module_runs_and_errors_are_one_line(home: Path) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("error: there is no catalogue at none.db")
     assert done.stderr.count("\n") == 1
+
+
+def test_pinned_adapter_is_laid_once_and_stays_within_the_filter(home: Path) -> None:
+    how = ("--json", "--commercial", "sell")
+    [composition] = lines(velatura("compose", "a red fox <lora:red_fox:0.9>", "--json", home=home).stdout)
+    assert [(choice["model_id"], choice["weight"]) for choice in composition["choices"]] == [(102, 0.9)]
+    [gated] = lines(velatura("compose", "a red fox <lora:red_fox:0.9>", *how, home=home).stdout)
+    assert gated["choices"] == []
+    assert "kept out by the filter" in gated["refused"][0]["reason"]
+
+
+def test_number_in_a_pin_is_a_file_name_and_no_catalogue_number(home: Path) -> None:
+    [composition] = lines(velatura("compose", "tea <lora:1:0.5>", "--json", home=home).stdout)
+    assert composition["choices"] == []
+
+
+@pytest.mark.parametrize("what", ["nosuch.json", "", " , "])
+def test_what_is_no_prompt_is_not_painted(home: Path, what: str) -> None:
+    done = velatura("generate", what, "--model", "checkpoint", "-o", "out2", home=home)
+    assert done.returncode == 1
+    assert not (home / "out2").exists()
+
+
+def test_unknown_pin_is_an_error_when_painting(home: Path) -> None:
+    done = velatura("generate", "a fox <lora:nosuch:1>", "--model", "checkpoint", "-o", "out2", home=home)
+    assert done.returncode == 1
+    assert "nosuch" in done.stderr
+
+
+def test_wrong_source_is_told_before_anything_is_read(home: Path) -> None:
+    done = velatura("index", "loras", "nowhere", "--db", "fresh.db", home=home)
+    assert done.returncode == 1
+    assert not (home / "fresh.db").exists()
+
+
+def test_output_that_is_a_file_is_one_sentence(home: Path) -> None:
+    (home / "file").write_text("")
+    done = velatura("generate", "a red fox", "--model", "checkpoint", "--steps", 1, "-o", "file/x", home=home)
+    assert done.returncode == 1
+    assert "cannot be made" in done.stderr
+
+
+def test_search_without_its_embedder_goes_by_words_and_says_so(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VELATURA_EMBEDDER", "nobody/nothing")
+    done = velatura("search", "a red fox", "--json", home=home)
+    assert done.returncode == 0
+    assert "words alone" in done.stderr
+    assert lines(done.stdout)[0]["candidates"][0]["model_id"] == 102
+
+
+def test_half_a_character_in_a_prompt_loses_no_line(home: Path) -> None:
+    (home / "odd.jsonl").write_text('{"prompt": "fox \\ud800"}\n{"prompt": "fox"}\n')
+    done = velatura("search", "--prompts", "odd.jsonl", home=home)
+    assert done.returncode == 0
+    assert [answer["prompt"] for answer in lines(done.stdout)] == ["fox ?", "fox"]

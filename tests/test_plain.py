@@ -75,8 +75,11 @@ def test_candidate_names_ids_even_where_they_are_unknown() -> None:
         ([], "a composition must be a JSON object, not list"),
         ({}, "composition: prompt: Missing required argument|composition: prompt: Field required"),
         ({"prompt": "x", "choices": {}}, "choices must be a JSON list, not dict"),
-        ({"prompt": "x", "choices": [{"title": "t", "source": "s"}]}, "adapter: key: "),
-        ({"prompt": "x", "choices": [{"title": "t", "source": "s", "key": "k", "weight": "much"}]}, "choice: weight: "),
+        ({"prompt": "x", "choices": [{"title": "t", "source": "s"}]}, "choice 1: key: "),
+        (
+            {"prompt": "x", "choices": [{"title": "t", "source": "s", "key": "k", "weight": "much"}]},
+            "choice 1: weight: ",
+        ),
     ],
 )
 def test_wrong_file_is_told_by_its_first_wrong_field(plain: object, sentence: str) -> None:
@@ -94,3 +97,51 @@ def test_file_that_is_no_json_says_how_to_make_one(tmp_path: Path) -> None:
 def test_file_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read"):
         load(Composition, tmp_path / "none.json")
+
+
+def edited(*changes: dict[str, object]) -> dict[str, object]:
+    """A composition with a choice of its own for each change."""
+    choices = [{"source": "s", "key": f"k{n}", "title": "t", "weight": 1, "span": "x"} for n in range(len(changes))]
+    return {"prompt": "x", "choices": [choice | change for choice, change in zip(choices, changes, strict=True)]}
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"typo_weigth": 1}, "^choice 2: there is no field 'typo_weigth'$"),
+        ({"\ud800": 1}, "^choice 2: there is no field"),
+        ({"weight": "much"}, "^choice 2: weight: "),
+        ({"weight": float("nan")}, "^choice 2: weight: .*not nan$"),
+        ({"weight": float("-inf")}, "^choice 2: weight: .*not -inf$"),
+        ({"weight": 100.5}, "^choice 2: weight: it must be between -100 and 100, not 100.5$"),
+        ({"weight": 10**400}, "^choice 2: weight: "),
+        ({"key": 5}, "^choice 2: key: "),
+        ({"key": "k0"}, "^choice 2: 't' is choice 1 already; keep one of them$"),
+    ],
+)
+def test_wrong_choice_is_told_by_its_place(change: dict[str, object], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence) as caught:
+        from_plain(Composition, edited({}, change))
+    str(caught.value).encode()
+
+
+def test_choice_that_is_no_object_is_told_by_its_place() -> None:
+    with pytest.raises(InputError, match=r"^choice 1 must be a JSON object, not int$"):
+        from_plain(Composition, {"prompt": "x", "choices": [5]})
+
+
+def test_candidate_copied_among_the_choices_is_read() -> None:
+    copied = {"id": 7, "score": 0.5, "matched": [], "alternatives": [8], "weight": -100, "triggers": ["foxy"]}
+    assert from_plain(Composition, edited(copied)).choices[0].triggers == ("foxy",)
+
+
+def test_files_of_one_name_are_two_where_their_hashes_differ() -> None:
+    one, other = ({"key": "fox.safetensors", "hashes": {"autov3": digit * 12}} for digit in "ab")
+    assert len(from_plain(Composition, edited(one, other)).choices) == 2
+
+
+@pytest.mark.parametrize("mask", [[], [True, False]])
+def test_mask_of_another_length_is_one_sentence(mask: list[bool]) -> None:
+    plain = {"composition": edited({}), "model": "m", "mask": mask}
+    with pytest.raises(InputError, match="the mask must be as long as the 1 choices"):
+        from_plain(GenerationRequest, plain)

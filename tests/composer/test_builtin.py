@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from velatura.composer.builtin import BuiltinComposer
-from velatura.records import AdapterRecord, Candidate, Composition, Match, RefinedAdapter, WeightEvidence
+from velatura.records import AdapterRecord, Candidate, Choice, Composition, Match, RefinedAdapter, WeightEvidence
 
 
 def candidate(title: str, *matched: Match, score: float = 0.6, number: int = 1, **fields: object) -> Candidate:
@@ -114,3 +114,34 @@ def test_weights_together_stay_within_the_budget() -> None:
 def test_order_of_candidates_does_not_matter() -> None:
     pair = [candidate("A", title("fox"), score=0.7), candidate("B", title("fox"), score=0.6)]
     assert compose("a fox", pair) == compose("a fox", pair[::-1])
+
+
+@pytest.mark.parametrize(
+    ("prompt", "phrase", "span"),
+    [("一幅水墨山水画", "水 墨", "水墨"), ("Café at night", "cafe", "Café"), ("Ｆｏｘ in snow", "fox", "Ｆｏｘ")],
+)
+def test_span_is_found_in_every_script(prompt: str, phrase: str, span: str) -> None:
+    done = compose(prompt, [candidate("A", trigger(phrase))])
+    assert [choice.span for choice in done.choices] == [span]
+
+
+def test_function_words_ask_for_nothing() -> None:
+    done = compose("a cat in the snow", [candidate("Girl in the Hood", title("in, the"), tags=("character",))])
+    assert titles(done) == []
+    assert "no words" in reasons(done)["Girl in the Hood"]
+
+
+def test_generic_trigger_asks_for_nothing() -> None:
+    generic = Match(by="phrase", text="1girl", score=0.001)
+    done = compose("1girl, solo", [candidate("POV", generic, Match(by="triggers", text="1girl", score=1.0))])
+    assert titles(done) == []
+
+
+def test_fixed_choices_stay_and_leave_less_room() -> None:
+    pinned = Choice(adapter=candidate("Fox").adapter.record, weight=1.2, span="<lora:fox>")
+    strong = (WeightEvidence(weight=1.0, source="prompt"),)
+    free = [candidate("Ink", title("ink"), weights=strong), candidate("XL", title("snow"), family="sdxl")]
+    done = BuiltinComposer(most=2).compose("ink, snow", free, (pinned,))
+    assert done.choices[0] == pinned
+    assert (done.choices[1].adapter.title, done.choices[1].weight) == ("Ink", 0.4)
+    assert titles(done) == ["Fox", "Ink"]

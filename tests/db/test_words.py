@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from velatura.db import fts5
-from velatura.db.words import COLUMNS, LONGEST, texts, words
+from velatura.db.words import COLUMNS, LONGEST, texts
 from velatura.records import AdapterRecord, Example
+from velatura.words import words
 
 
 @pytest.mark.parametrize(

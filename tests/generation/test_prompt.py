@@ -112,7 +112,7 @@ def test_tags_never_reach_the_encoder(tag: str, read: Encode, seen: list[list[in
 
 
 def test_any_text_encodes(read: Encode) -> None:
-    for text in ("", "   ", "狐 \U0001f98a", "\x00\n\t", "é" * 500, ",,,,,", "BREAK BREAK"):
+    for text in ("", "   ", "狐 \U0001f98a", "\x00\n\t", "é" * 500, ",,,,,", "BREAK BREAK", "a \ud800 fox \udfff"):
         positive, _ = read(text)
         assert positive.isfinite().all()
 

@@ -17,7 +17,7 @@ from PIL import ImageChops
 from safetensors.torch import load_file, save_file
 
 from velatura.errors import IncompatibleAdapter, InputError, MissingDependency, UnreadableFile, VelaturaError
-from velatura.generation import open_backend
+from velatura.generation import PaintingWarning, open_backend
 from velatura.generation.schedulers import SAMPLERS
 from velatura.generation.sd import StableDiffusionBackend
 from velatura.records import AdapterRecord, Choice, Composition, GenerationRequest
@@ -195,6 +195,8 @@ def test_progress_runs_from_nothing_to_all(backend: StableDiffusionBackend, aske
     [
         ({"width": 70}, 1, "multiples of 8 up to 4096, not 70"),
         ({"height": 8192}, 1, "multiples of 8 up to 4096, not 8192"),
+        ({"width": 0}, 1, "multiples of 8 up to 4096, not 0"),
+        ({"height": 0}, 1, "multiples of 8 up to 4096, not 0"),
         ({"width": -64}, 1, "multiples of 8 up to 4096, not -64"),
         ({"steps": 0}, 1, "steps must be between 1 and 1000, not 0"),
         ({"guidance": float("nan")}, 1, "guidance must be between 0 and 100, not nan"),
@@ -245,16 +247,16 @@ def test_adapters_that_cannot_be_laid_are_refused_and_the_model_goes_on(
 
 def test_an_overflow_is_told(checkpoint: Path, adapters: list[Path], asked: Asked) -> None:
     backend = StableDiffusionBackend(str(checkpoint), device="cpu")
-    with pytest.warns(RuntimeWarning, match="weights overflow: the picture is empty"):
+    with pytest.warns(PaintingWarning, match="weights overflow: the picture is empty"):
         image = next(backend.generate(asked("a fox", (adapters[0], 1e38))))
     assert np.asarray(image.image).max() == 0
     with torch.no_grad():
         backend._pipe.vae.decoder.conv_out.weight.fill_(float("nan"))
-    with pytest.warns(RuntimeWarning, match="autoencoder overflows"):
+    with pytest.warns(PaintingWarning, match="autoencoder overflows"):
         next(backend.generate(asked()))
     with torch.no_grad():
         backend._pipe.vae.decoder.conv_out.weight.zero_()
-    with pytest.warns(RuntimeWarning, match="one colour"):
+    with pytest.warns(PaintingWarning, match="one colour"):
         next(backend.generate(asked()))
 
 

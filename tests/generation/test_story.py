@@ -104,6 +104,30 @@ def test_no_folder_of_this_machine_is_told(tmp_path: Path) -> None:
     assert (told.model, told.composition.choices[0].adapter.key) == ("model", "fox.safetensors")
 
 
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        ("~/anna/checkpoint", "checkpoint"),
+        ("~anna/checkpoint", "checkpoint"),
+        ("/anna/checkpoint.safetensors", "checkpoint.safetensors"),
+        ("../anna/checkpoint", "checkpoint"),
+        ("./checkpoint", "checkpoint"),
+        ("anna/models/checkpoint", "checkpoint"),
+        ("C:\\Users\\anna\\checkpoint\\", "checkpoint"),
+        ("C:/anna", "anna"),
+        ("here/checkpoint", "checkpoint"),
+        ("runwayml/stable-diffusion-v1-5", "runwayml/stable-diffusion-v1-5"),
+        ("a" * 300 + "/b", "b"),
+    ],
+)
+def test_a_checkpoint_is_told_by_its_hub_id_or_its_bare_name(
+    model: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here" / "checkpoint").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert request_of(json.loads(story_json(picture(replace(REQUEST, model=model))))).model == told
+
+
 def test_every_script_survives(tmp_path: Path) -> None:
     prompt = "狐 \U0001f98a ünï \x00 \u2028 \ud800"
     request = replace(REQUEST, composition=replace(REQUEST.composition, prompt=prompt), negative=prompt)
@@ -214,6 +238,15 @@ def test_jpeg_and_webp_tell_theirs(tmp_path: Path, suffix: str) -> None:
     assert read_story(tmp_path / f"a{suffix}")["parameters"]["negative"] == "cars"
 
 
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e400"])
+def test_another_tools_numbers_can_be_told_again(tmp_path: Path, number: str) -> None:
+    text = f'{PARAMETERS}, Hashes: {{"model": {number}}}'
+    (tmp_path / "a.png").write_bytes(png(chunk(b"tEXt", b"parameters\0" + text.encode())))
+    story = read_story(tmp_path / "a.png")
+    assert story["parameters"]["settings"]["Seed"] == "123"
+    json.dumps(story, allow_nan=False)
+
+
 def test_a_text_that_unpacks_without_end_is_refused(tmp_path: Path) -> None:
     bomb = zlib.compress(b"a" * (1 << 25))
     for text in (chunk(b"zTXt", b"parameters\0\0" + bomb), chunk(b"iTXt", b"velatura\0\1\0\0\0" + bomb)):
@@ -229,6 +262,10 @@ def test_a_text_that_unpacks_without_end_is_refused(tmp_path: Path) -> None:
         png(chunk(b"tEXt", b"Software\0x")),
         png(chunk(b"tEXt", b"velatura\0" + b"[" * 10**5)),
         png(chunk(b"tEXt", b"velatura\0null")),
+        *(
+            png(chunk(b"tEXt", b'velatura\0{"seed": [' + number + b"]}"))
+            for number in (b"NaN", b"Infinity", b"-Infinity", b"1e400", b"9" * 5000)
+        ),
         png(chunk(b"tEXt", b"velatura")),
         png(struct.pack(">I", 2**32 - 1) + b"tEXtparameters\0x"),
         png(chunk(b"tEXt", b"parameters\0x")[:-4] + b"\0\0\0\0"),
