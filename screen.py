@@ -27,6 +27,16 @@ if TYPE_CHECKING:
     from .refiner.embed import EmbedReport
     from .settings import Explained
 
+_LEFT_OUT = {
+    "installed": "not on this machine",
+    "family": "made for another base",
+    "kinds": "of another kind",
+    "nsfw": "rated otherwise, or not rated",
+    "commercial": "licence does not allow it, or is not known",
+    "real_people": "depicts a real person",
+    "minor": "depicts a minor",
+    "missing": "gone from its source",
+}
 _MARKS = {"good": "[green]good[/]", "missing": "[yellow]missing[/]", "broken": "[red]broken[/]"}
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 """Unicode's category Cc, but for the line's end and the tab."""
@@ -122,7 +132,7 @@ def print_candidates(candidates: Sequence[Candidate], excluded: Mapping[str, int
     _console().print(table if candidates else "nothing found")
     for reason, count in excluded.items():
         if count:
-            _out(f"[dim]{count:,} left out: {_shown(reason)}[/]")
+            _out(f"[dim]{count:,} left out: {_LEFT_OUT.get(reason, reason)}[/]")
 
 
 def print_composition(composition: Composition) -> None:

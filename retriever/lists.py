@@ -11,7 +11,7 @@ import numpy as np
 
 from ..db.triggers import LONGEST
 from ..records import Id
-from ..syntax import plain_text
+from ..syntax import phrases, plain_text
 from ..words import words
 from .fusion import LISTS
 
@@ -78,7 +78,7 @@ def look(
     """
     spoken = words(plain_text(prompt))
     query = tuple(dict.fromkeys(spoken))
-    triggers, phrases = _triggers(store, spoken, pages)
+    triggers, called = _triggers(store, [words(phrase) for phrase in phrases(prompt)], pages)
     prompts: dict[int, float] = {}
     card: dict[int, float] = {}
     if vector is not None and index is not None:
@@ -94,7 +94,7 @@ def look(
         named=named,
         said=said,
         triggers=triggers,
-        phrases=phrases,
+        phrases=called,
         prompts=prompts,
         card=card,
     )
@@ -118,19 +118,22 @@ def _sum(*lists: dict[int, float]) -> dict[int, float]:
     return total
 
 
-def _triggers(store: Store, spoken: list[str], pages: Mapping[int, Id]) -> tuple[dict[int, float], dict[int, str]]:
-    """Find the adapters one of whose trigger phrases stands in the prompt, word for word."""
+def _triggers(
+    store: Store, spoken: list[list[str]], pages: Mapping[int, Id]
+) -> tuple[dict[int, float], dict[int, str]]:
+    """Find the adapters one of whose trigger phrases stands, word for word, in one phrase of the prompt."""
     grams = {
-        " ".join(spoken[start : start + length])
+        " ".join(phrase[start : start + length])
+        for phrase in spoken
         for length in range(1, LONGEST + 1)
-        for start in range(len(spoken) - length + 1)
+        for start in range(len(phrase) - length + 1)
     }
     scores: dict[int, float] = {}
-    phrases: dict[int, str] = {}
+    called: dict[int, str] = {}
     for phrase, adapters in store.triggered(sorted(grams)).items():
         rarity = 1.0 / len({pages.get(adapter, -adapter) for adapter in adapters})
         for adapter in adapters:
             if rarity > scores.get(adapter, -1.0):
                 scores[adapter] = rarity
-                phrases[adapter] = phrase
-    return scores, phrases
+                called[adapter] = phrase
+    return scores, called
