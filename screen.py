@@ -113,14 +113,10 @@ def print_reports(reports: Sequence[SyncReport], embedded: EmbedReport | None, *
 def print_candidates(candidates: Sequence[Candidate], excluded: Mapping[str, int]) -> None:
     """Print a table of candidates."""
     table = Table(box=None, pad_edge=False)
-    for name, justify in (
-        ("likely", "right"),
-        ("no.", "right"),
-        ("adapter", "left"),
-        ("base", "left"),
-        ("why", "left"),
-    ):
-        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for number in ("likely", "no."):
+        table.add_column(number, justify="right")
+    for text in ("adapter", "base", "why"):
+        table.add_column(text, overflow="fold")
     for candidate in candidates:
         table.add_row(
             f"{candidate.score:.0%}",
