@@ -214,7 +214,8 @@ def _prose(text: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False) if re.search(r"[,:\n]", text) else text
+    # A1111 quotes for the first three; a quote in front would be taken for quoting when it is read.
+    return json.dumps(text, ensure_ascii=False) if re.search(r"[,:\n]|^\"", text) else text
 
 
 def _unquoted(text: str) -> str:

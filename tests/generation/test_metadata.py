@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -181,6 +181,7 @@ def test_no_name_can_pass_for_a_setting(name: str) -> None:
     model=st.text(max_size=20),
     weight=st.floats(-5, 5),
 )
+@example(prompt="", negative="", names=[], model='"', weight=0.0)
 def test_any_text_keeps_its_place(prompt: str, negative: str, names: list[str], model: str, weight: float) -> None:
     laid = [choice(name, weight, version_id=number, version_name=name) for number, name in enumerate(names)]
     text = parameters_text(painted(prompt, *laid, negative=negative, model=model, steps=12))
