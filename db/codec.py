@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import fields
+from operator import attrgetter
 from typing import Any
 
 from ..errors import CatalogueError
@@ -18,6 +19,7 @@ _NESTED: dict[str, type] = {"hashes": Hashes, "licence": Licence, "examples": Ex
 _FIELDS: dict[type, tuple[tuple[str, Any], ...]] = {
     cls: tuple((field.name, field.default) for field in fields(cls)) for cls in (AdapterRecord, *_NESTED.values())
 }
+_GETTERS = {cls: attrgetter(*(name for name, _ in pairs)) for cls, pairs in _FIELDS.items()}
 _NAMES: dict[type, frozenset[str]] = {cls: frozenset(name for name, _ in pairs) for cls, pairs in _FIELDS.items()}
 
 
@@ -25,7 +27,13 @@ def _plain(value: Any) -> dict[str, Any]:
     pairs = _FIELDS.get(type(value))
     if pairs is None:
         raise TypeError(f"a record cannot hold a {type(value).__name__}")
-    return {name: item for name, default in pairs if (item := getattr(value, name)) != default}
+    items = _GETTERS[type(value)](value)
+    # Most fields hold the default itself, and asking `is` first spares comparing it.
+    return {
+        name: item
+        for (name, default), item in zip(pairs, items, strict=True)
+        if item is not default and item != default
+    }
 
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_plain)

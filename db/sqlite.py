@@ -44,6 +44,9 @@ def connect(path: Path, *, read_only: bool) -> Engine:
     def prepare(connection: Any, _: Any) -> None:
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = NORMAL")
+        # An index run rewrites the same pages of the full-text tables: kept in memory, and copied back seldom.
+        connection.execute("PRAGMA cache_size = -65536")
+        connection.execute("PRAGMA wal_autocheckpoint = 8000")
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
