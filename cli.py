@@ -436,4 +436,6 @@ def _size(size: str | None) -> tuple[int | None, int | None]:
 
 
 def _print_json(value: object) -> None:
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    # Half of a surrogate pair can only be written as its escape.
+    sys.stdout.write(text.encode("utf-8", "backslashreplace").decode() + "\n")
