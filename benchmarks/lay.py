@@ -21,11 +21,11 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from velatura.generation.adapter_file import AdapterFile
-from velatura.generation.aliases import targets
+from velatura.generation.adapters.file import AdapterFile
+from velatura.generation.adapters.names import targets
+from velatura.generation.adapters.patch import Layers
+from velatura.generation.adapters.plan import plan
 from velatura.generation.checkpoint import quiet
-from velatura.generation.patch import Layers
-from velatura.generation.plan import plan
 from velatura.playground.sample import make_checkpoint
 
 MEDIUM, FULL = (96, 192, 384, 384), (320, 640, 1280, 1280)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import torch
 
 from ..errors import InputError, VelaturaError
-from .adapter_file import PICKLES
+from .adapters.file import PICKLES
 from .checksums import digests
 from .single_file import load_parts
 
@@ -36,6 +36,8 @@ class Checkpoint:
     name: str
     hash: str | None
     """AutoV2, of a single file."""
+    folder: Path | None
+    """Where its parts lie as diffusers keeps them."""
 
 
 def load_checkpoint(
@@ -61,16 +63,16 @@ def load_checkpoint(
     path = Path(model).expanduser()
     with quiet():
         if path.is_dir():
-            return Checkpoint(_pipeline(_folder_parts(path, dtype)), path.resolve().name, None)
+            return Checkpoint(_pipeline(_folder_parts(path, dtype)), path.resolve().name, None, path)
         if path.is_file():
             if path.suffix.lower() in PICKLES:
                 raise InputError(f"{path.name} is a pickle, which can run code when opened; take a .safetensors file")
             parts = load_parts(path, dtype, prediction)
             parts["tokenizer"] = _tokenizer(path, tokenizer, parts["unet"], local_files_only=local_files_only)
-            return Checkpoint(_pipeline(parts), path.stem, digests(path).whole[:10])
+            return Checkpoint(_pipeline(parts), path.stem, digests(path).whole[:10], None)
         if _HUB_ID.fullmatch(model):
             folder = _download(model, local_files_only=local_files_only)
-            return Checkpoint(_pipeline(_folder_parts(folder, dtype)), model, None)
+            return Checkpoint(_pipeline(_folder_parts(folder, dtype)), model, None, folder)
     raise InputError(f"there is no checkpoint {model!r}: give a diffusers folder, a .safetensors file, or a hub id")
 
 

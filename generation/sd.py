@@ -7,6 +7,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,11 +18,14 @@ from torch import Tensor
 from ..errors import InputError
 from ..records import Choice, GeneratedImage, GenerationRequest
 from . import PaintingWarning
-from .adapter_file import AdapterFile
-from .aliases import targets
+from .adapters.bases import stored_weights
+from .adapters.choice import Way, choose
+from .adapters.family import model_family_of
+from .adapters.names import targets
+from .adapters.patch import Layers
+from .adapters.plan import AdapterPlan, Plans
+from .adapters.side import SideBranch
 from .checkpoint import load_checkpoint
-from .patch import Layers
-from .plan import AdapterPlan, model_family_of, plan
 from .prompt import encode
 from .schedulers import name_of, scheduler_like, without_numpy_warning
 
@@ -48,6 +52,7 @@ class StableDiffusionBackend:
         local_files_only: Never ask the hub.
         tokenizer: For a single file: the folder or hub id of a CLIP tokenizer.
         prediction: For a single SD 2.x file: `epsilon` or `v_prediction`.
+        laying: Where adapters go: on the `weights` or `beside` them; None takes what is cheaper for each request.
 
     Raises:
         InputError: the checkpoint or an option cannot be used; one sentence.
@@ -66,6 +71,7 @@ class StableDiffusionBackend:
         local_files_only: bool = False,
         tokenizer: str | None = None,
         prediction: str | None = None,
+        laying: Way | None = None,
     ) -> None:
         if batch_size < 1:
             raise InputError(f"the batch size must be at least 1, not {batch_size}")
@@ -78,9 +84,11 @@ class StableDiffusionBackend:
         self._pipe = self._checkpoint.pipe.to(place)
         self._own_scheduler = self._pipe.scheduler
         self._modules = targets(unet=self._pipe.unet, text_encoder=self._pipe.text_encoder)
-        self._layers = Layers(self._modules)
-        self._plans: dict[tuple[str, int, int], AdapterPlan] = {}
-        self._batch_size, self._force = batch_size, force
+        folder = self._checkpoint.folder
+        self._layers = Layers(self._modules, stored=None if folder is None else stored_weights(folder))
+        self._side = SideBranch(self._modules)
+        self._plans = Plans(self._modules)
+        self._batch_size, self._force, self._laying_way = batch_size, force, laying
         self._lock = threading.Lock()
         self.progress: Callable[[float], None] | None = None
         """Called after every denoising step with the share of the images that is done, between 0 and 1."""
@@ -99,18 +107,11 @@ class StableDiffusionBackend:
         """Say how an adapter file lies on this checkpoint.
 
         Raises:
+            InputError: the file is not there.
             UnreadableFile: the file is damaged, or no adapter.
             IncompatibleAdapter: it does not fit.
         """
-        path = Path(path).expanduser()
-        try:
-            stat = path.stat()
-        except OSError as error:
-            raise InputError(f"{path} cannot be read: {error.strerror}") from None
-        key = (str(path.resolve()), stat.st_size, stat.st_mtime_ns)
-        if key not in self._plans:
-            self._plans[key] = plan(AdapterFile(path), self._modules, force=self._force)
-        return self._plans[key]
+        return self._plans.of(path, force=self._force)
 
     def generate(self, request: GenerationRequest, count: int = 1) -> Iterator[GeneratedImage]:
         """Yield `count` images with the seeds `request.seed`, `request.seed + 1`, ..., as they come.
@@ -169,14 +170,33 @@ class StableDiffusionBackend:
             seeds = range(request.seed + first, request.seed + min(count, first + self._batch_size))
             started = time.perf_counter()
             # Another request may have changed the set since the last batch; laying the same set again costs nothing.
-            with self._lock:
-                self._layers.lay(laying)
+            with self._lock, self._worn(request, laying, count):
                 images = self._draw(request, seeds, done=first / count, share=len(seeds) / count)
             seconds = (time.perf_counter() - started) / len(seeds)
             for seed, image in zip(seeds, images, strict=True):
                 yield GeneratedImage(
                     image=image, request=request, seed=seed, model_hash=self._checkpoint.hash, seconds=seconds
                 )
+
+    @contextmanager
+    def _worn(self, request: GenerationRequest, laying: dict[AdapterPlan, float], count: int) -> Iterator[None]:
+        """Lay a set on the weights, where it stays, or beside them while the block runs."""
+        if self._way(request, laying, count) == "weights":
+            self._layers.lay(laying)
+            yield
+            return
+        self._layers.restore()
+        with self._side:
+            self._side.wear([laying])
+            self._side.follow(self._pipe.unet)
+            yield
+
+    def _way(self, request: GenerationRequest, laying: dict[AdapterPlan, float], count: int) -> Way:
+        if self._laying_way is not None:
+            return self._laying_way
+        height, width = (int(side or 0) // self._pipe.vae_scale_factor for side in (request.height, request.width))
+        samples = request.steps * (2 if request.guidance > 1 else 1) * count
+        return choose([laying], self._modules, samples=samples, height=height, width=width)
 
     def _draw(self, request: GenerationRequest, seeds: Sequence[int], *, done: float, share: float) -> list[Image]:
         pipe = self._pipe

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from velatura.generation.aliases import targets
+from velatura.generation.adapters.names import targets
 from velatura.generation.sd import StableDiffusionBackend
 from velatura.playground.sample import make_adapter, make_checkpoint
 from velatura.records import AdapterRecord, Choice, Composition, GenerationRequest

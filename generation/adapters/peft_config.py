@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import UnreadableFile
+from ...errors import UnreadableFile
 
 _PREFIXES = ("unet.", "text_encoder.", "text_encoder_2.")
 _LARGEST = 1 << 20

@@ -13,10 +13,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from velatura.errors import InputError, UnreadableFile
-from velatura.generation.adapter_file import AdapterFile
-from velatura.generation.aliases import targets
-from velatura.generation.patch import Layers
-from velatura.generation.plan import AdapterPlan, plan
+from velatura.generation.adapters.file import AdapterFile
+from velatura.generation.adapters.names import targets
+from velatura.generation.adapters.patch import Layers
+from velatura.generation.adapters.plan import AdapterPlan, plan
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -27,11 +27,11 @@ def plans(adapters: list[Path], modules: dict[str, nn.Module]) -> list[AdapterPl
 
 
 def copies(modules: dict[str, nn.Module]) -> dict[str, Tensor]:
-    return {name: module.weight.detach().clone() for name, module in modules.items()}
+    return {f"{name}.weight": module.weight.detach().clone() for name, module in modules.items()}
 
 
 def same(modules: dict[str, nn.Module], weights: dict[str, Tensor]) -> bool:
-    return all(torch.equal(module.weight, weights[name]) for name, module in modules.items())
+    return all(torch.equal(module.weight, weights[f"{name}.weight"]) for name, module in modules.items())
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -64,8 +64,8 @@ def test_a_sum_is_rounded_once(dtype: torch.dtype, models: dict[str, Any], adapt
         exact = before[name].double()
         for laid, weight in ((one, 0.8), (two, -0.3)):
             up, down = laid.parts[name].factors()
-            exact += weight * laid.parts[name].scale * (up.double() @ down.double()).reshape(exact.shape)
-        got = modules[name].weight.detach()
+            exact += weight * (up.double() @ down.double()).reshape(exact.shape)
+        got = modules[name.removesuffix(".weight")].weight.detach()
         assert torch.allclose(got.double(), exact, rtol=2 * torch.finfo(dtype).eps, atol=1e-6), name
         otherwise += int((got != exact.to(dtype)).sum())
         values += got.numel()
@@ -95,7 +95,7 @@ def test_modules_that_the_next_set_does_not_touch_go_back(
     layers = Layers(modules)
     layers.lay({plans[1]: 1.0})
     layers.lay({small: 1.0})
-    changed = {name for name, module in modules.items() if not torch.equal(module.weight, before[name])}
+    changed = {name for name, weight in copies(modules).items() if not torch.equal(weight, before[name])}
     assert changed == set(small.parts)
 
 
@@ -122,7 +122,7 @@ def test_channels_last_weights_stay_so(models: dict[str, Any], adapters: list[Pa
     layers.lay({contiguous: 1.0})
     convolution = modules["unet.down_blocks.0.resnets.0.conv1"].weight
     assert convolution.is_contiguous(memory_format=torch.channels_last)
-    assert all(torch.allclose(module.weight, expected[name], atol=1e-6) for name, module in modules.items())
+    assert all(torch.allclose(weight, expected[name], atol=1e-6) for name, weight in copies(modules).items())
     layers.restore()
     assert same(modules, before)
 
@@ -138,7 +138,7 @@ def test_a_failure_in_the_middle_leaves_the_model_as_it_was(
     tmp_path: Path, adapters: list[Path], modules: dict[str, nn.Module], plans: list[AdapterPlan]
 ) -> None:
     before = copies(modules)
-    last = list(plans[1].parts.values())[-1].network.up
+    last = list(plans[1].parts.values())[-1].network.parts["up"].key
     broken = plan(AdapterFile(damaged(adapters[1], tmp_path / "broken.safetensors", last)), modules)
     layers = Layers(modules)
     layers.lay({plans[0]: 0.5})
@@ -172,7 +172,7 @@ def test_verify_names_what_somebody_else_wrote(modules: dict[str, nn.Module], pl
     assert layers.verify() == ()
     victim = next(iter(plans[0].parts))
     with torch.no_grad():
-        modules[victim].weight[0] += 1
+        modules[victim.removesuffix(".weight")].weight[0] += 1
     assert layers.verify() == (victim,)
 
 

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from velatura.errors import IncompatibleAdapter, UnreadableFile, VelaturaError
-from velatura.generation.adapter_file import AdapterFile
-from velatura.generation.aliases import targets
-from velatura.generation.patch import Layers
-from velatura.generation.plan import adapter_family, model_family_of, plan
+from velatura.generation.adapters.file import AdapterFile
+from velatura.generation.adapters.names import targets
+from velatura.generation.adapters.patch import Layers
+from velatura.generation.adapters.family import adapter_family, model_family_of
+from velatura.generation.adapters.plan import plan
 
 
 def file_of(path: Path, tensors: dict[str, torch.Tensor], header: dict[str, str] | None = None) -> AdapterFile:
@@ -40,13 +41,13 @@ def test_the_sample_is_of_sd1s_blocks(modules: dict[str, Any]) -> None:
 @pytest.mark.parametrize(("width", "family"), [(768, "sd1"), (1024, "sd2"), (2048, "sdxl")])
 def test_shapes_tell_the_family_whatever_the_header_says(tmp_path: Path, width: int, family: str) -> None:
     file = file_of(tmp_path / "a.safetensors", pair(ATTN2, width, 320), {"ss_base_model_version": "flux1"})
-    assert adapter_family(file, {}) == family
+    assert adapter_family(file, {}).family == family
 
 
 def test_the_header_tells_the_family_where_the_shapes_do_not(tmp_path: Path) -> None:
     header = {"modelspec.architecture": "stable-diffusion-xl-v1-base/lora"}
-    assert adapter_family(file_of(tmp_path / "a.safetensors", pair("x_ff", 8, 8), header), {}) == "sdxl"
-    assert adapter_family(file_of(tmp_path / "b.safetensors", pair("x_ff", 8, 8)), {}) == "unknown"
+    assert adapter_family(file_of(tmp_path / "a.safetensors", pair("x_ff", 8, 8), header), {}).family == "sdxl"
+    assert adapter_family(file_of(tmp_path / "b.safetensors", pair("x_ff", 8, 8)), {}).family == "unknown"
 
 
 def test_another_family_is_refused_by_name(tmp_path: Path, modules: dict[str, Any]) -> None:
@@ -76,12 +77,12 @@ def test_too_little_coverage_is_refused_unless_forced(
         tensors |= pair(f"lora_unet_extra_{number}", 8, 8)
     tensors |= pair("lora_unet_conv_in", 5, 32)
     file = file_of(tmp_path / "more.safetensors", tensors)
-    with pytest.raises(IncompatibleAdapter, match=r"204 of its 235 modules .*87%.* 30 are missing and 1 of another"):
+    with pytest.raises(IncompatibleAdapter, match=r"204 of its 235 networks .*87%.* 30 are missing and 1 of another"):
         plan(file, modules)
     forced = plan(file, modules, force=True)
     assert len(forced.parts) == 204
     assert len(forced.missing) == 30
-    assert forced.mismatched == ("lora_unet_conv_in",)
+    assert [network.stem for network in forced.mismatched] == ["lora_unet_conv_in"]
     assert forced.coverage == pytest.approx(204 / 235)
 
 
@@ -184,12 +185,12 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     [
         ({"emb_params": torch.ones(2, 768)}, "textual inversion"),
         ({"model.diffusion_model.x.weight": torch.ones(1)}, "whole checkpoint"),
-        ({"weight": torch.ones(1)}, "none of its 1 tensors is a LoRA factor"),
-        ({"x.alpha": torch.tensor(1.0)}, "none of its 1 tensors is a LoRA factor"),
+        ({"weight": torch.ones(1)}, "none of its 1 tensors is a part of an adapter"),
+        ({"x.alpha": torch.tensor(1.0)}, "none of its 1 tensors is a part of an adapter"),
         ({"x.lora_down.weight": torch.ones(2, 2)}, "'x' lacks its up factor"),
         ({"x\n" * 999 + ".lora_down.weight": torch.ones(2, 2)}, "lacks its up factor"),
         ({"x.lora_down.weight": torch.ones(2), "x.lora_up.weight": torch.ones(2)}, "is no LoRA"),
-        ({"x.lora_down.weight": torch.ones(0, 2), "x.lora_up.weight": torch.ones(2, 0)}, "is no LoRA"),
+        ({"x.lora_down.weight": torch.ones(0, 2), "x.lora_up.weight": torch.ones(2, 0)}, "has an empty factor"),
         (pair("x", 2, 2) | {"x.alpha": torch.tensor([1.0, 2.0])}, "not one number"),
         (pair("x", 2, 2) | {"x.alpha": torch.tensor(float("nan"))}, "NaN or infinity"),
         (pair("x", 2, 2) | {"x.lora_up.weight": torch.ones(2, 2, dtype=torch.int8)}, "I8 values"),
@@ -203,7 +204,7 @@ def test_what_is_no_adapter_says_what_it_is(tmp_path: Path, tensors: dict[str, t
 @pytest.mark.parametrize("text", ["[" * 100_000, "{", "null", "[]", '{"unet.r": true}', '{"unet.alpha_pattern": 5}'])
 def test_settings_that_tell_nothing_leave_alpha_at_the_rank(tmp_path: Path, text: str) -> None:
     file = file_of(tmp_path / "a.safetensors", pair("unet.x", 2, 2), {"lora_adapter_metadata": text})
-    assert file.networks["unet.x"].scale == 1
+    assert file.networks[0].strength.over(2) == 1
 
 
 @pytest.mark.parametrize("alpha", ['"x"', "1e999", "true", "[1]"])
@@ -235,7 +236,7 @@ def test_real_sd1_files_fit_sd1_wholly(
 ) -> None:
     found = plan(AdapterFile(real_data / "lora_files" / f"{name}.safetensors"), full_size)
     assert (len(found.parts), found.missing, found.mismatched) == (modules_of_file, (), ())
-    assert (found.family, found.model_family) == ("sd1", "sd1")
+    assert (found.family.family, found.model_family) == ("sd1", "sd1")
 
 
 @pytest.mark.real_data

@@ -1,0 +1,169 @@
+"""How much of an adapter works on a model, and how one knows: what `velatura check` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from ...families import TITLES
+from .kinds import Network
+from .plan import AdapterPlan, refusal
+
+_SHOWN = 5
+"""Names of a list that a report quotes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """How many networks of a block found their place."""
+
+    fitted: int
+    of: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """One adapter on one model."""
+
+    name: str
+    lays: bool
+    """Whether it would be laid without force."""
+    refusal: str | None
+    """Why not, in one sentence."""
+    family: str
+    evidence: str
+    """What tells the family."""
+    model_family: str
+    networks: int
+    mapped: int
+    missing: tuple[str, ...]
+    """Stems that name no module of the model."""
+    mismatched: tuple[str, ...]
+    """Stems whose module has another shape."""
+    coverage: float
+    """The share that the thresholds judge, between 0 and 1."""
+    parameters: float
+    """The share of the values that the adapter is meant for, between 0 and 1."""
+    blocks: Mapping[str, Share]
+    kinds: Mapping[str, int]
+    """Networks of each kind."""
+    dropped: tuple[str, ...]
+    """Keys of the file that are no part of any network."""
+    remapped: bool
+    """Whether another structure's modules stand in, so that the effect is approximate."""
+    text_encoder: str
+    """`used`, `not used` (the model has no such part, or it does not fit), or `none` in the file."""
+    embeddings: int
+    """Learned tokens that the file brings."""
+    warnings: tuple[str, ...]
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return asdict(self)
+
+
+def coverage(plan: AdapterPlan, modules: Mapping[str, nn.Module]) -> Coverage:
+    """Describe how an adapter lies on a model.
+
+    Args:
+        plan: The plan, as `plan.match` makes it.
+        modules: The model's modules, for which it was made.
+    """
+    reason = refusal(plan)
+    return Coverage(
+        name=plan.file.path.name,
+        lays=reason is None,
+        refusal=reason,
+        family=plan.family.family,
+        evidence=plan.family.evidence,
+        model_family=plan.model_family,
+        networks=len(plan.file.networks),
+        mapped=len(plan.placed),
+        missing=_stems(plan.missing),
+        mismatched=_stems(plan.mismatched),
+        coverage=plan.coverage,
+        parameters=_parameters(plan, modules),
+        blocks=_blocks(plan),
+        kinds=plan.file.kinds,
+        dropped=plan.file.ignored,
+        remapped=plan.remapped,
+        text_encoder=_text_encoder(plan),
+        embeddings=len(plan.file.embeddings),
+        warnings=tuple(_warnings(plan)),
+    )
+
+
+def block_of(name: str) -> str:
+    """Return the block of a model that a module's name, or a stem, belongs to.
+
+    >>> block_of("unet.down_blocks.1.attentions.0.proj_in"), block_of("lora_unet_mid_block_attentions_0_proj_in")
+    ('down.1', 'mid')
+    >>> block_of("text_encoder.encoder.layers.0.mlp.fc1"), block_of("transformer.transformer_blocks.3.attn.to_q")
+    ('text', 'double')
+    """
+    name = name.replace(".", "_").removeprefix("base_model_model_")
+    if "text_encoder_2" in name or "_te2_" in name:
+        return "text 2"
+    if "text_encoder" in name or "text_model" in name or "_te_" in name or "_te1_" in name:
+        return "text"
+    for mark, title in (("down_blocks_", "down"), ("up_blocks_", "up")):
+        if mark in name:
+            return f"{title}.{name.partition(mark)[2].partition('_')[0]}"
+    for marks, title in (
+        (("mid_block", "middle_block"), "mid"),
+        (("input_blocks",), "down"),
+        (("output_blocks",), "up"),
+        (("single_transformer_blocks", "single_blocks"), "single"),
+        (("transformer_blocks", "double_blocks"), "double"),
+    ):
+        if any(mark in name for mark in marks):
+            return title
+    return "rest"
+
+
+def _blocks(plan: AdapterPlan) -> dict[str, Share]:
+    fitted: dict[str, int] = {}
+    wanted: dict[str, int] = {}
+    places = {part.network: name for name, part in plan.parts.items()}
+    for network in plan.file.networks:
+        block = block_of(places.get(network, network.stem))
+        wanted[block] = wanted.get(block, 0) + 1
+        fitted[block] = fitted.get(block, 0) + (network in places)
+    return {block: Share(fitted=fitted[block], of=wanted[block]) for block in sorted(wanted)}
+
+
+def _parameters(plan: AdapterPlan, modules: Mapping[str, nn.Module]) -> float:
+    laid = 0
+    for name in plan.parts:
+        module, _, parameter = name.rpartition(".")
+        values: Tensor = getattr(modules[module], parameter)
+        laid += values.numel()
+    lost = sum(network.extent for network in (*plan.missing, *plan.mismatched))
+    return laid / (laid + lost) if laid + lost else 0.0
+
+
+def _text_encoder(plan: AdapterPlan) -> str:
+    reading = [network for network in plan.file.networks if block_of(network.stem).startswith("text")]
+    used = any(name.startswith("text_encoder") for name in plan.parts)
+    return "used" if used else "not used" if reading else "none"
+
+
+def _warnings(plan: AdapterPlan) -> Iterable[str]:
+    if plan.remapped:
+        title = TITLES.get(plan.family.family, plan.family.family)
+        yield f"made for the structure of {title} and remapped to a smaller one: its effect is approximate"
+    if plan.timed:
+        yield "acts differently at every time step, so it is carried beside the weights"
+    if idle := sum(network.idle for network in plan.placed):
+        yield f"{idle} of its networks have alpha 0 and do nothing"
+    if wide := [n.rank for n in plan.placed if n.rank and n.width and n.rank > n.width]:
+        yield f"{len(wide)} of its networks have a rank above the width of their module, the highest {max(wide)}"
+    if plan.file.embeddings:
+        yield "it brings learned tokens"
+
+
+def _stems(networks: Iterable[Network]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(network.stem for network in networks))

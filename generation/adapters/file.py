@@ -1,0 +1,223 @@
+"""One adapter file, memory-mapped and never trusted.
+
+The `safetensors` library checks the header: lengths, offsets and overlaps. Pickles are refused by name and by
+content, and never opened. Nothing but shapes and alphas is read before a network is asked for its factors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError, safe_open
+
+from ...errors import UnreadableFile
+from .keys import SHARED, is_checkpoint, is_embedding, role_of
+from .kinds import Network, networks_of
+from .peft_config import PeftConfig, brief
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PICKLES = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth")
+
+_FLOATS = {"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"}
+_NUMBERS = {*_FLOATS, "BOOL", "I8", "U8", "I16", "U16", "I32", "U32", "I64", "U64"}
+_BARE = ".weight"
+"""What IA3 puts behind a stem, and many other things, too."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredTensor:
+    """One tensor of an adapter file; see `kinds.Stored`."""
+
+    file: AdapterFile
+    key: str
+    shape: tuple[int, ...]
+
+    def read(self) -> Tensor:
+        """Read it as float32 on the CPU.
+
+        Raises:
+            UnreadableFile: it holds NaN or infinity, or the file has vanished.
+        """
+        return self.file.tensor(self.key)
+
+
+@dataclass(frozen=True, slots=True)
+class FileStrength:
+    """The strength that a file gives one of its networks; see `kinds.Strength`."""
+
+    stem: str
+    alpha: float | None
+    config: PeftConfig
+
+    def over(self, rank: int) -> float:
+        """Return alpha / rank, or what the settings beside the weights say."""
+        return self.config.scale(self.stem, rank) if self.alpha is None else self.alpha / rank
+
+
+@dataclass(eq=False)
+class AdapterFile:
+    """An opened adapter: its networks, its header, and what else it holds.
+
+    Raises:
+        UnreadableFile: the file is missing, truncated, a pickle, or holds no adapter; one sentence.
+    """
+
+    path: Path
+    header: Mapping[str, str] = field(init=False)
+    """The `__metadata__` of the file."""
+    digest: str = field(init=False)
+    """SHA-256 of the whole header: names, types, shapes and places of every tensor, and the metadata."""
+    networks: tuple[Network, ...] = field(init=False)
+    """In the order of their stems."""
+    embeddings: tuple[str, ...] = field(init=False)
+    """The keys of learned token embeddings inside the file."""
+    ignored: tuple[str, ...] = field(init=False)
+    """The keys that belong to nothing known."""
+
+    def __post_init__(self) -> None:
+        self.path = Path(self.path)
+        keys = self._open()
+        self.header = self._file.metadata() or {}
+        groups, embeddings, ignored = self._grouped(keys)
+        self.embeddings = tuple(embeddings)
+        config = PeftConfig.of(self.header, self.path)
+        networks: list[Network] = []
+        for stem, kinds in groups.items():
+            shared = kinds.pop(SHARED, {})
+            if not kinds and shared.keys() == {"alpha"}:
+                ignored.append(shared["alpha"].key)
+                continue
+            strength = FileStrength(stem, self._alpha(shared), config)
+            strength.over(1)  # settings that lie are told now
+            try:
+                networks += networks_of(stem, kinds, shared, strength)
+            except ValueError as error:
+                raise UnreadableFile(f"{self.path.name}: {brief(stem)} {error}") from None
+        self.networks, self.ignored = tuple(networks), tuple(sorted(ignored))
+        if not self.networks:
+            raise UnreadableFile(f"{self.path.name} holds no adapter: {self._what_else(keys)}")
+
+    @property
+    def name(self) -> str:
+        """The file's name without its ending."""
+        return self.path.stem
+
+    @property
+    def kinds(self) -> dict[str, int]:
+        """How many networks there are of each kind, the most frequent first."""
+        counts: dict[str, int] = {}
+        for network in self.networks:
+            counts[network.kind] = counts.get(network.kind, 0) + 1
+        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+    def tensor(self, key: str) -> Tensor:
+        """Read one tensor as float32 on the CPU.
+
+        Raises:
+            UnreadableFile: the tensor holds NaN or infinity, or the file has vanished.
+        """
+        try:
+            values: Tensor = self._file.get_tensor(key).float()
+        except (SafetensorError, OSError) as error:
+            raise UnreadableFile(f"{self.path.name}: {brief(key)} cannot be read: {_line(error)}") from None
+        if not values.sum().isfinite():  # one pass; NaN and infinity survive a sum
+            raise UnreadableFile(f"{self.path.name}: {brief(key)} holds NaN or infinity, so the file is damaged")
+        return values
+
+    def read_all(self) -> None:
+        """Read every network once, so that damage shows before anything is laid.
+
+        Raises:
+            UnreadableFile: a tensor holds NaN or infinity.
+        """
+        for network in self.networks:
+            network.read_all()
+
+    def _open(self) -> list[str]:
+        name, refused = self.path.name, f"{self.path.name} is a pickle, which can run code when opened"
+        if self.path.suffix.lower() in PICKLES:
+            raise UnreadableFile(f"{refused}; only .safetensors files are read")
+        if not self.path.is_file():
+            raise UnreadableFile(f"{self.path} is not a file that is there")
+        try:
+            with self.path.open("rb") as stream:
+                start = stream.read(8)
+                if start[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+                    raise UnreadableFile(f"{refused}; only .safetensors files are read")
+                opened: Any = safe_open(self.path, framework="pt", device="cpu")
+                header = stream.read(int.from_bytes(start, "little"))  # the library has checked the length
+        except OSError as error:
+            raise UnreadableFile(f"{self.path} cannot be read: {error.strerror or _line(error)}") from None
+        except (SafetensorError, ValueError) as error:
+            raise UnreadableFile(f"{name} is truncated or damaged: {_line(error)}") from None
+        self._file, self.digest = opened, hashlib.sha256(header).hexdigest()
+        entries = json.loads(header, object_pairs_hook=_unique)
+        if entries is None:
+            raise UnreadableFile(f"{name} is damaged: its header names a tensor twice")
+        entries.pop("__metadata__", None)
+        self._entries: Mapping[str, Any] = entries
+        return sorted(entries)
+
+    def _grouped(self, keys: list[str]) -> tuple[dict[str, dict[str, dict[str, StoredTensor]]], list[str], list[str]]:
+        """Sort the tensors by stem, kind and part; then what is embeddings, and what is nothing known."""
+        groups: dict[str, dict[str, dict[str, StoredTensor]]] = {}
+        embeddings, others = [], []
+        for key in keys:
+            if is_embedding(key):
+                embeddings.append(key)
+            elif (role := role_of(key)) is not None:
+                parts = groups.setdefault(role.stem, {}).setdefault(role.kind, {})
+                if role.part in parts:
+                    raise UnreadableFile(f"{self.path.name}: {brief(role.stem)} has two {role.part} parts")
+                parts[role.part] = self._stored(key, floating=role.part != "on_input")
+            else:
+                others.append(key)
+        ignored = []
+        for key in others:
+            stem = key.removesuffix(_BARE)
+            if key != stem and "ia3" in groups.get(stem, {}):
+                groups[stem]["ia3"]["weight"] = self._stored(key)
+            else:
+                ignored.append(key)
+        return groups, embeddings, ignored
+
+    def _stored(self, key: str, *, floating: bool = True) -> StoredTensor:
+        entry = self._entries[key]
+        dtype = entry["dtype"]
+        # An alpha is one number, and some trainers write it as an integer.
+        if dtype not in (_FLOATS if floating and not key.endswith(".alpha") else _NUMBERS):
+            raise UnreadableFile(f"{self.path.name}: {brief(key)} holds {dtype} values, which are no weights")
+        return StoredTensor(self, key, tuple(entry["shape"]))
+
+    def _alpha(self, shared: Mapping[str, StoredTensor]) -> float | None:
+        if "alpha" not in shared:
+            return None
+        if math.prod(shared["alpha"].shape) != 1:
+            raise UnreadableFile(f"{self.path.name}: {brief(shared['alpha'].key)} is not one number")
+        return float(shared["alpha"].read().item())
+
+    def _what_else(self, keys: list[str]) -> str:
+        if any(is_checkpoint(key) for key in keys):
+            return "it is a whole checkpoint"
+        if self.embeddings:
+            return "it is a textual inversion"
+        return f"none of its {len(keys)} tensors is a part of an adapter"
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any] | None:
+    """Make an object, or None where a name stands twice, in it or in one of its own."""
+    made = dict(pairs)
+    return None if len(made) != len(pairs) or None in made.values() else made
+
+
+def _line(error: Exception) -> str:
+    """The first line of a library's message, without its full stop."""
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
