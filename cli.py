@@ -21,7 +21,8 @@ from .errors import InputError, VelaturaError
 
 if TYPE_CHECKING:
     from .pipeline import Velatura
-    from .records import Filter
+    from .records import BaseNorms, Filter
+    from .refiner.weights import MeasureReport
 
 
 class _Verbs(TyperGroup):
@@ -97,15 +98,23 @@ def index(
         bool, typer.Option("--with-prompts", help="From the live Civitai, also fetch pictures' prompts.")
     ] = False,
     embed: Annotated[bool, typer.Option(help="Embed the texts too, so that search goes by meaning.")] = True,
+    weights: Annotated[
+        bool, typer.Option("--weights", help="Also measure how strong local files are, and which do the same.")
+    ] = False,
+    model: Annotated[
+        str | None, typer.Option(help="With --weights: also measure a checkpoint, to tell strengths relative to it.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Bring the catalogue into step with folders, dumps or sites. Nothing is written into your folders."""
     from .catalog import open_source
     from .screen import Progress, print_reports
 
+    if model is not None and not weights:
+        raise typer.BadParameter("it is only measured with --weights", param_hint="--model")
     for source in what:  # a wrong name is told before anything is read
         open_source(source, kind=kind)
-    with _open(db=db) as velatura:
+    with _open(db=db, model=model) as velatura:
         reports = []
         for source in what:
             with Progress(f"index {source}") as progress:
@@ -116,7 +125,9 @@ def index(
         lacking = velatura.lacking_embedder() if embed else None
         if lacking:
             typer.echo(f"note: nothing is embedded, and search goes by words alone: {lacking}", err=True)
-        print_reports(reports, _embed(velatura) if embed and not lacking else None, as_json=as_json)
+        embedded = _embed(velatura) if embed and not lacking else None
+        measured, base = _measure(velatura, again=model is not None) if weights else (None, None)
+        print_reports(reports, embedded, measured, base, as_json=as_json)
 
 
 @app.command()
@@ -199,6 +210,9 @@ def generate(
     commercial: Commercial = None,
     safe: Safe = False,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, mps; the best there is by default.")] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Lay adapters even where only a part of them fits the model.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace pictures of the same name.")] = False,
     db: Db = None,
     as_json: Json = False,
@@ -212,6 +226,7 @@ def generate(
 
     width, height = _size(size)
     flags = {"db": db, "model": model, "output": output, "steps": steps, "guidance": guidance, "device": device}
+    flags["force"] = force or None
     with _open(read_only=True, **flags) as velatura:
         if what.endswith(".json"):
             composition = load(Composition, what)
@@ -238,6 +253,28 @@ def generate(
 
 
 @app.command()
+def check(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Adapter files, or folders of them.")],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="A diffusers folder, a .safetensors checkpoint, or a base family: sd1, sd2, sdxl, flux1. "
+            "Default: the standard model of each file's own family."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say which adapter files work on a model, and how much of each."""
+    from .pipeline import Velatura
+    from .screen import print_checked
+
+    with Velatura(_settings()) as velatura:
+        details = len(files) == 1 and files[0].is_file()
+        if not print_checked(velatura.check(files, model), details=details, as_json=as_json):
+            raise typer.Exit(1)
+
+
+@app.command()
 def show(
     what: Annotated[str, typer.Argument(help="An adapter (number, file, title, hash, civitai id), or a picture.")],
     db: Db = None,
@@ -255,7 +292,8 @@ def show(
         numbers = velatura.store.find(what)
         if not numbers:
             raise InputError(f"nothing in the catalogue answers to {what!r}; try `velatura search {what!r}`")
-        print_adapter(velatura.store.adapter(numbers[0]), others=numbers[1:], as_json=as_json)
+        strength = velatura.strength(numbers[0])
+        print_adapter(velatura.store.adapter(numbers[0]), *strength, others=numbers[1:], as_json=as_json)
 
 
 @app.command()
@@ -281,12 +319,29 @@ def rejected(
 
 
 @app.command()
-def duplicates(db: Db = None, as_json: Json = False) -> None:
+def duplicates(
+    weights: Annotated[
+        bool, typer.Option("--weights", help="List instead measured files that do the same to weights, or nearly.")
+    ] = False,
+    overlap: Annotated[
+        float, typer.Option(min=0.8, max=1, help="With --weights: the least overlap; 1 is the same.")
+    ] = 0.95,
+    db: Db = None,
+    as_json: Json = False,
+) -> None:
     """List files that are the same file, hold the same tensors, or are versions of one model."""
-    from .screen import print_duplicates
+    from .screen import Progress, print_duplicates, print_near_duplicates
 
     with _open(db=db, read_only=True) as velatura:
-        print_duplicates(velatura.store, as_json=as_json)
+        if not weights:
+            print_duplicates(velatura.store, as_json=as_json)
+            return
+        files, left = velatura.unmeasured()
+        if left:
+            typer.echo(f"note: {left:,} of {files:,} files are not measured; run `velatura index --weights`", err=True)
+        with Progress("compare") as progress:
+            pairs = velatura.near_duplicates(at_least=overlap, progress=progress.compared)
+        print_near_duplicates(velatura.store, pairs, as_json=as_json)
 
 
 @app.command()
@@ -379,6 +434,22 @@ def _embed(velatura: Velatura) -> Any:
 
     with Progress("embed") as progress:
         return velatura.embed(progress.embedded)
+
+
+def _measure(velatura: Velatura, *, again: bool) -> tuple[MeasureReport, BaseNorms | None]:
+    """Measure the checkpoint, if one is named, then the files; `again` is that the command itself named it."""
+    from .screen import Progress
+
+    base = None
+    if velatura.settings.model is not None:
+        try:
+            base = velatura.measure_base(again=again)
+        except VelaturaError as error:
+            if again:
+                raise
+            typer.echo(f"note: the checkpoint of the settings is not measured: {error}", err=True)
+    with Progress("measure") as progress:
+        return velatura.measure(progress.measured), base
 
 
 def _warn_unembedded(velatura: Velatura) -> None:

@@ -7,12 +7,13 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Self
 
 from .errors import InputError, MissingDependency
 from .records import (
     AdapterRecord,
+    BaseNorms,
     Candidate,
     Choice,
     Composition,
@@ -20,14 +21,17 @@ from .records import (
     GeneratedImage,
     GenerationRequest,
     Refusal,
+    WeightMeasure,
 )
 from .settings import Settings, load_settings
 from .syntax import Pinned, pinned
 
 if TYPE_CHECKING:
     from .db import Store, SyncReport
+    from .generation.adapters.check import Checked
     from .protocols import Backend, TextEmbedder
     from .refiner.embed import EmbedReport
+    from .refiner.weights import MeasureReport, NearDuplicate
     from .retriever import Retriever
 
 PROMPT = "prompt"
@@ -138,6 +142,71 @@ class Velatura:
             return present, present
         return present, len(self.store.unembedded(VERSION, self.embedder.model, self.embedder.revision))
 
+    # ---------------------------------------------------------------- weights
+
+    def measure(self, progress: Callable[[MeasureReport], None] | None = None) -> MeasureReport:
+        """Measure what new and changed files do to weights. Can be stopped at any moment and goes on where it was.
+
+        Raises:
+            MissingDependency: torch is not installed.
+        """
+        from .refiner.weights import measure
+
+        return measure(self.store, _measures().measure, _measures().METHOD, progress=progress)
+
+    def unmeasured(self) -> tuple[int, int]:
+        """Return how many local files there are that may hold weights, and how many of them are not measured."""
+        files = self.store.weight_files(_measures().METHOD)
+        return len(files), sum(file.stamp is None for file in files)
+
+    def measure_base(self, *, again: bool = True) -> BaseNorms | None:
+        """Measure the weights of the settings' checkpoint, against which the strength of its family's adapters is told.
+
+        Args:
+            again: Measure even a checkpoint whose measure is kept already; else return None for it.
+        """
+        if self.settings.model is None:
+            raise InputError("no checkpoint is named; give --model, or set VELATURA_MODEL")
+        if not again and any(norms.model == self.settings.model for norms in self.store.base_norms().values()):
+            return None
+        try:
+            norms: BaseNorms = _measures().checkpoint_norms(self.settings.model)
+        except ModuleNotFoundError as error:
+            raise MissingDependency(error.name or "diffusers", extra="generate") from None
+        self.store.put_base_norms(norms)
+        return norms
+
+    def strength(self, number: int) -> tuple[WeightMeasure | None, BaseNorms | None]:
+        """Return what was measured of an adapter, and of a checkpoint of its family; None where nothing was."""
+        family = self.store.adapter(number).record.family
+        return self.store.measure(number), self.store.base_norms().get(family)
+
+    def near_duplicates(
+        self, *, at_least: float = 0.95, progress: Callable[[int, int], None] | None = None
+    ) -> list[NearDuplicate]:
+        """Return pairs of measured files of different bytes that do the same to weights, or nearly.
+
+        Args:
+            at_least: The least overlap, 0.8 to 1.
+            progress: called with (pairs looked at, pairs on the shortlist).
+
+        Raises:
+            InputError: the overlap is out of its range.
+            MissingDependency: torch is not installed.
+        """
+        from .refiner.weights import near_duplicates
+
+        if not 0.8 <= at_least <= 1:
+            raise InputError(f"the overlap must be between 0.8 and 1, not {at_least:g}")
+        return near_duplicates(
+            self.store,
+            _measures().overlap,
+            _measures().METHOD,
+            at_least=at_least,
+            shortlist=_measures().least_cosine(at_least),
+            progress=progress,
+        )
+
     # ---------------------------------------------------------------- search
 
     @cached_property
@@ -203,7 +272,21 @@ class Velatura:
 
         if self.settings.model is None:
             raise InputError("no checkpoint is named; give --model, or set VELATURA_MODEL")
-        return open_backend(self.settings.backend, self.settings.model, device=self.settings.device)
+        options = {name: getattr(self.settings, name) for name in ("device", "laying", "force")}
+        return open_backend(self.settings.backend, self.settings.model, **options)
+
+    def check(self, paths: Iterable[Path], model: str | None = None) -> Iterator[Checked]:
+        """Say of each adapter file whether it works on a model, and how much of it.
+
+        Args:
+            paths: Files, and folders of them.
+            model: The model: a checkpoint, or a base family; None takes the settings', else the standard model of
+                each file's own family.
+        """
+        from .generation.adapters.check import check
+        from .generation.structure import standard, structure
+
+        return check(paths, structure, model or self.settings.model, standard())
 
     def request(self, composition: Composition, **fields: object) -> GenerationRequest:
         """Return a request for a composition, with the settings' values where a field is not given."""
@@ -260,6 +343,15 @@ class Velatura:
             paths = [record.path for record in named if record.source == "folder"]
             path = paths[0] if len(paths) == 1 else None
         return path
+
+
+def _measures() -> ModuleType:
+    """Return the module that measures files; it loads torch."""
+    try:
+        from .generation.adapters import measure
+    except ModuleNotFoundError as error:
+        raise MissingDependency(error.name or "torch", extra="generate") from None
+    return measure
 
 
 def _stands_for(candidate: Candidate, fixed: Mapping[int, Choice]) -> bool:

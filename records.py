@@ -7,11 +7,12 @@
             -> GenerationRequest   + mask, seed, steps, guidance, size, backend
               -> GeneratedImage    the pixels and the request that made them
 
-Vectors stay out of records. `None` always means "not known", never "no".
+Embeddings stay out of records. `None` always means "not known", never "no".
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -340,6 +341,70 @@ class GeneratedImage:
     model_hash: str | None = None
     """AutoV2 of a single-file checkpoint."""
     seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockNorm:
+    """How large the weights, or the differences of weights, of one block of a model are."""
+
+    block: str
+    """`down.0`, `mid`, `up.3`, `text`, `text_2`, `double`, `single`, or `other` for what lies in no block."""
+    norm: float
+    """The square root of the sum of squares (Frobenius)."""
+    values: int
+    """How many values that covers."""
+
+    @property
+    def rms(self) -> float:
+        """The root mean square of a value."""
+        return self.norm / math.sqrt(self.values) if self.values else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightMeasure:
+    """What an adapter's file does to weights at weight 1, told from the file alone."""
+
+    method: str
+    """The version of what measured it; sketches of one method alone may be compared."""
+    blocks: tuple[BlockNorm, ...] = ()
+    """The differences by block."""
+    unmeasured: tuple[tuple[str, int], ...] = ()
+    """(kind, networks) of what depends on the weights of a model and cannot be told without one."""
+    sketch: tuple[float, ...] = ()
+    """A short vector whose cosines estimate the overlap with other adapters; empty where nothing is changed."""
+    failure: str | None = None
+    """Why nothing could be measured: one sentence."""
+
+    @property
+    def whole(self) -> BlockNorm:
+        """All blocks as one."""
+        norm = math.sqrt(sum(part.norm**2 for part in self.blocks))
+        return BlockNorm(block="all", norm=norm, values=sum(part.values for part in self.blocks))
+
+    def relative_to(self, base: BaseNorms) -> dict[str, float]:
+        """Return the norm of each block, over that of the checkpoint's weights there; `all` over the blocks reached.
+
+        >>> one = WeightMeasure(method="1", blocks=(BlockNorm(block="mid", norm=3.0, values=9),))
+        >>> one.relative_to(BaseNorms(family="sd1", model="m", blocks=(BlockNorm(block="mid", norm=60.0, values=9),)))
+        {'mid': 0.05, 'all': 0.05}
+        """
+        norms = {block.block: block.norm for block in base.blocks if block.norm > 0}
+        reached = [block for block in self.blocks if block.block in norms]
+        relative = {block.block: block.norm / norms[block.block] for block in reached}
+        if reached:
+            mine = math.sqrt(sum(block.norm**2 for block in reached))
+            relative["all"] = mine / math.sqrt(sum(norms[block.block] ** 2 for block in reached))
+        return relative
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseNorms:
+    """How large the weights of a checkpoint are, by block."""
+
+    family: str
+    model: str
+    """The checkpoint, as it was named."""
+    blocks: tuple[BlockNorm, ...]
 
 
 def _padded(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
@@ -19,12 +19,24 @@ from rich.table import Table
 
 from .families import TITLES
 from .plain import from_plain, to_plain
-from .records import AdapterRecord, Candidate, Composition, GenerationRequest, RefinedAdapter, Rejection
+from .records import (
+    AdapterRecord,
+    BaseNorms,
+    BlockNorm,
+    Candidate,
+    Composition,
+    GenerationRequest,
+    RefinedAdapter,
+    Rejection,
+    WeightMeasure,
+)
 
 if TYPE_CHECKING:
     from .db import Stats, Store, SyncReport
     from .doctor import Finding
+    from .generation.adapters.check import Checked
     from .refiner.embed import EmbedReport
+    from .refiner.weights import MeasureReport, NearDuplicate
     from .settings import Explained
 
 _LEFT_OUT = {
@@ -83,11 +95,28 @@ class Progress:
         detail = f"{report.done:,} of {report.adapters:,}"
         self._bars.update(self._task, total=report.adapters, completed=report.done, detail=detail)
 
+    def measured(self, report: MeasureReport) -> None:
+        """Show how many files are measured."""
+        self.compared(report.done, report.files)
 
-def print_reports(reports: Sequence[SyncReport], embedded: EmbedReport | None, *, as_json: bool) -> None:
-    """Print what index runs and an embed run did."""
+    def compared(self, done: int, whole: int) -> None:
+        """Show how many of some things are done."""
+        self._bars.update(self._task, total=whole, completed=done, detail=f"{done:,} of {whole:,}")
+
+
+def print_reports(
+    reports: Sequence[SyncReport],
+    embedded: EmbedReport | None,
+    measured: MeasureReport | None = None,
+    base: BaseNorms | None = None,
+    *,
+    as_json: bool,
+) -> None:
+    """Print what index runs, an embed run and a run over the weights did."""
     if as_json:
-        _json({"indexed": [asdict(report) for report in reports], "embedded": asdict(embedded) if embedded else None})
+        done = {"embedded": embedded, "measured": measured, "base": base}
+        plain = {name: None if report is None else asdict(report) for name, report in done.items()}
+        _json({"indexed": [asdict(report) for report in reports], **plain})
         return
     for report in reports:
         changes = ", ".join(
@@ -108,6 +137,78 @@ def print_reports(reports: Sequence[SyncReport], embedded: EmbedReport | None, *
             _out("[dim]why: velatura rejected[/]")
     if embedded is not None and embedded.adapters:
         _out(f"embedded {embedded.adapters:,} adapters, {embedded.texts:,} texts ({embedded.seconds:.1f} s)")
+    if base is not None:
+        _out(f"measured the checkpoint {_shown(base.model)}, {TITLES[base.family]}")
+    if measured is not None and measured.files:
+        good = measured.done - len(measured.failed)
+        _out(f"measured the weights of {good:,} files ({measured.seconds:.1f} s)")
+        for failure in measured.failed[:5]:
+            _out(f"  {_shown(failure.locator)}: {_shown(failure.reason)}")
+        if len(measured.failed) > 5:
+            _out(f"[dim]and {len(measured.failed) - 5:,} more could not be measured; --json lists them[/]")
+
+
+def print_checked(answers: Iterable[Checked], *, details: bool, as_json: bool) -> bool:
+    """Print which adapter files work on a model, a line each as the answers come, or all that is known of each.
+
+    Returns:
+        Whether all work.
+    """
+    found = []
+    for answer in answers:
+        found.append(answer)
+        if not as_json:
+            _print_checked(answer, details=details)
+    if as_json:
+        _json([_plain_checked(answer) for answer in found])
+    elif not found:
+        _out("there is no .safetensors file")
+    elif len(found) > 1:
+        good = sum(answer.problem is None for answer in found)
+        _out(f"{good:,} of {len(found):,} work")
+    return all(answer.problem is None for answer in found)
+
+
+def _print_checked(answer: Checked, *, details: bool) -> None:
+    found, mark = answer.coverage, "[green]works[/]" if answer.problem is None else "[red]does not work[/]"
+    if answer.problem is not None:
+        about = answer.problem
+    else:
+        about = "" if found is None else f"{found.parameters:.0%} on {TITLES.get(found.model_family, 'the model')}"
+        about += "" if found is None else f", {', '.join(found.kinds)}" + "".join(f"; {w}" for w in found.warnings)
+    _out(f"{_shown(str(answer.path))}: {mark} [dim]({_shown(about)})[/]")
+    if found is None or not details:
+        return
+    rows = [
+        ("made for", f"{TITLES.get(found.family, found.family)}: {found.evidence}"),
+        ("model", TITLES.get(found.model_family, found.model_family)),
+        (
+            "fits",
+            f"{found.mapped:,} of {found.networks:,} networks, {found.parameters:.1%} of the values; "
+            f"{len(found.missing):,} missing, {len(found.mismatched):,} of another shape",
+        ),
+        ("kinds", ", ".join(f"{count:,} {kind}" for kind, count in found.kinds.items())),
+        ("blocks", ", ".join(f"{block} {share.fitted}/{share.of}" for block, share in found.blocks.items())),
+        ("text encoder", found.text_encoder),
+        ("tokens", _few(found.tokens)),
+        ("missing", _few(found.missing)),
+        ("other shape", _few(found.mismatched)),
+        ("dropped keys", _few(found.dropped)),
+        ("note", "; ".join(found.warnings)),
+    ]
+    for title, text in rows:
+        if text:
+            _out(f"  [dim]{title:13}[/] {_shown(text)}")
+
+
+def _plain_checked(answer: Checked) -> dict[str, Any]:
+    coverage = None if answer.coverage is None else answer.coverage.to_plain()
+    return {"path": str(answer.path), "works": answer.problem is None, "problem": answer.problem, "coverage": coverage}
+
+
+def _few(names: Sequence[str]) -> str:
+    shown = ", ".join(name if len(name) <= 80 else f"{name[:80]}..." for name in names[:3])
+    return f"{shown}, and {len(names) - 3:,} more" if len(names) > 3 else shown
 
 
 def print_candidates(candidates: Sequence[Candidate], excluded: Mapping[str, int]) -> None:
@@ -155,11 +256,19 @@ def print_paths(composition: Composition, paths: Sequence[Path], *, as_json: boo
         _out(f"[green]{_shown(str(path))}[/]")
 
 
-def print_adapter(adapter: RefinedAdapter, *, others: Sequence[int], as_json: bool) -> None:
+def print_adapter(
+    adapter: RefinedAdapter,
+    measure: WeightMeasure | None = None,
+    base: BaseNorms | None = None,
+    *,
+    others: Sequence[int],
+    as_json: bool,
+) -> None:
     """Print all that is known of an adapter."""
     record = adapter.record
     if as_json:
-        _json({"id": adapter.id, "others": list(others), **asdict(record), "refined": adapter.description})
+        known = {"id": adapter.id, "others": list(others), **asdict(record), "refined": adapter.description}
+        _json({**known, "strength": None if measure is None else _plain_strength(measure, base)})
         return
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="dim", no_wrap=True)
@@ -168,6 +277,8 @@ def print_adapter(adapter: RefinedAdapter, *, others: Sequence[int], as_json: bo
     for field, value in _rows(record):
         origin = f" [dim]({_shown(origins[field])})[/]" if field in origins else ""
         table.add_row(field.replace("_", " "), _shown(value) + origin)
+    for field, value in _strength(measure, base, record.family) if measure else ():
+        table.add_row(field, _shown(value))
     _console().print(f"[bold]{adapter.id}[/] {_name(record, 0)}")
     _console().print(table)
     if others:
@@ -233,6 +344,24 @@ def print_duplicates(store: Store, *, as_json: bool) -> None:
             _out(f"  {adapter.id}  {_name(adapter.record, 0)}  [dim]{_shown(adapter.record.path or '')}[/]")
     if not groups:
         _out("no duplicates")
+
+
+def print_near_duplicates(store: Store, pairs: Sequence[NearDuplicate], *, as_json: bool) -> None:
+    """Print pairs of adapters that do the same to weights."""
+    if as_json:
+        _json([asdict(pair) for pair in pairs])
+        return
+    for pair in pairs:
+        notes = ["" if pair.is_exact else "estimated", "without what needs a model" if pair.is_partial else ""]
+        note = ", ".join(part for part in notes if part)
+        _out(
+            f"[bold]overlap {pair.overlap:.4f}[/], the second {pair.ratio:.3g} times as strong"
+            + (f" [dim]({note})[/]" if note else "")
+        )
+        for adapter in store.adapters(pair.adapters):
+            _out(f"  {adapter.id}  {_name(adapter.record, 0)}  [dim]{_shown(adapter.record.path or '')}[/]")
+    if not pairs:
+        _out("no near-duplicates")
 
 
 def print_settings(settings: Sequence[Explained], *, as_json: bool) -> None:
@@ -317,3 +446,44 @@ def _rows(record: AdapterRecord) -> list[tuple[str, str]]:
     rows += [("weights", ", ".join(f"{weight:g} ({source})" for weight, source in used[:12]))] if used else []
     rows += [("prompt", example.prompt) for example in record.examples[:3] if example.prompt]
     return rows
+
+
+def _plain_strength(measure: WeightMeasure, base: BaseNorms | None) -> dict[str, Any]:
+    """Return what was measured, each block with its strength relative to the checkpoint's weights there."""
+    relative = measure.relative_to(base) if base else {}
+
+    def plain(block: BlockNorm) -> dict[str, Any]:
+        known = {"norm": block.norm, "values": block.values, "rms": block.rms}
+        return {**known, "relative": relative.get(block.block)}
+
+    return {
+        **plain(measure.whole),
+        "base": base.model if base else None,
+        "blocks": {block.block: plain(block) for block in measure.blocks},
+        "unmeasured": dict(measure.unmeasured),
+        "failure": measure.failure,
+    }
+
+
+def _strength(measure: WeightMeasure, base: BaseNorms | None, family: str) -> Iterator[tuple[str, str]]:
+    """Yield the rows that tell how strong an adapter is."""
+    if measure.failure is not None:
+        yield "strength", f"could not be measured: {measure.failure}"
+        return
+    relative = measure.relative_to(base) if base else {}
+    whole = measure.whole
+    text = f"{whole.norm:.4g} over {whole.values:,} values (RMS {whole.rms:.2e})"
+    if base:
+        text += f", {relative['all']:.2%} of {base.model}" if "all" in relative else ""
+    else:
+        text += f"; no checkpoint of {TITLES[family]} was measured to tell it relative to"
+    yield "strength", text
+    parts = [
+        f"{block.block} {block.norm:.3g}" + (f" ({relative[block.block]:.2%})" if block.block in relative else "")
+        for block in measure.blocks
+    ]
+    if parts:
+        yield "by block", ", ".join(parts)
+    if measure.unmeasured:
+        counts = ", ".join(f"{count:,} {kind}" for kind, count in measure.unmeasured)
+        yield "not measured", f"{counts}: what they do depends on the model's weights"

@@ -56,6 +56,10 @@ class Settings(BaseSettings):
     steps: int = Field(default=25, ge=1, le=1000)
     guidance: float = Field(default=7.0, ge=0, le=100)
     scheduler: str | None = None
+    laying: Literal["weights", "beside"] | None = None
+    """Where adapters go: on the model's weights, or beside them; unset takes what is cheaper."""
+    force: bool = False
+    """Lay adapters even where only a part of them fits the model, or they are of another family."""
     output: str = "."
     """The folder that pictures are written to."""
 

@@ -6,6 +6,7 @@
 - `trigger_phrase`: the phrases that call an adapter.
 - `passage`: a text of an adapter to be embedded; `embedding`: the vector of a text, by the text's digest; `encoder`:
   the model that made it.
+- `measure`: what an adapter's file does to weights; `base_norm`: how large the weights of a family's checkpoint are.
 - `meta`: facts about the catalogue itself.
 """
 
@@ -169,4 +170,23 @@ embedding = Table(
     Column("encoder_id", ForeignKey("encoder.id", ondelete="CASCADE"), primary_key=True),
     Column("digest", Text, primary_key=True),
     Column("vector", LargeBinary, nullable=False),  # float32, little-endian
+)
+
+measure = Table(
+    "measure",
+    metadata,
+    Column("adapter_id", ForeignKey("adapter.id", ondelete="CASCADE"), primary_key=True),
+    Column("method", Text, nullable=False),  # the version of what measured it
+    Column("fingerprint", Text),  # the adapter's when it was measured
+    Column("stamp", Text, nullable=False),  # another one when the file has changed
+    Column("json", Text, nullable=False),  # the norms by block, and what could not be measured
+    Column("sketch", LargeBinary),  # float32, little-endian; NULL where nothing is changed or measured
+)
+
+base_norm = Table(
+    "base_norm",
+    metadata,
+    Column("family", Text, primary_key=True),
+    Column("model", Text, nullable=False),  # the checkpoint that was measured
+    Column("json", Text, nullable=False),  # the norms by block
 )

@@ -13,9 +13,10 @@ from sqlalchemy import select, update
 
 from ..errors import InputError
 from ..protocols import Source
-from ..records import AdapterRecord, Filter, Id, RefinedAdapter, Rejection
+from ..records import AdapterRecord, BaseNorms, Filter, Id, RefinedAdapter, Rejection, WeightMeasure
 from ..words import words
-from . import codec, filters, fts5, identity, passages, reading, stats, triggers, vectors
+from . import codec, filters, fts5, identity, measures, passages, reading, stats, triggers, vectors
+from .alike import alike
 from .connect import Database, chunks, open_database
 from .find import find
 from .schema import adapter, encoder, record, scope
@@ -315,3 +316,41 @@ class Store:
         """Return a stamp that is another one whenever `load_vectors` could give something else."""
         with self._database.reading() as connection:
             return vectors.state(connection, model, revision)
+
+    def weight_files(self, method: str) -> list[measures.WeightFile]:
+        """Return the local files that may hold weights, with their stamps where they were measured by this method."""
+        with self._database.reading() as connection:
+            return measures.files(connection, method)
+
+    def put_measures(self, measured: Iterable[tuple[int, str, WeightMeasure]]) -> None:
+        """Keep what was measured of each (number, stamp of the file); writes in batches.
+
+        It stands until the adapter's record tells another fingerprint.
+        """
+        for chunk in chunks(measured):
+            with self._database.writing() as connection:
+                measures.put(connection, chunk)
+
+    def measure(self, number: int) -> WeightMeasure | None:
+        """Return what was measured of an adapter; None where nothing was, or its file has changed since."""
+        with self._database.reading() as connection:
+            return measures.get(connection, number)
+
+    def alike(self, method: str, at_least: float) -> list[tuple[int, int, float]]:
+        """Return (number, larger number, cosine) of the adapters whose sketches point the same way, the closest first.
+
+        Of files with one fingerprint only the first is compared; see `duplicates` for them.
+        """
+        with self._database.reading() as connection:
+            numbers, sketches = measures.sketches(connection, method)
+        return alike(numbers, sketches, at_least)
+
+    def put_base_norms(self, norms: BaseNorms) -> None:
+        """Keep how large the weights of a family's checkpoint are, in place of what is kept for that family."""
+        with self._database.writing() as connection:
+            measures.put_base(connection, norms)
+
+    def base_norms(self) -> dict[str, BaseNorms]:
+        """Return how large the weights of the measured checkpoints are, by family."""
+        with self._database.reading() as connection:
+            return {norms.family: norms for norms in measures.get_base(connection)}

@@ -6,7 +6,7 @@ import math
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,15 +18,16 @@ from torch import Tensor
 from ..errors import InputError
 from ..records import Choice, GeneratedImage, GenerationRequest
 from . import PaintingWarning
-from .adapters.bases import stored_weights
+from .adapters.bases import own_memory, stored_weights
 from .adapters.choice import Way, choose
+from .adapters.embeddings import LearnedToken, learned_tokens, worn
 from .adapters.family import model_family_of
 from .adapters.names import targets
 from .adapters.patch import Layers
 from .adapters.plan import AdapterPlan, Plans
 from .adapters.side import SideBranch
 from .checkpoint import load_checkpoint
-from .prompt import encode
+from .prompt import ambiguous, encode
 from .schedulers import name_of, scheduler_like, without_numpy_warning
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ class StableDiffusionBackend:
             model, dtype=dtype, local_files_only=local_files_only, tokenizer=tokenizer, prediction=prediction
         )
         self._pipe = self._checkpoint.pipe.to(place)
+        for part in (self._pipe.unet, self._pipe.text_encoder):
+            own_memory(part)
         self._own_scheduler = self._pipe.scheduler
         self._modules = targets(unet=self._pipe.unet, text_encoder=self._pipe.text_encoder)
         folder = self._checkpoint.folder
@@ -125,7 +128,7 @@ class StableDiffusionBackend:
         """
         request = self._completed(request, count)
         laying = self._laying(request.choices)
-        return self._paint(request, laying, count)
+        return self._paint(request, laying, self._learned(request, laying), count)
 
     def _completed(self, request: GenerationRequest, count: int) -> GenerationRequest:
         """Check a request and fill in what it leaves to the model."""
@@ -163,15 +166,30 @@ class StableDiffusionBackend:
             laying[found] = laying.get(found, 0.0) + choice.weight
         return laying
 
+    def _learned(self, request: GenerationRequest, plans: Iterable[AdapterPlan]) -> tuple[LearnedToken, ...]:
+        """Read the tokens that the adapters bring, and warn of what cannot be used."""
+        encoder, tokenizer = self._pipe.text_encoder, self._pipe.tokenizer
+        width = encoder.get_input_embeddings().weight.shape[1]
+        found = worn((learned_tokens(plan.file) for plan in plans), {"text_encoder": width})
+        texts = (request.prompt, request.negative)
+        doubts = [sentence for text in texts for sentence in ambiguous(text, found.tokens, tokenizer)]
+        for sentence in (*found.left_out, *doubts):
+            _warn(sentence)
+        return found.tokens
+
     def _paint(
-        self, request: GenerationRequest, laying: dict[AdapterPlan, float], count: int
+        self,
+        request: GenerationRequest,
+        laying: dict[AdapterPlan, float],
+        learned: Sequence[LearnedToken],
+        count: int,
     ) -> Iterator[GeneratedImage]:
         for first in range(0, count, self._batch_size):
             seeds = range(request.seed + first, request.seed + min(count, first + self._batch_size))
             started = time.perf_counter()
             # Another request may have changed the set since the last batch; laying the same set again costs nothing.
             with self._lock, self._worn(request, laying, count):
-                images = self._draw(request, seeds, done=first / count, share=len(seeds) / count)
+                images = self._draw(request, seeds, learned, done=first / count, share=len(seeds) / count)
             seconds = (time.perf_counter() - started) / len(seeds)
             for seed, image in zip(seeds, images, strict=True):
                 yield GeneratedImage(
@@ -198,7 +216,15 @@ class StableDiffusionBackend:
         samples = request.steps * (2 if request.guidance > 1 else 1) * count
         return choose([laying], self._modules, samples=samples, height=height, width=width)
 
-    def _draw(self, request: GenerationRequest, seeds: Sequence[int], *, done: float, share: float) -> list[Image]:
+    def _draw(
+        self,
+        request: GenerationRequest,
+        seeds: Sequence[int],
+        learned: Sequence[LearnedToken],
+        *,
+        done: float,
+        share: float,
+    ) -> list[Image]:
         pipe = self._pipe
         positive, negative = encode(
             request.prompt,
@@ -206,6 +232,7 @@ class StableDiffusionBackend:
             tokenizer=pipe.tokenizer,
             encoder=pipe.text_encoder,
             clip_skip=request.clip_skip,
+            learned=learned,
         )
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         pipe.scheduler = scheduler_like(self._own_scheduler, request.scheduler)

@@ -1,6 +1,7 @@
-"""The refiner: what an adapter does, in words and in vectors.
+"""The refiner: what an adapter does, in words, in vectors and on weights.
 
 passages.py   which texts of an adapter speak for it
 embedders.py  texts -> vectors, by a model that is on this machine or on a hub
 embed.py      keeps the catalogue's vectors up to date; resumable, nothing is embedded twice
+weights.py    keeps what adapters do to weights up to date, and finds the files that do the same
 """

@@ -2,7 +2,9 @@
 
 Laying a set costs 2 K o i multiplications and additions for a weight of o x i values and a total rank K, and one pass
 over the memory; then every evaluation is free. A branch beside the weight costs 2 K (o + i) for every position of
-every sample. On SD 1.5 at 512x512 the weights win after 1.2 samples, on SDXL at 1024x1024 after 0.6.
+every sample. On SD 1.5 at 512x512 the weights win after 1.2 samples, on SDXL at 1024x1024 after 0.6, and the pass over
+the memory adds to that what 16 ranks do. A difference without thin factors is made either way, so it is never cheaper
+beside the weight.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from .kinds import LowRank, Network, Turning
+from .kinds import LowRank
 from .patch import by_parameter, checked
 from .plan import AdapterPlan
 
@@ -59,26 +61,25 @@ def choose(
         if values.ndim < 2:
             continue
         outputs, inputs = values.shape[0], math.prod(values.shape[1:])
-        ranks = [sum(_rank(part.network, values) for part, _ in parts.get(name, ())) for parts in distinct]
-        on += sum(2.0 * outputs * inputs * rank + _PASS * outputs * inputs for rank in ranks if rank)
-        positions = _positions(name, depth, height * width)
         calls = 2 if name.startswith("text_encoder") else samples * len(sets)
-        beside += 2.0 * sum(ranks) * (outputs + inputs) * positions * calls
+        seen = _positions(name, depth, height * width) * calls
+        for parts in distinct:
+            if networks := [part.network for part, _ in parts.get(name, ())]:
+                ranks = sum(network.rank or 1 for network in networks)
+                laying = (2.0 * ranks + _PASS) * outputs * inputs
+                on += laying
+                if all(isinstance(network, LowRank) for network in networks):
+                    beside += 2.0 * ranks * (outputs + inputs) * seen
+                else:
+                    beside += laying + 2.0 * outputs * inputs * seen
     return "beside" if beside < on else "weights"
-
-
-def _rank(network: Network, values: Tensor) -> int:
-    """The rank that a network works at; a dense one works at full rank."""
-    if isinstance(network, LowRank) and network.rank:
-        return network.rank
-    return 1 if isinstance(network, Turning) else min(values.shape[0], values[0].numel())
 
 
 def _positions(name: str, depth: int, latent: int) -> int:
     """How many positions of one sample a module sees."""
     if name.startswith("text_encoder") or ".attn2.to_k" in name or ".attn2.to_v" in name:
         return _TEXT
-    if "time_emb" in name:
+    if "time_emb" in name or "add_embedding" in name:
         return 1
     if name.startswith("transformer."):
         return latent // 4 + 512
@@ -87,7 +88,7 @@ def _positions(name: str, depth: int, latent: int) -> int:
         level = depth - 1 if ".mid_block." in name else 0
     else:
         level = int(match["n"]) if match["down"] else depth - 1 - int(match["n"])
-    return max(1, latent // 4**level)
+    return max(1, latent // int(4**level))
 
 
 def _quantised(modules: Mapping[str, nn.Module], name: str) -> bool:

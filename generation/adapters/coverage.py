@@ -9,11 +9,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from ...families import TITLES
+from .embeddings import learned_tokens
 from .kinds import Network
 from .plan import AdapterPlan, refusal
+from .spelling import block_of, spell
 
-_SHOWN = 5
-"""Names of a list that a report quotes."""
+_STRONGEST = 100
+"""The highest alpha over rank that trainers write; most write 1 or less."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +58,8 @@ class Coverage:
     """Whether another structure's modules stand in, so that the effect is approximate."""
     text_encoder: str
     """`used`, `not used` (the model has no such part, or it does not fit), or `none` in the file."""
-    embeddings: int
-    """Learned tokens that the file brings."""
+    tokens: tuple[str, ...]
+    """Names of the learned tokens that the file brings, in it or beside it."""
     warnings: tuple[str, ...]
 
     def to_plain(self) -> dict[str, Any]:
@@ -72,7 +74,7 @@ def coverage(plan: AdapterPlan, modules: Mapping[str, nn.Module]) -> Coverage:
         plan: The plan, as `plan.match` makes it.
         modules: The model's modules, for which it was made.
     """
-    reason = refusal(plan)
+    reason, learned = refusal(plan), learned_tokens(plan.file)
     return Coverage(
         name=plan.file.path.name,
         lays=reason is None,
@@ -91,37 +93,9 @@ def coverage(plan: AdapterPlan, modules: Mapping[str, nn.Module]) -> Coverage:
         dropped=plan.file.ignored,
         remapped=plan.remapped,
         text_encoder=_text_encoder(plan),
-        embeddings=len(plan.file.embeddings),
-        warnings=tuple(_warnings(plan)),
+        tokens=tuple(token.name for token in learned.tokens),
+        warnings=(*_warnings(plan), *learned.left_out),
     )
-
-
-def block_of(name: str) -> str:
-    """Return the block of a model that a module's name, or a stem, belongs to.
-
-    >>> block_of("unet.down_blocks.1.attentions.0.proj_in"), block_of("lora_unet_mid_block_attentions_0_proj_in")
-    ('down.1', 'mid')
-    >>> block_of("text_encoder.encoder.layers.0.mlp.fc1"), block_of("transformer.transformer_blocks.3.attn.to_q")
-    ('text', 'double')
-    """
-    name = name.replace(".", "_").removeprefix("base_model_model_")
-    if "text_encoder_2" in name or "_te2_" in name:
-        return "text 2"
-    if "text_encoder" in name or "text_model" in name or "_te_" in name or "_te1_" in name:
-        return "text"
-    for mark, title in (("down_blocks_", "down"), ("up_blocks_", "up")):
-        if mark in name:
-            return f"{title}.{name.partition(mark)[2].partition('_')[0]}"
-    for marks, title in (
-        (("mid_block", "middle_block"), "mid"),
-        (("input_blocks",), "down"),
-        (("output_blocks",), "up"),
-        (("single_transformer_blocks", "single_blocks"), "single"),
-        (("transformer_blocks", "double_blocks"), "double"),
-    ):
-        if any(mark in name for mark in marks):
-            return title
-    return "rest"
 
 
 def _blocks(plan: AdapterPlan) -> dict[str, Share]:
@@ -129,7 +103,7 @@ def _blocks(plan: AdapterPlan) -> dict[str, Share]:
     wanted: dict[str, int] = {}
     places = {part.network: name for name, part in plan.parts.items()}
     for network in plan.file.networks:
-        block = block_of(places.get(network, network.stem))
+        block = block_of(spell(places.get(network, network.stem)))
         wanted[block] = wanted.get(block, 0) + 1
         fitted[block] = fitted.get(block, 0) + (network in places)
     return {block: Share(fitted=fitted[block], of=wanted[block]) for block in sorted(wanted)}
@@ -146,7 +120,7 @@ def _parameters(plan: AdapterPlan, modules: Mapping[str, nn.Module]) -> float:
 
 
 def _text_encoder(plan: AdapterPlan) -> str:
-    reading = [network for network in plan.file.networks if block_of(network.stem).startswith("text")]
+    reading = [network for network in plan.file.networks if block_of(spell(network.stem)).startswith("text")]
     used = any(name.startswith("text_encoder") for name in plan.parts)
     return "used" if used else "not used" if reading else "none"
 
@@ -159,10 +133,10 @@ def _warnings(plan: AdapterPlan) -> Iterable[str]:
         yield "acts differently at every time step, so it is carried beside the weights"
     if idle := sum(network.idle for network in plan.placed):
         yield f"{idle} of its networks have alpha 0 and do nothing"
+    if odd := sum(not 0 <= n.strength.over(n.rank) <= _STRONGEST for n in plan.placed if n.rank):
+        yield f"{odd} of its networks have a strength of their own below 0 or above {_STRONGEST} (alpha over rank)"
     if wide := [n.rank for n in plan.placed if n.rank and n.width and n.rank > n.width]:
         yield f"{len(wide)} of its networks have a rank above the width of their module, the highest {max(wide)}"
-    if plan.file.embeddings:
-        yield "it brings learned tokens"
 
 
 def _stems(networks: Iterable[Network]) -> tuple[str, ...]:

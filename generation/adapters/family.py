@@ -14,6 +14,9 @@ from .names import Place
 _WIDTHS = {768: "sd1", 1024: "sd2", 2048: "sdxl"}
 """Families by the width of the text that their UNet attends to."""
 
+_READ = 200
+"""Letters of a header's field that are looked at."""
+
 _SD_BLOCKS = (
     {f"unet.down_blocks.{n}" for n in range(3)} | {f"unet.up_blocks.{n}" for n in (1, 2, 3)} | {"unet.mid_block"}
 )
@@ -47,7 +50,7 @@ def adapter_family(file: AdapterFile, names: Mapping[str, Place]) -> Told:
             return Told("flux1", f"it reaches single transformer blocks {down.shape[1]} wide")
     for field in ("ss_base_model_version", "modelspec.architecture"):
         if value := file.header.get(field):
-            named = family_of(value)
+            named = family_of(value[:_READ])
             if named not in (OTHER, UNKNOWN):
                 return Told(named, f"its header says {field} {value[:40]!r}")
     return Told(UNKNOWN, "neither its shapes nor its header tell")

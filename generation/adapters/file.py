@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,17 +21,30 @@ from safetensors import SafetensorError, safe_open
 from ...errors import UnreadableFile
 from .keys import SHARED, is_checkpoint, is_embedding, role_of
 from .kinds import Network, networks_of
-from .peft_config import PeftConfig, brief
+from .peft_config import HIGHEST, PeftConfig, brief, plain
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 PICKLES = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth")
+_PICKLED = (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 _FLOATS = {"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"}
 _NUMBERS = {*_FLOATS, "BOOL", "I8", "U8", "I16", "U16", "I32", "U32", "I64", "U64"}
 _BARE = ".weight"
 """What IA3 puts behind a stem, and many other things, too."""
+
+_HEADER = 1 << 25
+"""Bytes of the longest header that is read; real ones, with every caption of a data set, stay far below."""
+_TENSORS, _LETTERS = 1 << 16, 1 << 22
+"""Tensors that a file may name, and the length of their names together; the largest real files have some 5,000."""
+_DIMENSIONS = 8
+_LARGEST = 1 << 28
+"""Values of the largest tensor; four times as many as any matrix of an image model has."""
+_HEAVIEST = HIGHEST
+"""The norm of the heaviest tensor; that of a model's whole weight is some hundreds."""
+_VALUES = 1 << 24
+"""Values of factors that are read whatever the weight they are for; beyond, they may be four times as many as its."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,7 +59,7 @@ class StoredTensor:
         """Read it as float32 on the CPU.
 
         Raises:
-            UnreadableFile: it holds NaN or infinity, or the file has vanished.
+            UnreadableFile: it holds NaN or infinity, or the file has changed.
         """
         return self.file.tensor(self.key)
 
@@ -100,15 +115,23 @@ class AdapterFile:
             try:
                 networks += networks_of(stem, kinds, shared, strength)
             except ValueError as error:
-                raise UnreadableFile(f"{self.path.name}: {brief(stem)} {error}") from None
+                raise UnreadableFile(f"{self.title}: {brief(stem)} {plain(str(error))}") from None
+        for network in networks:
+            if sum(math.prod(part.shape) for part in network.parts.values()) > max(_VALUES, 4 * network.extent):
+                raise UnreadableFile(f"{self.title}: {brief(network.stem)} holds far more than the weight it is for")
         self.networks, self.ignored = tuple(networks), tuple(sorted(ignored))
         if not self.networks:
-            raise UnreadableFile(f"{self.path.name} holds no adapter: {self._what_else(keys)}")
+            raise UnreadableFile(f"{self.title} holds no adapter: {self._what_else(keys)}")
+
+    @property
+    def title(self) -> str:
+        """The file's name, fit for a sentence."""
+        return plain(self.path.name)
 
     @property
     def name(self) -> str:
-        """The file's name without its ending."""
-        return self.path.stem
+        """The file's name without its ending, fit for a sentence."""
+        return plain(self.path.stem)
 
     @property
     def kinds(self) -> dict[str, int]:
@@ -122,14 +145,16 @@ class AdapterFile:
         """Read one tensor as float32 on the CPU.
 
         Raises:
-            UnreadableFile: the tensor holds NaN or infinity, or the file has vanished.
+            UnreadableFile: the tensor holds NaN or infinity, or the file was written to since it was opened.
         """
+        self._check_unchanged()
         try:
             values: Tensor = self._file.get_tensor(key).float()
         except (SafetensorError, OSError) as error:
-            raise UnreadableFile(f"{self.path.name}: {brief(key)} cannot be read: {_line(error)}") from None
-        if not values.sum().isfinite():  # one pass; NaN and infinity survive a sum
-            raise UnreadableFile(f"{self.path.name}: {brief(key)} holds NaN or infinity, so the file is damaged")
+            raise UnreadableFile(f"{self.title}: {brief(key)} cannot be read: {_line(error)}") from None
+        if not values.norm() < _HEAVIEST:  # one pass; NaN and infinity survive it
+            what = "values beyond all measure" if values.isfinite().all() else "NaN or infinity"
+            raise UnreadableFile(f"{self.title}: {brief(key)} holds {what}, so the file is damaged")
         return values
 
     def read_all(self) -> None:
@@ -142,29 +167,57 @@ class AdapterFile:
             network.read_all()
 
     def _open(self) -> list[str]:
-        name, refused = self.path.name, f"{self.path.name} is a pickle, which can run code when opened"
+        refused = f"{self.title} is a pickle, which can run code when opened; only .safetensors files are read"
         if self.path.suffix.lower() in PICKLES:
-            raise UnreadableFile(f"{refused}; only .safetensors files are read")
-        if not self.path.is_file():
-            raise UnreadableFile(f"{self.path} is not a file that is there")
+            raise UnreadableFile(refused)
         try:
+            if not self.path.is_file():
+                raise UnreadableFile(f"{plain(str(self.path))} is not a file that is there")
             with self.path.open("rb") as stream:
-                start = stream.read(8)
-                if start[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
-                    raise UnreadableFile(f"{refused}; only .safetensors files are read")
+                self._stamp = _stamp(os.fstat(stream.fileno()))
+                start = stream.read(9)
+                # The length of a header may begin with the same bytes; then the header follows it.
+                if start.startswith(_PICKLED) and start[8:] != b"{":
+                    raise UnreadableFile(refused)
+                if (length := int.from_bytes(start[:8], "little")) > _HEADER:
+                    raise UnreadableFile(f"{self.title} is truncated or damaged: it claims a header of {length} bytes")
                 opened: Any = safe_open(self.path, framework="pt", device="cpu")
-                header = stream.read(int.from_bytes(start, "little"))  # the library has checked the length
+                stream.seek(8)
+                header = stream.read(length)
         except OSError as error:
-            raise UnreadableFile(f"{self.path} cannot be read: {error.strerror or _line(error)}") from None
+            raise UnreadableFile(f"{plain(str(self.path))} cannot be read: {error.strerror or _line(error)}") from None
         except (SafetensorError, ValueError) as error:
-            raise UnreadableFile(f"{name} is truncated or damaged: {_line(error)}") from None
+            raise UnreadableFile(f"{self.title} is truncated or damaged: {_line(error)}") from None
         self._file, self.digest = opened, hashlib.sha256(header).hexdigest()
-        entries = json.loads(header, object_pairs_hook=_unique)
-        if entries is None:
-            raise UnreadableFile(f"{name} is damaged: its header names a tensor twice")
+        self._check_unchanged()  # the library opened it by its name
+        self._entries = self._tensors(header)
+        return sorted(self._entries)
+
+    def _tensors(self, header: bytes) -> Mapping[str, Any]:
+        """Read {key: its type, shape and place}; the library has checked these, and lets names stand twice."""
+        try:
+            entries: dict[str, Any] = json.loads(header, object_pairs_hook=_unique)
+        except ValueError as error:
+            raise UnreadableFile(f"{self.title} is damaged: its header {str(error)[:160]}") from None
         entries.pop("__metadata__", None)
-        self._entries: Mapping[str, Any] = entries
-        return sorted(entries)
+        if len(entries) > _TENSORS or sum(map(len, entries)) > _LETTERS:
+            raise UnreadableFile(f"{self.title} names {len(entries):,} tensors, more or longer than any adapter's")
+        for key, entry in entries.items():
+            if not isinstance(entry, dict):
+                raise UnreadableFile(f"{self.title} is damaged: its header describes {brief(key)} by a list")
+            if len(entry["shape"]) > _DIMENSIONS:
+                raise UnreadableFile(f"{self.title}: {brief(key)} has {len(entry['shape'])} dimensions")
+        return entries
+
+    def _check_unchanged(self) -> None:
+        """Refuse a file that was written to in place: what is mapped has changed, and may end earlier.
+
+        A file that was replaced or deleted is still there for whoever has mapped it.
+        """
+        with suppress(OSError):
+            now = _stamp(self.path.stat())
+            if now[0] == self._stamp[0] and now != self._stamp:
+                raise UnreadableFile(f"{self.title} has changed since it was opened")
 
     def _grouped(self, keys: list[str]) -> tuple[dict[str, dict[str, dict[str, StoredTensor]]], list[str], list[str]]:
         """Sort the tensors by stem, kind and part; then what is embeddings, and what is nothing known."""
@@ -176,7 +229,7 @@ class AdapterFile:
             elif (role := role_of(key)) is not None:
                 parts = groups.setdefault(role.stem, {}).setdefault(role.kind, {})
                 if role.part in parts:
-                    raise UnreadableFile(f"{self.path.name}: {brief(role.stem)} has two {role.part} parts")
+                    raise UnreadableFile(f"{self.title}: {brief(role.stem)} has two {role.part} parts")
                 parts[role.part] = self._stored(key, floating=role.part != "on_input")
             else:
                 others.append(key)
@@ -194,14 +247,16 @@ class AdapterFile:
         dtype = entry["dtype"]
         # An alpha is one number, and some trainers write it as an integer.
         if dtype not in (_FLOATS if floating and not key.endswith(".alpha") else _NUMBERS):
-            raise UnreadableFile(f"{self.path.name}: {brief(key)} holds {dtype} values, which are no weights")
+            raise UnreadableFile(f"{self.title}: {brief(key)} holds {dtype} values, which are no weights")
+        if math.prod(entry["shape"]) > _LARGEST:
+            raise UnreadableFile(f"{self.title}: {brief(key)} is larger than any matrix of a model")
         return StoredTensor(self, key, tuple(entry["shape"]))
 
     def _alpha(self, shared: Mapping[str, StoredTensor]) -> float | None:
         if "alpha" not in shared:
             return None
         if math.prod(shared["alpha"].shape) != 1:
-            raise UnreadableFile(f"{self.path.name}: {brief(shared['alpha'].key)} is not one number")
+            raise UnreadableFile(f"{self.title}: {brief(shared['alpha'].key)} is not one number")
         return float(shared["alpha"].read().item())
 
     def _what_else(self, keys: list[str]) -> str:
@@ -212,12 +267,22 @@ class AdapterFile:
         return f"none of its {len(keys)} tensors is a part of an adapter"
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any] | None:
-    """Make an object, or None where a name stands twice, in it or in one of its own."""
-    made = dict(pairs)
-    return None if len(made) != len(pairs) or None in made.values() else made
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object in which no name stands twice."""
+    made: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in made:
+            raise ValueError(f"names {brief(name)} twice")
+        made[name] = value
+    return made
+
+
+def _stamp(stat: os.stat_result) -> tuple[tuple[int, int], int, int]:
+    """What tells one file from another, and from itself once it is written to."""
+    return (stat.st_dev, stat.st_ino), stat.st_size, stat.st_mtime_ns
 
 
 def _line(error: Exception) -> str:
     """The first line of a library's message, without its full stop."""
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+    line = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+    return plain(line.removeprefix("Error while deserializing header: "))

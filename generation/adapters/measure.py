@@ -7,7 +7,8 @@ the sum over Ba'Bb * Aa Ab'. No difference that has thin factors is ever formed.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -15,13 +16,16 @@ from torch import Tensor, nn
 
 from ...errors import UnreadableFile
 from ...records import BaseNorms, BlockNorm, WeightMeasure
+from .bases import stored_weights
 from .family import model_family_of
 from .file import AdapterFile
 from .kinds import Additive, LowRank, Network
 from .names import targets
 from .peft_config import brief
-from .sketch import Sketch
+from .sketch import Sketch, least_cosine
 from .spelling import Share, block_of, modules_of, numbered_modules, spell
+
+__all__ = ["METHOD", "base_norms", "checkpoint_norms", "least_cosine", "measure", "overlap"]
 
 METHOD = "1"
 """Raise it when sketches or strengths come out otherwise than before: every file is measured again then."""
@@ -46,7 +50,7 @@ def measure(path: str | Path) -> WeightMeasure:
     squares: dict[str, float] = {}
     values: dict[str, int] = {}
     sketch = Sketch()
-    with torch.no_grad():
+    with _alone():
         differences = _Differences(path)
         for name in differences:
             up, down = factors = differences[name]
@@ -84,7 +88,7 @@ def overlap(one: str | Path, other: str | Path) -> float:
     """
     mine, theirs = _Differences(one), _Differences(other)
     both = my_square = their_square = 0.0
-    with torch.no_grad():
+    with _alone():
         for name in mine:
             factors = mine[name]
             my_square += _product(factors, factors)
@@ -109,11 +113,45 @@ def base_norms(modules: Mapping[str, nn.Module]) -> dict[str, BlockNorm]:
     Args:
         modules: The model's modules by name (see `names.targets`). Offloaded and quantised weights are left out.
     """
+    return _norms((name, module.weight) for name, module in modules.items() if isinstance(module.weight, Tensor))
+
+
+def checkpoint_norms(model: str) -> BaseNorms:
+    """Return how large the weights of a checkpoint are.
+
+    A diffusers folder of any family that `structure` knows is read where it lies, a weight at a time; other
+    checkpoints are loaded, which the backend `sd` must be able to.
+
+    Args:
+        model: A diffusers folder, a `.safetensors` file, or a hub id.
+
+    Raises:
+        InputError: it is not there, damaged, or of another architecture; one sentence.
+    """
+    from ..checkpoint import load_checkpoint
+    from ..structure import structure
+
+    path = Path(model).expanduser()
+    if path.is_dir():
+        modules = structure(model)
+        stored = stored_weights(path)
+        if all(f"{name}.weight" in stored for name in modules):
+            return _base(model, modules, _norms((name, stored[f"{name}.weight"]) for name in modules))
+    # Half precision halves the memory, and costs the norms no digit that is shown.
+    pipe = load_checkpoint(model, dtype=torch.float16).pipe
+    modules = targets(unet=pipe.unet, text_encoder=pipe.text_encoder)
+    return _base(model, modules, base_norms(modules))
+
+
+def _base(model: str, modules: Mapping[str, nn.Module], norms: Mapping[str, BlockNorm]) -> BaseNorms:
+    return BaseNorms(family=model_family_of(modules), model=model, blocks=tuple(norms.values()))
+
+
+def _norms(weights: Iterable[tuple[str, Tensor]]) -> dict[str, BlockNorm]:
     squares: dict[str, float] = {}
     values: dict[str, int] = {}
-    for name, module in modules.items():
-        weight = getattr(module, "weight", None)
-        if not isinstance(weight, Tensor) or weight.is_meta or not weight.is_floating_point():
+    for name, weight in weights:
+        if weight.is_meta or not weight.is_floating_point():
             continue
         block = block_of(spell(name))
         norm = float(torch.linalg.vector_norm(weight.detach(), dtype=torch.float64))
@@ -124,18 +162,16 @@ def base_norms(modules: Mapping[str, nn.Module]) -> dict[str, BlockNorm]:
     }
 
 
-def checkpoint_norms(model: str) -> BaseNorms:
-    """Load a checkpoint and return how large its weights are.
-
-    Raises:
-        InputError: it is not there, damaged, or of another architecture; one sentence.
-    """
-    from ..checkpoint import load_checkpoint
-
-    # Half precision halves the memory, and costs the norms no digit that is shown.
-    pipe = load_checkpoint(model, dtype=torch.float16).pipe
-    modules = targets(unet=pipe.unet, text_encoder=pipe.text_encoder)
-    return BaseNorms(family=model_family_of(modules), model=model, blocks=tuple(base_norms(modules).values()))
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Compute without gradients and on one thread: thin products gain little from more, and sums stay the same."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class _Differences:
@@ -197,7 +233,7 @@ class _Differences:
             if up.shape[1] < min(up.shape[0], down.shape[1]) and up.shape[1] == down.shape[0]:
                 return up, down
             return up @ down, None
-        except (RuntimeError, IndexError) as error:  # torch, on factors that do not fit each other
+        except (RuntimeError, IndexError, ValueError) as error:  # torch, on factors that do not fit each other
             line = (str(error).splitlines() or [type(error).__name__])[0]
             raise UnreadableFile(f"{stem} has factors that do not fit each other: {line}") from None
 

@@ -63,7 +63,7 @@ def targets(**models: nn.Module) -> dict[str, nn.Module]:
 def places(
     modules: Mapping[str, nn.Module], header: Mapping[str, str], stand_ins: Mapping[str, str] = {}
 ) -> dict[str, Place]:
-    """Return {stem in a file: where it goes}. Should two modules claim one spelling, the first of the model has it.
+    """Return {stem in a file: where it goes}; should two modules claim one spelling, the first has it.
 
     Args:
         modules: The model's modules by name (see `targets`).

@@ -112,12 +112,13 @@ class Layers:
         self.restore()
 
     def _compose(self, parts: Mapping[str, Weighted]) -> None:
-        alone = list(parts)
+        written: set[str] = set()
         for group in self._groups(parts):
             self._write_group(group, parts)
-            alone = [name for name in alone if name not in set(group)]
-        for name in alone:
-            self._write(name, parts[name])
+            written.update(group)
+        for name, found in parts.items():
+            if name not in written:
+                self._write(name, found)
 
     def _write(self, name: str, parts: Weighted) -> None:
         live = self._live(name)

@@ -18,6 +18,11 @@ from ...errors import UnreadableFile
 _PREFIXES = ("unet.", "text_encoder.", "text_encoder_2.")
 _LARGEST = 1 << 20
 """Bytes of an `adapter_config.json` that are read at most."""
+_STEPS = 64
+"""Names within a module's that an `alpha_pattern` may leave out."""
+
+HIGHEST = 1e12
+"""The highest alpha: LyCORIS writes up to 1e10 where it plays no part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,32 +46,43 @@ class PeftConfig:
         """Return alpha / rank (alpha / sqrt(rank) with rsLoRA) of the module that a stem names.
 
         Raises:
-            UnreadableFile: the alpha is not a finite number.
+            UnreadableFile: the alpha is no number, or beyond all measure.
         """
         settings = self.parts.get("") or self.parts.get(next((p for p in _PREFIXES if stem.startswith(p)), "unet."), {})
         alpha = settings.get("lora_alpha")
         patterns = settings.get("alpha_pattern")
-        for name, value in patterns.items() if isinstance(patterns, dict) else ():
+        if isinstance(patterns, dict):
             # PEFT takes regular expressions here, but writes plain names; a stranger's expression is not run.
-            if stem == name or stem.endswith(f".{name}"):
-                alpha = value
+            steps = stem.split(".")
+            endings = (".".join(steps[first:]) for first in range(min(len(steps), _STEPS)))
+            alpha = next((patterns[ending] for ending in endings if ending in patterns), alpha)
         if alpha is None:
             return 1.0
-        if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not math.isfinite(alpha):
-            raise UnreadableFile(f"{self.file}: the alpha of {brief(stem)} is not a number")
+        if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not abs(alpha) <= HIGHEST:
+            raise UnreadableFile(f"{plain(self.file)}: the alpha of {brief(stem)} is not a number that can be used")
         return float(alpha) / (math.sqrt(rank) if settings.get("use_rslora") is True else rank)
 
 
 def brief(key: str) -> str:
     """Quote a stranger's name for a sentence: on one line, without control characters, and not too long."""
-    return repr(key if len(key) <= 120 else f"{key[:120]}...")
+    quoted = repr(key[:121])  # a character that cannot be printed becomes up to ten
+    return quoted if len(quoted) <= 122 else f"{quoted[:121]}...{quoted[0]}"
+
+
+def plain(text: str) -> str:
+    """Make a stranger's text, such as a file's name, fit for a sentence: on one line, printable, not too long."""
+    line = "".join(letter if letter.isprintable() else "?" for letter in text)
+    return line if len(line) <= 120 else f"{line[:60]}...{line[-57:]}"
 
 
 def _beside(path: Path) -> str:
     config = path.with_name("adapter_config.json")
-    if path.name != "adapter_model.safetensors" or not config.is_file() or config.stat().st_size > _LARGEST:
+    try:
+        if path.name != "adapter_model.safetensors" or not config.is_file() or config.stat().st_size > _LARGEST:
+            return "{}"
+        return config.read_text(encoding="utf-8", errors="replace")
+    except OSError:
         return "{}"
-    return config.read_text(encoding="utf-8", errors="replace")
 
 
 def _load(text: str) -> dict[str, Any]:

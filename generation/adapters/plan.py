@@ -15,6 +15,7 @@ from .family import Told, adapter_family, model_family_of
 from .file import AdapterFile
 from .kinds import Additive, LowRank, Network, Shape
 from .names import Place, places
+from .peft_config import plain
 from .sdxs import stand_ins
 
 SAME, REMAPPED = 0.95, 0.60
@@ -153,11 +154,11 @@ class Plans:
             UnreadableFile: it is damaged, or no adapter.
             IncompatibleAdapter: it does not fit.
         """
-        path = Path(path).expanduser()
         try:
+            path = Path(path).expanduser()
             stat = path.stat()
-        except OSError as error:
-            raise InputError(f"{path} cannot be read: {error.strerror}") from None
+        except (OSError, ValueError, RuntimeError) as error:  # no such file; no such name; no such home
+            raise InputError(f"{plain(str(path))} cannot be read: {getattr(error, 'strerror', error)}") from None
         key = (str(path.resolve()), stat.st_size, stat.st_mtime_ns)
         if key not in self._found:
             self._found[key] = match(AdapterFile(path), self._modules)
@@ -182,7 +183,7 @@ def _matched(
             continue
         for name, part in found:
             if name in parts:
-                raise UnreadableFile(f"{file.path.name} names {name} twice")
+                raise UnreadableFile(f"{file.title} names {name} twice")
             parts[name] = part
         placed.append(network)
     return AdapterPlan(

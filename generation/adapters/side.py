@@ -44,35 +44,37 @@ class SideBranch:
         self._schedule = rank_floor, rank_power
         self._branches: list[_Branch] = []
         self._handles: list[Any] = []
+        self._following: list[Any] = []
         self._lock = threading.RLock()
 
     def wear(self, sets: Sequence[Set]) -> None:
-        """Give the images of a batch these sets, whatever was worn before.
+        """Give the images of a batch these sets, whatever was worn before. The weights must be bare.
 
         If anything fails, nothing is worn, and the error goes on.
 
         Raises:
-            InputError: a weight is not a finite number, or an adapter needs a base weight that is quantised.
+            InputError: a weight is not a finite number, an adapter needs a base weight that is quantised, or changes
+                a module of a sort that has no branch.
             UnreadableFile: an adapter's tensors are damaged.
         """
         wanted = [by_parameter(checked(weights)) for weights in sets]
         with self._lock, torch.no_grad():
-            self.off()
+            self._bare()
             try:
                 for name in dict.fromkeys(name for parts in wanted for name in parts):
                     self._add(name, [parts.get(name, []) for parts in wanted])
             except BaseException:
-                self.off()
+                self._bare()
                 raise
 
     def follow(self, model: nn.Module) -> None:
-        """Read the time step from the calls of a denoiser (its second argument), for ranks that depend on it."""
+        """Read the time step from the calls of a UNet (its second argument), for ranks that depend on it."""
 
         def called(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             step = kwargs["timestep"] if "timestep" in kwargs else args[1]
             self.at(float(torch.as_tensor(step).flatten()[0]) / 1000)
 
-        self._handles.append(model.register_forward_pre_hook(called, with_kwargs=True))
+        self._following.append(model.register_forward_pre_hook(called, with_kwargs=True))
 
     def at(self, time: float) -> None:
         """Set the time for ranks that depend on it: 1 is pure noise, 0 the picture."""
@@ -80,11 +82,12 @@ class SideBranch:
             branch.mask = _mask(branch.timed, time, *self._schedule)
 
     def off(self) -> None:
-        """Take everything off."""
+        """Take everything off, and follow nothing."""
         with self._lock:
-            for handle in self._handles:
+            self._bare()
+            for handle in self._following:
                 handle.remove()
-            self._handles, self._branches = [], []
+            self._following = []
 
     def __enter__(self) -> SideBranch:
         return self
@@ -94,12 +97,21 @@ class SideBranch:
     ) -> None:
         self.off()
 
+    def _bare(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles, self._branches = [], []
+
     def _add(self, name: str, sets: Sequence[Sequence[tuple[Part, float]]]) -> None:
         module_name, _, parameter = name.rpartition(".")
         if module_name not in self._modules:
             raise InputError(f"the plan was made for another model: this one has no {module_name}")
         module = self._modules[module_name]
-        thin = [all(isinstance(part.network, LowRank) for part, _ in parts) for parts in sets]
+        if not isinstance(module, nn.Linear | nn.Conv2d | nn.LayerNorm | nn.GroupNorm):
+            raise InputError(f"{module_name} is a {type(module).__name__}, which wears adapters on its weights only")
+        # Each group of a convolution would need thin factors of its own.
+        grouped = isinstance(module, nn.Conv2d) and module.groups > 1
+        thin = [not grouped and all(isinstance(part.network, LowRank) for part, _ in parts) for parts in sets]
         branch = _Branch(module, parameter)
         branch.read_thin([parts if is_thin else [] for parts, is_thin in zip(sets, thin, strict=True)])
         branch.read_whole([[] if is_thin else parts for parts, is_thin in zip(sets, thin, strict=True)])
@@ -196,9 +208,7 @@ class _Branch:
             return _along(difference, module, given)
         if isinstance(module, nn.Conv2d):
             return _convolve(module, given, difference)
-        if isinstance(module, nn.Linear):
-            return functional.linear(given, difference)
-        raise InputError(f"a {type(module).__name__} cannot wear an adapter beside its weights; lay it on them")
+        return functional.linear(given, difference)
 
     def _base(self) -> Tensor:
         live = getattr(self.module, self.parameter)
@@ -208,8 +218,9 @@ class _Branch:
 
 
 def _convolve(module: nn.Conv2d, given: Tensor, weight: Tensor) -> Tensor:
-    weight = weight.view(weight.shape[0], -1, *module.kernel_size)
-    return functional.conv2d(given, weight, None, module.stride, module.padding, module.dilation, module.groups)
+    # The module's own way: with its stride and groups, and the padding that seamless textures ask for.
+    convolved: Tensor = module._conv_forward(given, weight.view(weight.shape[0], -1, *module.kernel_size), None)
+    return convolved
 
 
 def _along(values: Tensor, module: nn.Module, given: Tensor) -> Tensor:

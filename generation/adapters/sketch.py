@@ -51,6 +51,15 @@ class Sketch:
         return (self._sum / math.sqrt(WIDTH)).float()
 
 
+def least_cosine(overlap: float) -> float:
+    """Return the least cosine of two sketches where the overlap may be this: five standard errors below it.
+
+    >>> round(least_cosine(0.95), 3)
+    0.906
+    """
+    return overlap - 5 * (1 - overlap**2) / math.sqrt(WIDTH) - 1e-3  # and rounding, for what is quite the same
+
+
 def _project(side: int, matrix: Tensor) -> Tensor:
     """Return matrix @ signs, of shapes (rows, extent) and (extent, WIDTH)."""
     pieces = [matrix[:, start : start + _ROWS] @ signs for start, signs in _tables(side, matrix.shape[1])]

@@ -29,8 +29,8 @@ _TEXT = re.compile(
     r"(?:te|text_encoder_?)(?P<number>[123]?)_|(?:text_encoders_)?clip_(?P<letter>[lgh])_|(?:text_encoders_t5xxl|t5)_"
 )
 _NUMBERS = {"": "text", "1": "text", "l": "text", "h": "text", "2": "text_2", "g": "text_2", "3": "text_3"}
-_BARE_TEXT = re.compile(r"(?:text_model_)?encoder_layers_\d+_(?:self_attn|mlp)_")
-_T5 = re.compile(r"encoder_block_\d+_")
+_BARE_TEXT = re.compile(r"text_model_|encoder_layers_\d+_|final_layer_norm$")
+_T5 = re.compile(r"encoder_block_\d+_|encoder_final_layer_norm$")
 _CLIP_OLD = {"to_q": "q_proj", "to_k": "k_proj", "to_v": "v_proj", "to_out": "out_proj"}
 _SGM = re.compile(r"(?:input_blocks_\d+|middle_block|output_blocks_\d+)_1_(?=\D)")
 _FLUX = re.compile(r"(double|single)_blocks_(\d+)_(.+)")

@@ -63,10 +63,14 @@ def networks_of(stem: str, kinds: Mapping[str, Parts], shared: Parts, strength: 
     if len(made) > 1:
         raise ValueError(f"holds two kinds of network at once, {made[0].kind} and {made[1].kind}")
     magnitude = {name: part for name, part in shared.items() if name in ("dora_scale", "magnitude")}
+    if len(magnitude) > 1:
+        raise ValueError("holds two magnitudes")
     if magnitude:
         inner = made[0] if made else None
         if not isinstance(inner, Additive):
             raise ValueError("has a magnitude without a direction")
+        if isinstance(inner, TimedLoRA):
+            raise ValueError("has a magnitude for a direction that depends on the time step")
         made = [DoRA(stem, {**inner.parts, **magnitude}, strength, inner=inner)]
     yield from made
     yield from _beside(stem, kinds, strength)
@@ -93,14 +97,16 @@ def _timed(stem: str, parts: Parts, strength: Strength) -> Network:
 
 
 def _loha(stem: str, parts: Parts, strength: Strength) -> Network:
-    _need(parts, "w1_a", "w1_b", "w2_a", "w2_b")
+    _need(parts, "w1_a", "w1_b", "w2_a", "w2_b", *(("t1", "t2") if {"t1", "t2"} & parts.keys() else ()))
     _matrices(parts, "w1_a", "w1_b", "w2_a", "w2_b")
     return LoHa(stem, parts, strength)
 
 
 def _lokr(stem: str, parts: Parts, strength: Strength) -> Network:
-    for factor in ("w1", "w2"):
-        names = (factor,) if factor in parts else (f"{factor}_a", f"{factor}_b")
+    for factor, others in (("w1", ("w1_a", "w1_b")), ("w2", ("w2_a", "w2_b", "t2"))):
+        names = (factor,) if factor in parts else others[:2]
+        if factor in parts and parts.keys() & set(others):
+            raise ValueError(f"holds its factor {factor} both whole and as a product")
         _need(parts, *names)
         _matrices(parts, *names)
     return LoKr(stem, parts, strength)

@@ -14,9 +14,9 @@ from .network import Additive, Shape, Stored
 class DoRA(Additive):
     """W' = m V / |V| with V = W + the difference of an inner network (Liu et al. 2024, eq. 5).
 
-    What is weighted is W' - W (as in LyCORIS and ComfyUI), and W is the unchanged weight, so DoRA commutes with its
-    neighbours. The norm runs over the inputs where the magnitude has one value an output, and over the outputs where
-    it has one an input (OneTrainer, older LyCORIS): the magnitude's shape tells which.
+    What is weighted is W' - W (as in ComfyUI), and W is the unchanged weight, so DoRA commutes with its neighbours.
+    The norm runs over the inputs where the magnitude has one value an output, and over the outputs where it has one
+    an input (OneTrainer, older LyCORIS): the magnitude's shape tells which, (outputs, 1, ...) or (1, inputs, ...).
     """
 
     kind = "DoRA"
@@ -41,7 +41,7 @@ class DoRA(Additive):
         """Whether the inner network fits, and the magnitude is a row or a column of the weight."""
         if len(shape) < 2 or not self.inner.fits(shape):
             return False
-        return math.prod(self._magnitude.shape) == shape[1 if self._by_input(shape[1]) else 0]
+        return math.prod(self._magnitude.shape) == shape[1 if self._by_input else 0]
 
     def delta(self, base: Tensor | None = None) -> Tensor:
         """Return m V / |V| - W."""
@@ -49,12 +49,10 @@ class DoRA(Additive):
             raise ValueError("DoRA needs the weight it lies on")
         direction = base + self.inner.delta(base).view_as(base)
         magnitude = self._magnitude.read().flatten()
-        inputs = magnitude.numel()
-        if self._by_input(inputs) and base.shape[1] % inputs == 0:
-            grouped = direction.view(base.shape[0], inputs, -1)
-            norm = grouped.square().sum((0, 2)).sqrt().clamp_min(1e-30)
-            turned: Tensor = (grouped * (magnitude / norm).view(1, -1, 1)).view_as(base)
-            return turned - base
+        if self._by_input:
+            direction = direction.view(base.shape[0], magnitude.numel(), -1)
+            norm = direction.square().sum((0, 2)).sqrt().clamp_min(1e-30)
+            return (direction * (magnitude / norm).view(1, -1, 1)).view_as(base) - base
         norm = direction.square().sum(1).sqrt().clamp_min(1e-30)
         return direction * (magnitude / norm).unsqueeze(1) - base
 
@@ -62,7 +60,8 @@ class DoRA(Additive):
     def _magnitude(self) -> Stored:
         return self.parts["dora_scale"] if "dora_scale" in self.parts else self.parts["magnitude"]
 
-    def _by_input(self, inputs: int) -> bool:
+    @property
+    def _by_input(self) -> bool:
         # PEFT keeps its magnitude of a convolution as (1, outputs, 1, 1), and knows no norm over outputs.
         shape = self._magnitude.shape
-        return "dora_scale" in self.parts and len(shape) > 1 and shape[:2] == (1, inputs)
+        return "dora_scale" in self.parts and len(shape) > 1 and shape[0] == 1 and shape[1] > 1

@@ -54,10 +54,20 @@ class LoRABias(BiasDifference):
     kind = "LoRA bias"
 
     @property
+    def scale(self) -> float:
+        """Alpha / rank."""
+        return self.strength.over(self.parts["up"].shape[1])
+
+    @property
+    def idle(self) -> bool:
+        """Whether alpha is 0."""
+        return self.scale == 0
+
+    @property
     def extent(self) -> int:
         """One value an output."""
         return math.prod(self.parts["diff"].shape)
 
     def delta(self, base: Tensor | None = None) -> Tensor:
         """Read the scaled bias."""
-        return super().delta(base) * self.strength.over(self.parts["up"].shape[1])
+        return super().delta(base) * self.scale

@@ -60,7 +60,7 @@ class LoRA(LowRank):
         down = self.parts["down"].read()
         if "mid" in self.parts:
             core = self.parts["mid"].read()
-            down = (core.flatten(2).transpose(1, 2) @ down.flatten(1)).transpose(1, 2)
+            down = (core.reshape(*core.shape[:2], -1).transpose(1, 2) @ down.flatten(1)).transpose(1, 2)
         return up.reshape(up.shape[0], -1) * self.scale, down.reshape(down.shape[0], -1)
 
 

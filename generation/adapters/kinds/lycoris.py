@@ -94,8 +94,10 @@ class LoKr(Dense):
     def delta(self, base: Tensor | None = None) -> Tensor:
         """Return the Kronecker product."""
         one, two = self._read(1), self._read(2)
-        one = one.reshape(*one.shape, *[1] * (two.ndim - one.ndim))
-        return torch.kron(one, two).flatten(1) * self._scale
+        (a, c), (b, d) = one.shape, two.shape[:2]
+        # torch.kron fails where a factor comes strided from a contraction.
+        blocks = one.reshape(a, 1, c, 1, 1) * two.reshape(1, b, 1, d, -1)
+        return blocks.reshape(a * b, -1) * self._scale
 
     @property
     def _scale(self) -> float:
@@ -140,10 +142,17 @@ class GLoRA(Dense):
         return min(self.parts["b1"].shape[:2])
 
     @property
+    def idle(self) -> bool:
+        """Whether alpha is 0."""
+        return self.strength.over(self.rank) == 0
+
+    @property
     def extent(self) -> int:
-        """Outputs x inputs."""
-        outputs, inputs = self.parts["b1"].shape[0], self.parts["b2"].shape[1]
-        return outputs * inputs * math.prod(self.parts.get("bm", self.parts["b2"]).shape[2:])
+        """Outputs x inputs x kernel."""
+        (rank, last), b1, b2 = self.parts["a1"].shape[:2], self.parts["b1"].shape, self.parts["b2"].shape
+        new = b1[0] * b2[1] if last == b1[1] == b2[0] else 0
+        old = b2[0] * b1[1] if rank == b1[0] == b2[1] else 0
+        return max(new, old) * math.prod(self._kernel)  # a square weight can be read in both ways, its rank is less
 
     def fits(self, shape: Shape) -> bool:
         """Whether both halves have this shape."""
@@ -162,7 +171,8 @@ class GLoRA(Dense):
         weight = base.view(base.shape[0], inputs, -1)
         turned = torch.einsum("oik,ir,rj->ojk", weight, a1, a2).flatten(1)
         if "bm" in read:
-            b2 = (read["bm"].flatten(2).transpose(1, 2) @ b2).transpose(1, 2).flatten(1)
+            core = read["bm"].reshape(*read["bm"].shape[:2], -1)
+            b2 = (core.transpose(1, 2) @ b2).transpose(1, 2).flatten(1)
         return (turned + b1 @ b2) * self.strength.over(a1.shape[1])
 
     @property
@@ -172,19 +182,25 @@ class GLoRA(Dense):
     def _reads(self, shape: Shape) -> bool:
         a1, a2, b1, b2 = (self.parts[name].shape for name in ("a1", "a2", "b1", "b2"))
         rank = a1[1]
-        thin = all(math.prod(part[2:]) == 1 for part in (a1, a2, b1))
         halves = a1[:2] == (shape[1], rank) and a2[:2] == (rank, shape[1]) and b1[:2] == (shape[0], rank)
         if "bm" in self.parts:
             core = self.parts["bm"].shape
-            return thin and halves and b2[:2] == (rank, shape[1]) and same(core, (rank, rank, *shape[2:]))
-        return thin and halves and same(b2, (rank, shape[1], *shape[2:]))
+            beside = b2[:2] == (rank, shape[1]) and same(core, (rank, rank, *shape[2:]))
+            return halves and beside and _thin(a1, a2, b1, b2)
+        return halves and same(b2, (rank, shape[1], *shape[2:])) and _thin(a1, a2, b1)
 
     def _reads_old(self, shape: Shape) -> bool:
         a1, a2, b1, b2 = (self.parts[name].shape for name in ("a1", "a2", "b1", "b2"))
         rank = a1[0]
         square = math.prod(shape[2:]) == 1 and "bm" not in self.parts
         halves = a2[:2] == (shape[1], rank) and a1[:2] == (rank, shape[1])
-        return square and halves and b2[:2] == (shape[0], rank) and b1[:2] == (rank, shape[1])
+        beside = b2[:2] == (shape[0], rank) and b1[:2] == (rank, shape[1])
+        return square and halves and beside and _thin(a1, a2, b1, b2)
+
+
+def _thin(*factors: Shape) -> bool:
+    """Whether they are matrices, but for a kernel of one pixel."""
+    return all(math.prod(factor[2:]) == 1 for factor in factors)
 
 
 def tucker(core: Tensor, a: Tensor, b: Tensor) -> Tensor:

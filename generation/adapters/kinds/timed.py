@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from .network import LowRank, Shape
+from .network import LowRank, Shape, same
 
 
 class TimedLoRA(LowRank):
@@ -33,6 +33,11 @@ class TimedLoRA(LowRank):
         return 2 * self.parts["q"].shape[0]
 
     @property
+    def idle(self) -> bool:
+        """Whether alpha is 0."""
+        return self.strength.over(self.parts["q"].shape[0]) == 0
+
+    @property
     def extent(self) -> int:
         """Outputs x inputs."""
         return self.parts["p"].shape[0] * self.parts["q"].shape[1]
@@ -43,8 +48,8 @@ class TimedLoRA(LowRank):
             return False
         rank = self.parts["q"].shape[0]
         return rank <= min(shape[:2]) and all(
-            self.parts[f"{start}p"].shape[:2] == (shape[0], rank)
-            and self.parts[f"{start}q"].shape[:2] == (rank, shape[1])
+            same(self.parts[f"{start}p"].shape, (shape[0], rank))
+            and same(self.parts[f"{start}q"].shape, (rank, shape[1]))
             and math.prod(self.parts[f"{start}lambda"].shape) == rank
             for start in (("",) if self.needs_base else ("", "base_"))
         )

@@ -13,7 +13,6 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from velatura.errors import IncompatibleAdapter
 from velatura.generation.adapters.file import AdapterFile
 from velatura.generation.adapters.patch import Layers
 from velatura.generation.adapters.plan import plan

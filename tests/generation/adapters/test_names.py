@@ -208,6 +208,13 @@ def test_what_no_trainer_writes_for_a_model_means_nothing(family: str, stem: str
     assert stem not in places(models[family], {})
 
 
+def test_the_encoder_of_flux_is_counted_even_when_it_is_loaded_alone(models: dict[str, Modules]) -> None:
+    alone = {name: module for name, module in models["flux"].items() if not name.startswith("text_encoder_2.")}
+    found = places(alone, {})
+    assert found["lora_te1_text_model_encoder_layers_3_self_attn_v_proj"] == Place((CLIP,))
+    assert "lora_te_text_model_encoder_layers_3_self_attn_v_proj" not in found
+
+
 @pytest.mark.parametrize("family", ["sd1", "sdxl", "sdxs", "flux", "sd3"])
 def test_no_two_modules_claim_one_spelling(family: str, models: dict[str, Modules]) -> None:
     modules = models[family]

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from velatura.errors import IncompatibleAdapter, UnreadableFile, VelaturaError
+from velatura.generation.adapters.family import adapter_family, model_family_of
 from velatura.generation.adapters.file import AdapterFile
 from velatura.generation.adapters.names import targets
 from velatura.generation.adapters.patch import Layers
-from velatura.generation.adapters.family import adapter_family, model_family_of
 from velatura.generation.adapters.plan import plan
 
 

@@ -1,0 +1,1 @@
+"""Trains the playground's models on its painted world: autoencoder, evaluator, base, adapters."""

@@ -1,0 +1,182 @@
+"""Adapters for what the base model has never seen: one for each new subject, style and scene."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..world import BASE_SCENES, BASE_SUBJECTS, NEW_SCENES, NEW_STYLES, NEW_SUBJECTS
+from .autoencoder import to_latents
+from .base import load_base
+from .diffusion import add_noise, draw_noise, draw_times
+from .lora import LoraUnet, Ranks, save_lora
+from .pictures import BASE, Choices, to_tensor
+from .sampling import read_texts
+from .texts import describe
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..world import Picture
+    from .trainer import Recipe, Share
+
+BASE_MODEL: Final = "velatura_miniature"
+"""What an adapter's header calls the base model."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lesson:
+    """What an adapter is to learn, and from how many pictures."""
+
+    name: str
+    choices: Choices
+    pictures: int
+    reminded: float = 0.2
+    """Share of each batch that shows base pictures, half of them without a caption, so that the rest stays as it is."""
+    steps_factor: float = 1.0
+    rate_factor: float = 1.0
+
+
+def subject_lessons(pictures: int) -> list[Lesson]:
+    """One adapter for each new subject, in the base's scenes and style."""
+    return [
+        Lesson(name=subject, choices=Choices((subject,), BASE_SCENES, ("flat",)), pictures=pictures)
+        for subject in NEW_SUBJECTS
+    ]
+
+
+def style_lessons(pictures: int) -> list[Lesson]:
+    """One adapter for each new style, with the base's subjects and scenes."""
+    return [
+        Lesson(name=f"{style}_style", choices=Choices(BASE_SUBJECTS, BASE_SCENES, (style,)), pictures=pictures)
+        for style in NEW_STYLES
+    ]
+
+
+def scene_lessons(pictures: int) -> list[Lesson]:
+    """One adapter for each new scene, with the base's subjects and style."""
+    return [
+        Lesson(name=f"{scene}_scene", choices=Choices(BASE_SUBJECTS, (scene,), ("flat",)), pictures=pictures)
+        for scene in NEW_SCENES
+    ]
+
+
+def overtrained_lesson() -> Lesson:
+    """An adapter trained for too long, too fast, on a handful of pictures of one scene: people share such files too."""
+    choices = Choices(("robot",), ("plain",), ("flat",))
+    return Lesson(
+        name="robot_overtrained", choices=choices, pictures=6, reminded=0.0, steps_factor=1.5, rate_factor=2.5
+    )
+
+
+@dataclass(frozen=True)
+class LoraTask:
+    """Learns one lesson on top of a saved base model."""
+
+    base: Path
+    lesson: Lesson
+    ranks: Ranks
+    seed: int
+    reminders: int = 256
+    """Base pictures to choose reminders from."""
+
+    @cached_property
+    def examples(self) -> list[Picture]:
+        """The pictures of the lesson, no two alike."""
+        every = self.lesson.choices.every()
+        lot = random.Random(f"{self.lesson.name} {self.seed}")  # noqa: S311
+        return lot.sample(every, min(self.lesson.pictures, len(every)))
+
+    @cached_property
+    def captions(self) -> list[str]:
+        """One caption for each picture of the lesson."""
+        return describe(self.examples, random.Random(f"captions {self.lesson.name} {self.seed}"))  # noqa: S311
+
+    @cached_property
+    def material(self) -> dict[str, Tensor]:
+        """Latents and hidden states of the examples, of the reminders, and of the empty caption."""
+        model, words, autoencoder = load_base(self.base)
+        lot = random.Random(f"reminders {self.seed}")  # noqa: S311
+        reminders = BASE.draw(lot, self.reminders)
+        return {
+            "examples": to_latents(autoencoder, to_tensor(self.examples)),
+            "said": read_texts(model.text, words, self.captions),
+            "reminders": to_latents(autoencoder, to_tensor(reminders)),
+            "reminded": read_texts(model.text, words, describe(reminders, lot)),
+            "unsaid": read_texts(model.text, words, [""])[0],
+        }
+
+    def build(self) -> LoraUnet:
+        """Return the base's UNet with changes that are still nought."""
+        model, _, _ = load_base(self.base)
+        torch.manual_seed(self.seed)
+        return LoraUnet(model.unet, self.ranks)
+
+    def is_matrix(self, name: str, weight: Tensor) -> bool:
+        """Leave everything to AdamW."""
+        return False
+
+    def loss(self, model: LoraUnet, share: Share) -> Tensor:
+        """Return the mean squared error of the velocity on examples and reminders."""
+        latents, hidden = [], []
+        for place in range(share.size):
+            if place < round(share.size * self.lesson.reminded):
+                number = share.lot.randrange(self.reminders)
+                latents.append(self.material["reminders"][number])
+                silent = share.lot.random() < 0.5
+                hidden.append(self.material["unsaid"] if silent else self.material["reminded"][number])
+            else:
+                number = share.lot.randrange(len(self.examples))
+                latents.append(self.material["examples"][number])
+                hidden.append(self.material["said"][number])
+        clean = torch.stack(latents).to(share.device)
+        times = draw_times(share)[torch.randperm(share.size, generator=share.generator)]
+        noisy, velocity = add_noise(clean, draw_noise(share, clean), times)
+        return functional.mse_loss(model(noisy, times, torch.stack(hidden).to(share.device)).float(), velocity)
+
+
+def save_adapter(task: LoraTask, recipe: Recipe, weights: Mapping[str, Tensor], loss: float, file: Path) -> None:
+    """Write an adapter's file with a header that tells how it was made."""
+    model, _, _ = load_base(task.base)
+    save_lora(file, model.unet, weights, _header(task, recipe, loss, file.stem))
+
+
+def _header(task: LoraTask, recipe: Recipe, loss: float, name: str) -> dict[str, str]:
+    """Return kohya's header entries; a caption counts as the tags that its commas part, as there."""
+    tags = Counter(tag.strip() for caption in task.captions for tag in caption.split(","))
+    ranks = task.ranks
+    conv = {"conv_dim": str(ranks.convolution), "conv_alpha": str(ranks.convolution)}
+    return {
+        "ss_base_model_version": BASE_MODEL,
+        "ss_sd_model_name": BASE_MODEL,
+        "ss_v2": "False",
+        "ss_output_name": name,
+        "ss_network_module": "networks.lora",
+        "ss_network_dim": str(ranks.attention),
+        "ss_network_alpha": str(float(ranks.attention)),
+        "ss_network_args": json.dumps(conv),
+        "ss_num_train_images": str(len(task.examples)),
+        "ss_num_reg_images": str(task.reminders if task.lesson.reminded else 0),
+        "ss_tag_frequency": json.dumps({f"1_{name}": dict(tags.most_common())}, ensure_ascii=False),
+        "ss_resolution": "(32, 32)",
+        "ss_total_batch_size": str(recipe.batch),
+        "ss_steps": str(recipe.steps),
+        "ss_max_train_steps": str(recipe.steps),
+        "ss_learning_rate": str(recipe.rate),
+        "ss_unet_lr": str(recipe.rate),
+        "ss_optimizer": "AdamW",
+        "ss_lr_scheduler": "linear",
+        "ss_mixed_precision": "bf16" if recipe.bfloat16 else "no",
+        "ss_seed": str(task.seed),
+        "ss_zero_terminal_snr": "True",
+        "ss_loss": f"{loss:.4f}",
+    }

@@ -1,0 +1,83 @@
+"""How long and how large everything is trained: on a few processor cores, on a GPU, or for a trial."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from .lora import Ranks
+from .networks import Sizes
+from .trainer import Recipe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Everything that decides what comes out."""
+
+    autoencoder: Recipe
+    evaluator: Recipe
+    base: Recipe
+    adapter: Recipe
+    quick: Recipe
+    """Of the one-step model."""
+    xl: Recipe
+    sizes: Sizes = Sizes()
+    ranks: Ranks = Ranks()
+    lesson: int = 800
+    """Pictures that an adapter is trained on."""
+    dreams: int = 12_000
+    """Pictures that the base paints for the one-step model to learn from."""
+    measured: int = 100
+    """Pictures that a figure rests on: for each style, subject or scene."""
+    workers: int = 2
+    """Adapters trained at the same time."""
+
+
+def processor_plan(processes: int = 2) -> Plan:
+    """Return the plan that the shipped weights were trained by: hours on two processor cores.
+
+    The batch of each step is the same for any number of processes that divides it.
+    """
+    return Plan(
+        autoencoder=Recipe(steps=2000, batch=32 // processes, rate=3e-3, decay=0.0, processes=processes),
+        evaluator=Recipe(steps=1600, batch=128 // processes, rate=1.5e-3, processes=processes),
+        base=Recipe(steps=7000, batch=64 // processes, rate=1.6e-3, processes=processes),
+        adapter=Recipe(steps=700, batch=16, rate=2e-3, held=0.4, decay=0.0, average=0.98),
+        quick=Recipe(steps=3000, batch=64 // processes, rate=1e-3, processes=processes),
+        xl=Recipe(steps=3000, batch=64 // processes, rate=1.6e-3, processes=processes),
+        workers=processes,
+    )
+
+
+def gpu_plan() -> Plan:
+    """Return a plan for one CUDA device: the same batches, several times as many of them, in bfloat16."""
+    plan = processor_plan(1)
+    return replace(
+        plan,
+        autoencoder=replace(plan.autoencoder, steps=8000, device="cuda"),
+        evaluator=replace(plan.evaluator, steps=6000, device="cuda"),
+        base=replace(plan.base, steps=30_000, device="cuda", bfloat16=True),
+        adapter=replace(plan.adapter, steps=1500, device="cuda", bfloat16=True),
+        quick=replace(plan.quick, steps=10_000, device="cuda", bfloat16=True),
+        xl=replace(plan.xl, steps=15_000, device="cuda", bfloat16=True),
+    )
+
+
+def trial_plan(steps: int = 3, processes: int = 1) -> Plan:
+    """Return a plan that goes through everything in seconds and learns nothing."""
+    recipe = Recipe(steps=steps, batch=4, rate=1e-3, warmup=1, processes=processes)
+    alone = replace(recipe, processes=1)
+    channels = (8, 8, 16)
+    return Plan(
+        autoencoder=recipe,
+        evaluator=recipe,
+        base=recipe,
+        adapter=alone,
+        quick=recipe,
+        xl=recipe,
+        sizes=Sizes(autoencoder=8, channels=channels, quick_channels=channels, text=16, eye=16, eye_layers=1, head=8),
+        ranks=Ranks(attention=2, convolution=2),
+        lesson=8,
+        dreams=8,
+        measured=2,
+        workers=processes,
+    )
