@@ -195,16 +195,17 @@ def norm(shape: Shape) -> Made:
 
 
 def oft(shape: Shape) -> Made:
-    blocks = draw(shape[0] // 8, 8, 8)
+    blocks = draw(shape[0] // 4, 4, 4)
     return {".oft_blocks": blocks, ".alpha": number(0.0)}, turned(torch.block_diag(*cayley(blocks)).T)
 
 
 def boft(shape: Shape) -> Made:
-    """Two stages of blocks of four: outputs two apart are mixed, then such as are four apart."""
-    blocks, places, one = draw(2, shape[0] // 4, 4, 4), torch.arange(shape[0]), torch.eye(shape[0]).double()
-    turn = one
-    for reach, stage in zip((2, 4), cayley(blocks), strict=True):
-        order = one[places.view(-1, 2, reach).transpose(1, 2).flatten()]
+    """Blocks of four in as many stages as mix all outputs: such as are 2 apart, then 4, then 8, ..."""
+    outputs = shape[0]
+    places, one = torch.arange(outputs), torch.eye(outputs).double()
+    blocks, turn = draw(int(math.log2(outputs // 4)) + 1, outputs // 4, 4, 4), one
+    for count, stage in enumerate(cayley(blocks)):
+        order = one[places.view(-1, 2, 2 << count).transpose(1, 2).flatten()]
         turn = order.T @ torch.block_diag(*stage) @ order @ turn
     return {".oft_blocks": blocks, ".alpha": number(0.0)}, turned(turn)
 
@@ -343,6 +344,7 @@ TABLE: dict[str, list[Written]] = {
     "SDXL, LoHa, both text encoders": [(f"{ATTENTION}|{TEXT}", loha, stability)],
     "LoRA and bundled embeddings": [(ATTENTION, lora, kohya)],
     "LoRA and a foreign module": [(ATTENTION, lora, kohya)],
+    "LoRA and a tensor of nobody's": [(ATTENTION, lora, kohya)],
     "LoRA under a foreign prefix": [(ATTENTION, PEFT, lambda name: f"someones_net.{name[5:]}")],
     "LoRA of another base": [(ATTENTION, lora, kohya)],
 }
@@ -352,6 +354,7 @@ BESIDE: dict[str, dict[str, Shape]] = {
         "lora_unet_somewhere_else_to_q.lora_down.weight": (RANK, 32),
         "lora_unet_somewhere_else_to_q.lora_up.weight": (32, RANK),
     },
+    "LoRA and a tensor of nobody's": {"trainer.moments": (3,)},
 }
 """What stands in a file beside what is for the model."""
 FOREIGN = ("LoRA under a foreign prefix", "LoRA of another base")

@@ -6,6 +6,7 @@ Every row is a file with random factors for a tiny Stable Diffusion 1.5 or XL, w
 laid at weight 1. What each side then has in the model's weights is compared with the formula in float64: a weight
 whose effect is off by more than 1e-5 of it is wrong. Diffusers loads by `load_lora_weights` and fuses; LyCORIS, a
 column where it can be imported, by `create_lycoris_from_weights` and `merge_to`, with the prefixes of kohya's trainer.
+It takes a minute or two.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ def main() -> None:
             results[row.name] = {side: load(row, path, pipes[row.model]) for side, load in sides.items()}
     show(results)
     if arguments.json:
-        versions = {name: version(name) for name in ("diffusers", "peft", "transformers", "torch")}
+        names = ("diffusers", "peft", "transformers", "torch") + ("lycoris-lora",) * ("lycoris" in sides)
+        versions = {name: version(name) for name in names}
         print(json.dumps({"versions": versions, "rows": results}))
 
 
@@ -73,8 +75,7 @@ def show(results: Mapping[str, Mapping[str, str]]) -> None:
 
 def with_diffusers(row: Row, path: Path, pipe: Any) -> str:
     """Load and fuse with diffusers and PEFT, on a copy of the model."""
-    parts = {part: deepcopy(getattr(pipe, part)) for part in PARTS if getattr(pipe, part, None) is not None}
-    fresh = type(pipe)(**{**pipe.components, **parts})
+    fresh, parts = copied(pipe)
     before = weights(modules_of(fresh))
     try:
         fresh.load_lora_weights(str(path.parent), weight_name=path.name, adapter_name="one")
@@ -85,18 +86,22 @@ def with_diffusers(row: Row, path: Path, pipe: Any) -> str:
     return judge(row, before, weights(unwrapped(modules_of(fresh))))
 
 
+def copied(pipe: Any) -> tuple[Any, dict[str, nn.Module]]:
+    """A pipeline of its own denoiser and text encoders, and these."""
+    parts = {part: deepcopy(getattr(pipe, part)) for part in PARTS if getattr(pipe, part, None) is not None}
+    return type(pipe)(**{**pipe.components, **parts}), parts
+
+
 def unwrapped(modules: Modules) -> dict[str, nn.Module]:
     """Modules by the names that they had before PEFT wrapped them."""
-    kept = {name.removesuffix(".base_layer"): module for name, module in modules.items() if ".lora_" not in name}
-    return {name.replace(".base_layer", ""): module for name, module in kept.items()}
+    return {name.removesuffix(".base_layer"): module for name, module in modules.items() if ".lora_" not in name}
 
 
 def with_lycoris(row: Row, path: Path, pipe: Any) -> str:
     """Merge with LyCORIS into a copy of the model."""
     from lycoris.wrapper import LycorisNetwork, create_lycoris_from_weights
 
-    parts = {part: deepcopy(getattr(pipe, part)) for part in PARTS if getattr(pipe, part, None) is not None}
-    fresh = type(pipe)(**{**pipe.components, **parts})
+    fresh, parts = copied(pipe)
     before = weights(modules_of(fresh))
     count = "1" if "text_encoder_2" in parts else ""
     prefixes = {"unet": "lora_unet", "text_encoder": f"lora_te{count}", "text_encoder_2": "lora_te2"}

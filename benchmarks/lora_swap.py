@@ -251,7 +251,7 @@ def with_velatura(arguments: argparse.Namespace, name: str) -> dict[str, Any]:
     pipe = loaded(arguments)
     modules = targets(**{part: getattr(pipe, part) for part in PARTS if getattr(pipe, part, None) is not None})
     before = {key: module.weight.detach().clone() for key, module in sample(modules)}
-    layers = Layers(modules, stored=stored_weights(arguments.folder / "model"))
+    layers = Layers(modules, stored=stored_weights(arguments.folder / "model"), fresh=True)
 
     def lay(files: list[Path]) -> None:
         plans = Plans(modules)
@@ -304,7 +304,7 @@ def clock(arguments: argparse.Namespace) -> Callable[[Callable[[], object]], flo
 
 @torch.no_grad()
 def forward(pipe: Any, arguments: argparse.Namespace) -> float:
-    """The least time of five evaluations of the UNet on one sample."""
+    """The least time of three evaluations of the UNet on one sample."""
     unet, kind = pipe.unet, getattr(torch, arguments.dtype)
     size = unet.config.sample_size
     sample_ = torch.randn(1, 4, size, size, device=arguments.device, dtype=kind)
@@ -317,7 +317,7 @@ def forward(pipe: Any, arguments: argparse.Namespace) -> float:
             "time_ids": torch.zeros(1, 6, device=arguments.device, dtype=kind),
         }
     took = clock(arguments)
-    return min(took(lambda: unet(sample_, 500, text, **extra)) for _ in range(5))
+    return min(took(lambda: unet(sample_, 500, text, **extra)) for _ in range(3))
 
 
 @torch.no_grad()

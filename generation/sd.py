@@ -88,7 +88,7 @@ class StableDiffusionBackend:
         self._own_scheduler = self._pipe.scheduler
         self._modules = targets(unet=self._pipe.unet, text_encoder=self._pipe.text_encoder)
         folder = self._checkpoint.folder
-        self._layers = Layers(self._modules, stored=None if folder is None else stored_weights(folder))
+        self._layers = Layers(self._modules, stored=None if folder is None else stored_weights(folder), fresh=True)
         self._side = SideBranch(self._modules)
         self._plans = Plans(self._modules)
         self._batch_size, self._force, self._laying_way = batch_size, force, laying

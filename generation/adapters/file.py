@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import os
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -72,9 +73,11 @@ class FileStrength:
     alpha: float | None
     config: PeftConfig
 
-    def over(self, rank: int) -> float:
+    def over(self, rank: int | None) -> float:
         """Return alpha / rank, or what the settings beside the weights say."""
-        return self.config.scale(self.stem, rank) if self.alpha is None else self.alpha / rank
+        if self.alpha is None:
+            return self.config.scale(self.stem, rank)
+        return 1.0 if rank is None else self.alpha / rank
 
 
 @dataclass(eq=False)
@@ -216,7 +219,7 @@ class AdapterFile:
         """
         with suppress(OSError):
             now = _stamp(self.path.stat())
-            if now[0] == self._stamp[0] and now != self._stamp:
+            if now[:2] == self._stamp[:2] and now != self._stamp:
                 raise UnreadableFile(f"{self.title} has changed since it was opened")
 
     def _grouped(self, keys: list[str]) -> tuple[dict[str, dict[str, dict[str, StoredTensor]]], list[str], list[str]]:
@@ -269,17 +272,16 @@ class AdapterFile:
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Make an object in which no name stands twice."""
-    made: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in made:
-            raise ValueError(f"names {brief(name)} twice")
-        made[name] = value
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
+        raise ValueError(f"names {brief(twice)} twice")
     return made
 
 
-def _stamp(stat: os.stat_result) -> tuple[tuple[int, int], int, int]:
-    """What tells one file from another, and from itself once it is written to."""
-    return (stat.st_dev, stat.st_ino), stat.st_size, stat.st_mtime_ns
+def _stamp(stat: os.stat_result) -> tuple[int, ...]:
+    """What tells one file from another, and then from itself once it is written to."""
+    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 def _line(error: Exception) -> str:

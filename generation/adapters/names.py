@@ -100,12 +100,14 @@ def spellings(modules: Iterable[str], header: Mapping[str, str], stand_ins: Mapp
 
 def _unet(known: Known) -> Iterator[Spelling]:
     own = ("", "unet.", "base_model.model.", "unet.base_model.model.")
-    yield from _spelt(known, own, ("lora_unet_", "lycoris_unet_", "lycoris_"))
+    yield from _spelt(known, own, ("lora_unet_", "lycoris_unet_", "lycoris_", "oft_unet_"))
     processors = {old: place for name, place in known.items() if (old := _processor(name))}
     yield from _spelt(processors, ("", "unet."), ())
     sgm = {spelt: known[name] for name, spelt in sgm_names(known).items()}
     # `unet.` before Stability's names is the Open Model Initiative's standard.
-    yield from _spelt(sgm, ("diffusion_model.", "model.diffusion_model.", "unet."), ("lora_unet_", "lycoris_unet_"))
+    yield from _spelt(
+        sgm, ("diffusion_model.", "model.diffusion_model.", "unet."), ("lora_unet_", "lycoris_unet_", "oft_unet_")
+    )
 
 
 def _processor(name: str) -> str | None:

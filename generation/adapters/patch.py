@@ -36,6 +36,7 @@ class Layers:
         modules: The model's modules by name (see `names.targets`), as the plans were made for.
         stored: The model's weights as its checkpoint's files hold them (see `bases.stored_weights`); what is not
             there, or differs, is copied when it is first touched.
+        fresh: The model was loaded from `stored` and has not been written to since; see `bases.Bases`.
         grouped: Compose weights of equal shape together, which saves launches; None does so on a GPU.
     """
 
@@ -44,10 +45,11 @@ class Layers:
         modules: Mapping[str, nn.Module],
         *,
         stored: Mapping[str, Tensor] | None = None,
+        fresh: bool = False,
         grouped: bool | None = None,
     ) -> None:
         self._modules = modules
-        self._bases = Bases(stored)
+        self._bases = Bases(stored, fresh=fresh)
         self._grouped = grouped
         self._parts: dict[str, Weighted] = {}
         self._laid: list[tuple[AdapterPlan, float]] = []

@@ -42,25 +42,40 @@ class PeftConfig:
         parts = {p: {k[len(p) :]: v for k, v in flat.items() if k.startswith(p)} for p in _PREFIXES}
         return cls(parts, path.name)
 
-    def scale(self, stem: str, rank: int) -> float:
+    def scale(self, stem: str, rank: int | None) -> float:
         """Return alpha / rank (alpha / sqrt(rank) with rsLoRA) of the module that a stem names.
+
+        Args:
+            stem: The stem.
+            rank: None where the factors do not tell it; the settings do then.
 
         Raises:
             UnreadableFile: the alpha is no number, or beyond all measure.
         """
         settings = self.parts.get("") or self.parts.get(next((p for p in _PREFIXES if stem.startswith(p)), "unet."), {})
-        alpha = settings.get("lora_alpha")
-        patterns = settings.get("alpha_pattern")
-        if isinstance(patterns, dict):
-            # PEFT takes regular expressions here, but writes plain names; a stranger's expression is not run.
-            steps = stem.split(".")
-            endings = (".".join(steps[first:]) for first in range(min(len(steps), _STEPS)))
-            alpha = next((patterns[ending] for ending in endings if ending in patterns), alpha)
+        # LoHa and LoKr call it alpha.
+        alpha = _of_module(stem, settings.get("alpha_pattern"), settings.get("lora_alpha", settings.get("alpha")))
+        if rank is None:
+            rank = _of_module(stem, settings.get("rank_pattern"), settings.get("r"))
+            if not isinstance(rank, int) or rank < 1:
+                return 1.0
         if alpha is None:
             return 1.0
         if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not abs(alpha) <= HIGHEST:
             raise UnreadableFile(f"{plain(self.file)}: the alpha of {brief(stem)} is not a number that can be used")
         return float(alpha) / (math.sqrt(rank) if settings.get("use_rslora") is True else rank)
+
+
+def _of_module(stem: str, patterns: Any, default: Any) -> Any:
+    """What a setting is for one module; PEFT takes regular expressions here, but writes plain names.
+
+    A stranger's expression is not run.
+    """
+    if not isinstance(patterns, dict):
+        return default
+    steps = stem.split(".")
+    endings = (".".join(steps[first:]) for first in range(min(len(steps), _STEPS)))
+    return next((patterns[ending] for ending in endings if ending in patterns), default)
 
 
 def brief(key: str) -> str:

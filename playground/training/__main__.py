@@ -8,8 +8,8 @@ from pathlib import Path
 
 from ...errors import VelaturaError
 from .plan import gpu_plan, processor_plan, trial_plan
+from .recipe import Report
 from .stages import STAGES, train
-from .trainer import Report
 
 
 def main() -> int:

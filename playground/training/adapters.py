@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -20,14 +20,14 @@ from .base import load_base
 from .diffusion import add_noise, draw_noise, draw_times
 from .lora import LoraUnet, Ranks, save_lora
 from .pictures import BASE, Choices, to_tensor
+from .recipe import Progress, Recipe, Trained
 from .sampling import read_texts
 from .texts import describe
+from .trainer import train_model
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ..world import Picture
-    from .trainer import Recipe, Share
+    from .recipe import Share
 
 BASE_MODEL: Final = "velatura_miniature"
 """What an adapter's header calls the base model."""
@@ -54,10 +54,15 @@ def subject_lessons(pictures: int) -> list[Lesson]:
     ]
 
 
+def style_file(style: str) -> str:
+    """Return the name of a style's adapter."""
+    return f"{style}_style"
+
+
 def style_lessons(pictures: int) -> list[Lesson]:
     """One adapter for each new style, with the base's subjects and scenes."""
     return [
-        Lesson(name=f"{style}_style", choices=Choices(BASE_SUBJECTS, BASE_SCENES, (style,)), pictures=pictures)
+        Lesson(name=style_file(style), choices=Choices(BASE_SUBJECTS, BASE_SCENES, (style,)), pictures=pictures)
         for style in NEW_STYLES
     ]
 
@@ -76,6 +81,11 @@ def overtrained_lesson() -> Lesson:
     return Lesson(
         name="robot_overtrained", choices=choices, pictures=6, reminded=0.0, steps_factor=1.5, rate_factor=2.5
     )
+
+
+def every_lesson(pictures: int) -> list[Lesson]:
+    """Return what all adapters are to learn."""
+    return [*subject_lessons(pictures), *style_lessons(pictures), *scene_lessons(pictures), overtrained_lesson()]
 
 
 @dataclass(frozen=True)
@@ -144,10 +154,29 @@ class LoraTask:
         return functional.mse_loss(model(noisy, times, torch.stack(hidden).to(share.device)).float(), velocity)
 
 
-def save_adapter(task: LoraTask, recipe: Recipe, weights: Mapping[str, Tensor], loss: float, file: Path) -> None:
-    """Write an adapter's file with a header that tells how it was made."""
-    model, _, _ = load_base(task.base)
-    save_lora(file, model.unet, weights, _header(task, recipe, loss, file.stem))
+@dataclass(frozen=True)
+class LoraJob:
+    """One adapter to be trained."""
+
+    task: LoraTask
+    recipe: Recipe
+    file: Path
+    """Where it goes."""
+    state: Path
+    """Where an unfinished run is kept."""
+
+
+def train_adapter(job: LoraJob, progress: Progress) -> Trained:
+    """Train an adapter and write its file, with a header that tells how it was made."""
+    trained = train_model(job.task, job.recipe, stage=job.file.stem, state=job.state, progress=progress)
+    model, _, _ = load_base(job.task.base)
+    save_lora(job.file, model.unet, trained.weights, _header(job.task, job.recipe, trained.loss, job.file.stem))
+    return trained
+
+
+def recipe_for(lesson: Lesson, recipe: Recipe) -> Recipe:
+    """Return a recipe as a lesson bends it."""
+    return replace(recipe, steps=round(recipe.steps * lesson.steps_factor), rate=recipe.rate * lesson.rate_factor)
 
 
 def _header(task: LoraTask, recipe: Recipe, loss: float, name: str) -> dict[str, str]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..world import Picture
-    from .trainer import Share
+    from .recipe import Share
 
 _NOISE = 0.08
 """Noise on the latents while training, so that the decoder forgives what a diffusion model gets wrong."""
@@ -84,7 +84,7 @@ def load_autoencoder(folder: Path) -> Any:
     """Load a saved autoencoder, in float32."""
     from diffusers import AutoencoderTiny
 
-    model = AutoencoderTiny.from_config(AutoencoderTiny.load_config(folder))
+    model = AutoencoderTiny.from_config(AutoencoderTiny.load_config(folder, local_files_only=True))
     load_weights(model, folder)
     return model.eval().requires_grad_(False)
 
@@ -92,14 +92,14 @@ def load_autoencoder(folder: Path) -> Any:
 def to_latents(model: Any, images: Tensor) -> Tensor:
     """Encode images, scaled to a variance of one: shape (count, channels, height / 2, width / 2)."""
     with torch.inference_mode():
-        parts = [model.encode(part).latents * model.config.scaling_factor for part in images.split(256)]
+        parts = [model.encode(part).latents * model.config.scaling_factor for part in torch.split(images, 256)]
     return torch.cat(parts)
 
 
 def to_images(model: Any, latents: Tensor) -> Tensor:
     """Decode scaled latents to images from -1 to 1."""
     with torch.inference_mode():
-        parts = [model.decode(part / model.config.scaling_factor).sample for part in latents.split(256)]
+        parts = [model.decode(part / model.config.scaling_factor).sample for part in torch.split(latents, 256)]
     return torch.cat(parts)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional
 
 from ..world import BASE_SCENES, BASE_SUBJECTS, COLOURS, Picture, held_out_caption, sheet
@@ -25,7 +26,9 @@ from .texts import describe, encode
 from .tokenizer import load_tokenizer, special_numbers
 
 if TYPE_CHECKING:
-    from .trainer import Share
+    from collections.abc import Mapping, Sequence
+
+    from .recipe import Share
 
 _KEPT_BACK = 40
 """One in this many pictures is never trained on."""
@@ -52,7 +55,8 @@ class BaseTask:
     sizes: Sizes
     tokenizer: Path
     latents: Path
-    """An array of fp16: the latents of `BASE.every()`, in that order."""
+    """An array of fp16: the latents of `base_pictures(thinned)`, in that order."""
+    thinned: int = 1
 
     @cached_property
     def words(self) -> Any:
@@ -67,7 +71,7 @@ class BaseTask:
     @cached_property
     def pictures(self) -> list[Picture]:
         """What the latents show."""
-        return BASE.every()
+        return base_pictures(self.thinned)
 
     def build(self) -> BaseModel:
         """Return a base model."""
@@ -82,7 +86,7 @@ class BaseTask:
 
     def loss(self, model: BaseModel, share: Share) -> Tensor:
         """Return the mean squared error of the velocity."""
-        chosen = []
+        chosen: list[int] = []
         while len(chosen) < share.size:
             number = share.lot.randrange(len(self.pictures))
             if number % _KEPT_BACK:
@@ -105,7 +109,7 @@ class BaseTask:
         times = (torch.arange(len(latents)) * 617 % len(latents)) * 1000 // len(latents)
         tokens, errors = encode(self.words, texts), []
         with torch.inference_mode():
-            for part in torch.arange(len(latents)).split(64):
+            for part in torch.split(torch.arange(len(latents)), 64):
                 noisy, velocity = add_noise(latents[part].to(device), noise[part].to(device), times[part].to(device))
                 predicted = model(noisy, times[part].to(device), tokens[part].to(device))
                 errors.append((predicted - velocity).square().flatten(1).mean(1).cpu())
@@ -113,11 +117,16 @@ class BaseTask:
         return [round(float(all_errors[times // 250 == quarter].mean()), 4) for quarter in range(4)]
 
 
-def save_latents(autoencoder: Any, file: Path) -> None:
-    """Write the latents of every base picture, for `BaseTask`."""
+def base_pictures(thinned: int) -> list[Picture]:
+    """Return each of the base's pictures, or one in `thinned` of them."""
+    return BASE.every()[::thinned]
+
+
+def save_latents(autoencoder: Any, file: Path, thinned: int = 1) -> None:
+    """Write the latents of the base's pictures, for `BaseTask`; a file that is there is kept."""
     if file.is_file():
         return
-    pictures = BASE.every()
+    pictures = base_pictures(thinned)
     parts = [
         to_latents(autoencoder, to_tensor(pictures[start : start + 512])).half().numpy()
         for start in range(0, len(pictures), 512)
@@ -150,34 +159,54 @@ def load_base(folder: Path) -> tuple[BaseModel, Any, Any]:
     from diffusers import UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    text = CLIPTextModel(CLIPTextConfig.from_pretrained(folder / "text_encoder"))
+    text = CLIPTextModel(CLIPTextConfig.from_pretrained(folder / "text_encoder", local_files_only=True))
     load_weights(text, folder / "text_encoder", prefix=PREFIX)
-    unet = UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(folder / "unet"))
+    unet = UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(folder / "unet", local_files_only=True))
     load_weights(unet, folder / "unet")
     model = BaseModel(text, unet).eval().requires_grad_(False)
     return model, load_tokenizer(folder / "tokenizer"), load_autoencoder(folder / "vae")
 
 
-def paint_texts(
+def paint_latents(
     model: BaseModel,
     words: Any,
-    autoencoder: Any,
-    texts: list[str],
+    texts: Sequence[str],
     *,
     seed: int,
     steps: int = 20,
     guidance: float = 2.0,
+    changed: Mapping[str, Tensor] | None = None,
 ) -> Tensor:
-    """Paint one picture for each text: images from -1 to 1, shape (texts, 3, height, width)."""
+    """Paint one picture for each text.
+
+    Args:
+        model: A base model.
+        words: Its tokenizer.
+        texts: What to paint.
+        seed: Decides the noise that the pictures start from.
+        steps: Of sampling.
+        guidance: 1 for none.
+        changed: Weights of the UNet to use in place of its own, such as those that an adapter changes.
+
+    Returns:
+        Scaled latents, shape (texts, channels, height, width).
+
+    """
 
     def predict(noisy: Tensor, times: Tensor, hidden: Tensor) -> Tensor:
-        velocity: Tensor = model.unet(noisy, times, hidden).sample
+        velocity: Tensor = functional_call(model.unet, dict(changed or {}), (noisy, times, hidden)).sample
         return velocity
 
     noise = start_noise(len(texts), model.unet.config.in_channels, seed)
     said, unsaid = read_texts(model.text, words, texts), read_texts(model.text, words, [""])
-    latents = sample(predict, noise, said, unsaid, steps=steps, guidance=guidance)
-    return to_images(autoencoder, latents).clamp(-1, 1)
+    return sample(predict, noise, said, unsaid, steps=steps, guidance=guidance)
+
+
+def paint_texts(
+    model: BaseModel, words: Any, autoencoder: Any, texts: Sequence[str], *, seed: int, **how: Any
+) -> Tensor:
+    """Paint one picture for each text, as `paint_latents` does: images from -1 to 1, (texts, 3, height, width)."""
+    return to_images(autoencoder, paint_latents(model, words, texts, seed=seed, **how)).clamp(-1, 1)
 
 
 def show_base(model: BaseModel, words: Any, autoencoder: Any, file: Path) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from .folders import SCHEDULE
 
 if TYPE_CHECKING:
-    from .trainer import Share
+    from .recipe import Share
 
 
 @cache

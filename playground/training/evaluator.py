@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..world import Picture
-    from .trainer import Share
+    from .recipe import Share
 
 _PAINTED = 0.6
 """Share of training pictures that come straight from the painter; the others went through noisy latents."""
@@ -130,7 +130,7 @@ def load_evaluator(folder: Path) -> Evaluator:
     """Load a saved evaluator, in float32."""
     from transformers import CLIPConfig, CLIPModel
 
-    model = Evaluator(CLIPModel(CLIPConfig.from_pretrained(folder)))
+    model = Evaluator(CLIPModel(CLIPConfig.from_pretrained(folder, local_files_only=True)))
     load_weights(model.clip, folder)
     heads, _ = load_tensors(folder / "heads.safetensors")
     model.heads.load_state_dict({name: tensor.float() for name, tensor in heads.items()})
@@ -138,11 +138,15 @@ def load_evaluator(folder: Path) -> Evaluator:
 
 
 def shares_right(model: Evaluator, images: Tensor, pictures: Sequence[Picture]) -> dict[str, float]:
-    """Return for each part the share of images whose classifier names what the picture should show."""
+    """Return for each part the share of images whose classifier names what the picture should show.
+
+    `subject and style` is the share in which both are right.
+    """
     with torch.inference_mode():
         answers = model.answer(model.see(images))
     labels = to_labels(pictures)
     right = {part: scores.argmax(1) == labels[:, place] for place, (part, scores) in enumerate(answers.items())}
+    right["subject and style"] = right["subject"] & right["style"]
     return {part: round(float(hits.float().mean()), 4) for part, hits in right.items()}
 
 
@@ -178,5 +182,5 @@ def _zero_shot(model: Evaluator, words: Any, seen: Tensor, pictures: Sequence[Pi
                 functional.normalize(functional.normalize(model.read(encode(words, texts)), dim=-1).mean(0), dim=0)
             )
     nearest = (seen @ torch.stack(rows).T).argmax(1).tolist()
-    hits = [names[place] == getattr(picture, part) for place, picture in zip(nearest, pictures, strict=True)]
-    return round(sum(hits) / len(hits), 4)
+    hits = sum(names[place] == getattr(picture, part) for place, picture in zip(nearest, pictures, strict=True))
+    return round(int(hits) / len(pictures), 4)

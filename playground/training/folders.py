@@ -7,8 +7,6 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import torch
-
 from ..world import SIZE
 from .checkpoint import load_tensors, save_json, save_tensors
 
@@ -26,6 +24,7 @@ SCHEDULE: Final = {
     "prediction_type": "v_prediction",
     "rescale_betas_zero_snr": True,
     "timestep_spacing": "trailing",
+    "steps_offset": 1,
     "clip_sample": False,
     "set_alpha_to_one": True,
 }
@@ -46,8 +45,11 @@ def save_model(model: Any, folder: Path, *, prefix: str = "") -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     settings = json.loads(_settings_of(model))
-    for told in ("_name_or_path", "dtype", "torch_dtype"):
-        settings.pop(told, None)
+    settings.pop("_name_or_path", None)
+    if "encoder_block_out_channels" in settings:
+        settings.pop("block_out_channels", None)  # worked out again on loading, with a warning if it stands here
+    if _package(model) == "transformers":
+        settings["dtype"] = "float32"  # else transformers 5 takes the file's fp16, which a processor's UNet is not
     save_json(folder / "config.json", settings)
     weights = {prefix + name: tensor.half() for name, tensor in model.state_dict().items()}
     save_tensors(folder / _WEIGHTS[_package(model)], weights, {"format": "pt"})
@@ -111,10 +113,10 @@ def copy_folder(source: Path, target: Path) -> None:
     shutil.copytree(source, target, dirs_exist_ok=True)
 
 
-def load_pipeline(folder: Path, device: str = "cpu") -> Any:
-    """Load a pipeline as diffusers does, in float32 and without its progress bar."""
+def load_pipeline(folder: Path) -> Any:
+    """Load a pipeline as diffusers does, without its progress bar."""
     from diffusers import DiffusionPipeline
 
-    pipeline = DiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32, local_files_only=True)
+    pipeline = DiffusionPipeline.from_pretrained(folder, local_files_only=True)
     pipeline.set_progress_bar_config(disable=True)
-    return pipeline.to(device)
+    return pipeline

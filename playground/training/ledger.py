@@ -12,7 +12,7 @@ import torch
 from .checkpoint import load_json, save_json
 
 if TYPE_CHECKING:
-    from .trainer import Recipe, Trained
+    from .recipe import Recipe, Trained
 
 
 class Ledger:

@@ -26,12 +26,13 @@ def orthogonalise(matrices: Tensor) -> Tensor:
     """
     a, b, c = _QUINTIC
     tall = matrices.shape[-2] > matrices.shape[-1]
-    x = matrices.mT if tall else matrices
+    x: Tensor = matrices.mT if tall else matrices
     x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)
     for _ in range(_STEPS):
         square = x @ x.mT
         x = a * x + (b * square + c * square @ square) @ x
-    return x.mT if tall else x
+    result: Tensor = x.mT if tall else x
+    return result
 
 
 def muon_updates(gradients: Tensor, momentum: Tensor, *, beta: float) -> Tensor:
@@ -46,4 +47,4 @@ def muon_updates(gradients: Tensor, momentum: Tensor, *, beta: float) -> Tensor:
     momentum.lerp_(gradients, 1 - beta)
     ahead = torch.lerp(gradients, momentum, beta)
     rows, columns = gradients.shape[-2:]
-    return orthogonalise(ahead) * (_LIKE_ADAMW * float(max(rows, columns)) ** 0.5)
+    return orthogonalise(ahead).mul_(_LIKE_ADAMW * max(rows, columns) ** 0.5)

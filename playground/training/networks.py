@@ -24,6 +24,8 @@ class Sizes:
     """Of the UNet's levels."""
     quick_channels: tuple[int, ...] = (32, 64, 128)
     """Of the one-step UNet's levels."""
+    xl_channels: tuple[int, ...] = (32, 64, 96)
+    """Of the levels of the UNet in the form of SDXL."""
     text: int = 128
     """Width of the text encoders."""
     layers: int = 2
@@ -97,9 +99,9 @@ def build_xl_unet(sizes: Sizes) -> Any:
     """Build a UNet that is told sizes and crops, as SDXL's is (Podell and others, 2023, section 2.2)."""
     from diffusers import UNet2DConditionModel
 
-    below = len(sizes.channels) - 1
+    below = len(sizes.xl_channels) - 1
     return UNet2DConditionModel(
-        **_common(sizes, sizes.channels),
+        **_common(sizes, sizes.xl_channels),
         down_block_types=("DownBlock2D", *("CrossAttnDownBlock2D",) * below),
         up_block_types=(*("CrossAttnUpBlock2D",) * below, "UpBlock2D"),
         cross_attention_dim=2 * sizes.text,

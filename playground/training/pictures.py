@@ -25,7 +25,7 @@ PARTS: Final[dict[str, tuple[str, ...]]] = {
 """What a picture is made of, and what each part can be, in the order of classifiers."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Choices:
     """The part of the world that pictures are drawn from."""
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from .lora import Ranks
 from .networks import Sizes
-from .trainer import Recipe
+from .recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,14 +20,20 @@ class Plan:
     quick: Recipe
     """Of the one-step model."""
     xl: Recipe
-    sizes: Sizes = Sizes()
-    ranks: Ranks = Ranks()
+    sizes: Sizes = field(default_factory=Sizes)
+    ranks: Ranks = field(default_factory=Ranks)
     lesson: int = 800
     """Pictures that an adapter is trained on."""
     dreams: int = 12_000
     """Pictures that the base paints for the one-step model to learn from."""
+    thinned: int = 1
+    """One in how many of the base's pictures it is trained on."""
+    looks: int = 8
+    """How often a model is measured and shown while it is trained."""
     measured: int = 100
     """Pictures that a figure rests on: for each style, subject or scene."""
+    adapters: tuple[str, ...] = ()
+    """Names of the adapters to train; without any, all of them."""
     workers: int = 2
     """Adapters trained at the same time."""
 
@@ -40,7 +46,7 @@ def processor_plan(processes: int = 2) -> Plan:
     return Plan(
         autoencoder=Recipe(steps=2000, batch=32 // processes, rate=3e-3, decay=0.0, processes=processes),
         evaluator=Recipe(steps=1600, batch=128 // processes, rate=1.5e-3, processes=processes),
-        base=Recipe(steps=7000, batch=64 // processes, rate=1.6e-3, processes=processes),
+        base=Recipe(steps=6400, batch=64 // processes, rate=1.6e-3, processes=processes),
         adapter=Recipe(steps=700, batch=16, rate=2e-3, held=0.4, decay=0.0, average=0.98),
         quick=Recipe(steps=3000, batch=64 // processes, rate=1e-3, processes=processes),
         xl=Recipe(steps=3000, batch=64 // processes, rate=1.6e-3, processes=processes),
@@ -74,10 +80,21 @@ def trial_plan(steps: int = 3, processes: int = 1) -> Plan:
         adapter=alone,
         quick=recipe,
         xl=recipe,
-        sizes=Sizes(autoencoder=8, channels=channels, quick_channels=channels, text=16, eye=16, eye_layers=1, head=8),
+        sizes=Sizes(
+            autoencoder=8,
+            channels=channels,
+            quick_channels=channels,
+            xl_channels=channels,
+            text=16,
+            eye=16,
+            eye_layers=1,
+            head=8,
+        ),
         ranks=Ranks(attention=2, convolution=2),
         lesson=8,
         dreams=8,
+        thinned=500,
+        looks=0,
         measured=2,
         workers=processes,
     )

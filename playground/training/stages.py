@@ -8,16 +8,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import torch
+
 from ...errors import InputError
+from .adapters import LoraJob, LoraTask, every_lesson, recipe_for, train_adapter
 from .autoencoder import AutoencoderTask, load_autoencoder, measure_autoencoder, save_autoencoder, show_autoencoder
 from .base import BaseTask, save_base, save_latents, show_base
-from .checkpoint import append_line
+from .checkpoint import append_line, load_json, save_json
+from .composition import Easel, show_composition
+from .distil import QuickEasel, QuickTask, dream, dream_jobs
 from .evaluator import EvaluatorTask, load_evaluator, measure_evaluator, save_evaluator
+from .folders import copy_folder, save_model
 from .ledger import Ledger
 from .plan import Plan, processor_plan
+from .recipe import Progress, Recipe, Task, Trained
 from .texts import known_words
 from .tokenizer import load_tokenizer, save_tokenizer
-from .trainer import Progress, Recipe, Task, Trained, train_model
+from .trainer import train_model
+from .workers import run_side_by_side
+from .xl import XlTask, save_xl, show_xl
 
 if TYPE_CHECKING:
     from torch import nn
@@ -53,6 +62,16 @@ class Studio:
         return self.folder / "base"
 
     @property
+    def onestep(self) -> Path:
+        """The one-step model's folder."""
+        return self.folder / "onestep"
+
+    @property
+    def xl(self) -> Path:
+        """The folder of the sibling in the form of SDXL."""
+        return self.folder / "xl"
+
+    @property
     def loras(self) -> Path:
         """The folder of the adapters' files."""
         return self.folder / "loras"
@@ -66,12 +85,12 @@ class Studio:
         """Where a sheet of samples goes."""
         return self.folder / "sheets" / f"{name}.png"
 
-    def train(
-        self, stage: str, task: Task, recipe: Recipe, watch: Callable[[int, Any], None] | None = None, watched: int = 4
-    ) -> Trained:
+    def train(self, stage: str, task: Task, recipe: Recipe, watch: Callable[[int, Any], None] | None = None) -> Trained:
         """Train a model of this studio."""
         state = self.folder / "state" / f"{stage}.safetensors"
-        return train_model(task, recipe, stage=stage, state=state, progress=self.progress, watch=watch, watched=watched)
+        return train_model(
+            task, recipe, stage=stage, state=state, progress=self.progress, watch=watch, watched=self.plan.looks
+        )
 
     def note(self, stage: str, figures: dict[str, Any]) -> None:
         """Add a line of figures to a stage's curve."""
@@ -109,7 +128,7 @@ def train_evaluator(studio: Studio) -> None:
     def watch(step: int, model: Any) -> None:
         studio.note("evaluator", {"step": step, **measure_evaluator(model.cpu(), words, blur, 5 * count)})
 
-    result = studio.train("evaluator", task, recipe, watch, watched=8)
+    result = studio.train("evaluator", task, recipe, watch)
     save_evaluator(trained(task, result), studio.tokenizer, studio.evaluator)
     figures = measure_evaluator(load_evaluator(studio.evaluator), words, blur, 20 * count)
     studio.ledger.write("evaluator", recipe, result, figures)
@@ -118,27 +137,97 @@ def train_evaluator(studio: Studio) -> None:
 def train_base(studio: Studio) -> None:
     """Train the base model."""
     autoencoder = load_autoencoder(studio.autoencoder)
-    save_latents(autoencoder, studio.latents)
-    task, recipe = BaseTask(studio.plan.sizes, studio.tokenizer, studio.latents), studio.plan.base
+    plan, recipe = studio.plan, studio.plan.base
+    save_latents(autoencoder, studio.latents, plan.thinned)
+    task = BaseTask(plan.sizes, studio.tokenizer, studio.latents, plan.thinned)
 
     def watch(step: int, model: Any) -> None:
         quarters = task.validate(model)
         studio.note("base", {"step": step, "loss": round(sum(quarters) / 4, 4), "quarters": quarters})
         show_base(model.cpu(), task.words, autoencoder, studio.sheet(f"base_{step}"))
 
-    result = studio.train("base", task, recipe, watch, watched=10)
+    result = studio.train("base", task, recipe, watch)
     model = trained(task, result)
     save_base(model, studio.tokenizer, studio.autoencoder, studio.base)
     show_base(model, task.words, autoencoder, studio.sheet("base"))
     studio.ledger.write("base", recipe, result, {"validation": task.validate(model)})
 
 
+def train_adapters(studio: Studio) -> None:
+    """Train an adapter for each new subject, style and scene, and the over-trained one, several at a time."""
+    plan = studio.plan
+    lessons = [lesson for lesson in every_lesson(plan.lesson) if not plan.adapters or lesson.name in plan.adapters]
+    jobs = [
+        LoraJob(
+            task=LoraTask(studio.base, lesson, plan.ranks, seed=number),
+            recipe=recipe_for(lesson, plan.adapter),
+            file=studio.loras / f"{lesson.name}.safetensors",
+            state=studio.folder / "state" / f"lora_{lesson.name}.safetensors",
+        )
+        for number, lesson in enumerate(lessons)
+    ]
+    waiting = [job for job in jobs if studio.ledger.read(f"adapter {job.file.stem}") is None]
+    results = run_side_by_side(train_adapter, waiting, plan.workers, studio.progress)
+    easel = Easel(studio.base, studio.loras, studio.evaluator)
+    for job, result in zip(waiting, results, strict=True):
+        name = job.file.stem
+        figures = easel.measure(job.task.lesson.choices, {name: 1.0}, plan.measured)
+        studio.ledger.write(f"adapter {name}", job.recipe, result, figures)
+    if not plan.adapters:
+        show_composition(easel, studio.sheet("composition"))
+
+
+def train_onestep(studio: Studio) -> None:
+    """Let the base paint, and train the one-step model on its pictures."""
+    plan, recipe = studio.plan, studio.plan.quick
+    dreams = studio.folder / "state" / "dreams"
+    run_side_by_side(dream, dream_jobs(studio.base, dreams, plan.dreams), plan.workers, studio.progress)
+    task, judge = QuickTask(plan.sizes, studio.base, dreams), load_evaluator(studio.evaluator)
+
+    def watch(step: int, model: Any) -> None:
+        easel = QuickEasel(model.cpu(), studio.base)
+        studio.note("onestep", {"step": step, **easel.measure(judge, plan.measured)})
+        easel.show(studio.sheet(f"onestep_{step}"))
+
+    result = studio.train("onestep", task, recipe, watch)
+    student = trained(task, result)
+    save_model(student, studio.onestep / "unet")
+    for part in ("tokenizer", "vae", "text_encoder", "scheduler"):
+        copy_folder(studio.base / part, studio.onestep / part)
+    save_json(studio.onestep / "model_index.json", load_json(studio.base / "model_index.json"))
+    easel = QuickEasel(student, studio.base)
+    easel.show(studio.sheet("onestep"))
+    studio.ledger.write("onestep", recipe, result, easel.measure(judge, 5 * plan.measured))
+
+
+def train_xl(studio: Studio) -> None:
+    """Train the sibling in the form of SDXL."""
+    plan, recipe = studio.plan, studio.plan.xl
+    save_latents(load_autoencoder(studio.autoencoder), studio.latents, plan.thinned)
+    task = XlTask(plan.sizes, studio.tokenizer, studio.autoencoder, studio.latents, plan.thinned)
+    result = studio.train("xl", task, recipe)
+    save_xl(trained(task, result), studio.tokenizer, studio.autoencoder, studio.xl)
+    figures = show_xl(studio.xl, load_evaluator(studio.evaluator), studio.sheet("xl"))
+    studio.ledger.write("xl", recipe, result, figures)
+
+
 STAGES: Final[dict[str, Callable[[Studio], None]]] = {
     "autoencoder": train_autoencoder,
-    "evaluator": train_evaluator,
     "base": train_base,
+    "evaluator": train_evaluator,
+    "adapters": train_adapters,
+    "onestep": train_onestep,
+    "xl": train_xl,
 }
 """The stages in the order in which they rest on each other."""
+
+_NEEDS: Final[dict[str, tuple[str, ...]]] = {
+    "base": ("autoencoder",),
+    "evaluator": ("autoencoder",),
+    "adapters": ("base", "evaluator"),
+    "onestep": ("base", "evaluator"),
+    "xl": ("autoencoder", "evaluator"),
+}
 
 
 def train(
@@ -166,6 +255,14 @@ def train(
     if unknown:
         raise InputError(f"there is no stage {unknown[0]!r}; the stages are {', '.join(STAGES)}")
     studio = Studio(folder, plan or processor_plan(), Ledger(folder, machine), progress)
-    for name in STAGES:
-        if name in stages and studio.ledger.read(name) is None:
-            STAGES[name](studio)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # other processors train, or are busy: threads that wait for each other would crawl
+    try:
+        for name in STAGES:
+            if name in stages and studio.ledger.read(name) is None:
+                for needed in _NEEDS.get(name, ()):
+                    if studio.ledger.read(needed) is None:
+                        raise InputError(f"the stage {name} needs {needed}; train that first")
+                STAGES[name](studio)
+    finally:
+        torch.set_num_threads(threads)

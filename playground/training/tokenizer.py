@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from .checkpoint import save_json, write_whole
@@ -45,7 +46,7 @@ def merges_for(words: Iterable[str]) -> list[tuple[str, str]]:
 def _pieces(word: str, ranks: dict[tuple[str, str], int]) -> list[str]:
     pieces = [*word[:-1], word[-1] + _LAST]
     while True:
-        pairs = [pair for pair in zip(pieces, pieces[1:], strict=False) if pair in ranks]
+        pairs = [pair for pair in pairwise(pieces) if pair in ranks]
         if not pairs:
             return pieces
         first = min(pairs, key=ranks.__getitem__)
@@ -77,7 +78,7 @@ def load_tokenizer(folder: Path) -> Any:
     """Load a tokenizer as transformers does."""
     from transformers import CLIPTokenizer
 
-    return CLIPTokenizer.from_pretrained(folder)
+    return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
 
 
 def special_numbers(folder: Path) -> dict[str, int]:

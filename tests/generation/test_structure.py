@@ -58,7 +58,9 @@ def test_a_single_file_of_sdxl_or_flux_is_known_by_its_header(tmp_path: Path) ->
 
 
 def test_what_is_no_model_is_said_in_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"there is no model 'nothing': give a diffusers folder.*sd1, sd2, sdxl, flux1"):
+    with pytest.raises(
+        InputError, match=r"there is no model 'nothing': give a diffusers folder.*sd1, sd2, sdxl, flux1"
+    ):
         structure("nothing")
     with pytest.raises(InputError, match=r"has no model_index\.json"):
         structure(str(tmp_path))

@@ -63,7 +63,10 @@ class LoHa(Dense):
 
 
 class LoKr(Dense):
-    """scale * kron(w1, w2), either factor whole or itself a product; the scale is 1 where both are whole."""
+    """scale * kron(w1, w2), either factor whole or itself a product.
+
+    Where both are whole the scale is 1, but for PEFT's, which is alpha / r of its settings even then.
+    """
 
     __slots__ = ()
     kind = "LoKr"
@@ -101,7 +104,7 @@ class LoKr(Dense):
 
     @property
     def _scale(self) -> float:
-        return 1.0 if self.rank is None else self.strength.over(self.rank)
+        return self.strength.over(self.rank)
 
     def _factor(self, n: int) -> Shape:
         if f"w{n}" in self.parts:

@@ -40,8 +40,12 @@ class Strength(Protocol):
     def alpha(self) -> float | None:
         """The file's own number."""
 
-    def over(self, rank: int) -> float:
-        """Return the factor for a rank: alpha / rank as a rule, 1 where nothing is told."""
+    def over(self, rank: int | None) -> float:
+        """Return the factor for a rank: alpha / rank as a rule, 1 where nothing is told.
+
+        Args:
+            rank: None for a network that has none; its own alpha means nothing then, that of its settings does.
+        """
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,6 +11,7 @@ import signal
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -301,8 +302,8 @@ def broken_headers() -> Iterator[Case]:
         yield Case(f"one tensor twice, {number}", content(headed("{" + text + good[1:], DATA)), "damaged")
     inside = good.replace('"shape"', '"shape": [1], "shape"', 1)
     yield Case("a shape twice", content(headed(inside, DATA)), DAMAGED)
-    many = {f"x{n}.lora_A.weight": entry(shape=(0,), offsets=(0, 0)) for n in range(70_000)}
-    yield Case("70,000 tensors", content(headed(json.dumps(many))), "names 70,000 tensors")
+    many = {f"x{n}.lora_A.weight": entry(shape=(0,), offsets=(0, 0)) for n in range(66_000)}
+    yield Case("66,000 tensors", content(headed(json.dumps(many))), "names 66,000 tensors")
     long = {f"{'x' * 70_000}{n}.lora_A.weight": entry(shape=(0,), offsets=(0, 0)) for n in range(64)}
     yield Case("names of megabytes", content(headed(json.dumps(long))), "names 64 tensors")
 
@@ -528,6 +529,11 @@ GROUPS = (
 )  # fmt: skip
 
 
+@cache
+def cases(group: Callable[[], Iterator[Case]]) -> tuple[Case, ...]:
+    return tuple(group())
+
+
 # What must hold
 
 
@@ -678,8 +684,8 @@ def test_a_hostile_file_is_refused_or_flagged_and_leaves_no_trace(
     modules: dict[str, nn.Module],
     good: AdapterPlan,
 ) -> None:
-    failed, number = [], 0
-    for number, case in enumerate(group()):
+    failed = []
+    for number, case in enumerate(cases(group)):
         path = tmp_path / f"hostile{number}.safetensors"
         case.write(path)
         try:
@@ -691,11 +697,11 @@ def test_a_hostile_file_is_refused_or_flagged_and_leaves_no_trace(
                 failed.append(f"{case.name}: {watch.largest:,} values at once")
         except Exception as error:
             failed.append(f"{case.name}: {type(error).__name__}: {error}")
-    assert not failed, f"{len(failed)} of {number + 1}:\n" + "\n".join(failed)
+    assert not failed, f"{len(failed)} of {len(cases(group))}:\n" + "\n".join(failed)
 
 
 def test_the_table_is_long() -> None:
-    assert sum(1 for group in GROUPS for _ in group()) >= 300
+    assert sum(len(cases(group)) for group in GROUPS) >= 300
 
 
 @pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.__name__)
@@ -703,7 +709,7 @@ def test_measuring_a_hostile_file_is_a_number_or_one_sentence(
     group: Callable[[], Iterator[Case]], tmp_path: Path
 ) -> None:
     failed = []
-    for number, case in enumerate(group()):
+    for number, case in enumerate(cases(group)):
         path = tmp_path / f"hostile{number}.safetensors"
         case.write(path)
         try:

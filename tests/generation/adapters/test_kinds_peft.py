@@ -47,6 +47,9 @@ CONFIGS: dict[str, Callable[[], Any]] = {
         r=1, alpha=1, target_modules=ALL, decompose_both=True, decompose_factor=4
     ),
     "LoKr with a Tucker core": lambda: peft.LoKrConfig(r=2, alpha=2, target_modules=ALL, use_effective_conv2d=True),
+    "LoHa, an alpha other than the rank": lambda: peft.LoHaConfig(r=4, alpha=6, target_modules=ALL),
+    "LoKr, an alpha other than the rank": lambda: peft.LoKrConfig(r=2, alpha=3, target_modules=ALL),
+    "LoKr of whole factors, an alpha other than the rank": lambda: peft.LoKrConfig(r=64, alpha=96, target_modules=ALL),
 }
 
 
@@ -64,7 +67,7 @@ def trained(net: nn.Module, config: Any, folder: Path) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("weight", WEIGHTS)
-@pytest.mark.parametrize("kind", CONFIGS)
+@pytest.mark.parametrize("kind", list(CONFIGS))
 @pytest.mark.filterwarnings("ignore::UserWarning:peft")
 def test_what_peft_saved_is_what_peft_merges(kind: str, weight: float, tmp_path: Path) -> None:
     torch.manual_seed(0)

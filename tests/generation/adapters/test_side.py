@@ -526,52 +526,47 @@ def beside(checkpoint: Path) -> StableDiffusionBackend:
 
 
 def test_beside_the_weights_the_same_picture_is_painted(
-    checkpoint: Path, beside: StableDiffusionBackend, adapters: list[Path], asked: Asked
+    beside: StableDiffusionBackend, adapters: list[Path], asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    on = StableDiffusionBackend(str(checkpoint), device="cpu", laying="weights", batch_size=2)
     worn = asked("a red fox", (adapters[0], 0.8), (adapters[1], -0.5), seed=5)
-    bare_before = pictures(beside, asked(seed=5))[0].tobytes()
-    for one, other in zip(pictures(on, worn, 3), pictures(beside, worn, 3), strict=True):
-        assert np.asarray(ImageChops.difference(one, other)).max() <= 1
-    assert on.laid == {str(adapters[0]): 0.8, str(adapters[1]): -0.5}
+    plain = pictures(beside, asked(seed=5))[0].tobytes()
+    found = pictures(beside, worn, 3)
     assert beside.laid == {}
     assert hooks(beside) == 0
-    assert pictures(beside, worn)[0].tobytes() != bare_before
-    assert pictures(beside, asked(seed=5))[0].tobytes() == bare_before
+    monkeypatch.setattr(beside, "_laying_way", "weights")
+    for one, other in zip(pictures(beside, worn, 3), found, strict=True):
+        assert np.asarray(ImageChops.difference(one, other)).max() <= 1
+    assert beside.laid == {str(adapters[0]): 0.8, str(adapters[1]): -0.5}
+    # What lies on the weights is taken off before anything is worn beside them.
+    monkeypatch.undo()
+    for one, other in zip(pictures(beside, worn, 3), found, strict=True):
+        assert one.tobytes() == other.tobytes()
+    assert beside.laid == {}
+    assert found[0].tobytes() != plain
+    assert pictures(beside, asked(seed=5))[0].tobytes() == plain
 
 
-def test_the_way_can_change_between_requests(checkpoint: Path, adapters: list[Path], asked: Asked) -> None:
-    backend = StableDiffusionBackend(str(checkpoint), device="cpu")
-    worn = asked("a red fox", (adapters[0], 0.8))
-    found = []
-    for way in ("weights", "beside", "weights"):
-        backend._laying_way = way
-        found.append(pictures(backend, worn)[0])
-    assert found[0].tobytes() == found[2].tobytes()
-    assert np.asarray(ImageChops.difference(found[0], found[1])).max() <= 1
-
-
-def test_what_is_painted_often_is_laid_on_the_weights(checkpoint: Path, adapters: list[Path], asked: Asked) -> None:
-    backend = StableDiffusionBackend(str(checkpoint), device="cpu")
+def test_what_is_painted_often_is_laid_on_the_weights(
+    backend: StableDiffusionBackend, adapters: list[Path], asked: Asked
+) -> None:
     pictures(backend, asked("a red fox", (adapters[0], 0.8), steps=8))
     assert backend.laid == {str(adapters[0]): 0.8}
 
 
 def test_an_adapter_that_follows_time_is_painted_beside_the_weights(
-    tmp_path: Path, checkpoint: Path, beside: StableDiffusionBackend, modules: Modules, asked: Asked
+    tmp_path: Path, backend: StableDiffusionBackend, modules: Modules, asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "timed.safetensors"
     adapter(path, modules, {("to_q", "to_k", "to_v"): timed}, 7)
-    backend = StableDiffusionBackend(str(checkpoint), device="cpu")
     worn = asked("a red fox", (path, 1.0), steps=3)
     first = pictures(backend, worn)[0].tobytes()
     assert backend.laid == {}
     assert hooks(backend) == 0
     assert first != pictures(backend, asked("a red fox", steps=3))[0].tobytes()
     assert first == pictures(backend, worn)[0].tobytes()
-    forced = StableDiffusionBackend(str(checkpoint), device="cpu", laying="weights")
+    monkeypatch.setattr(backend, "_laying_way", "weights")
     with pytest.raises(InputError, match="acts differently at every time step and cannot lie on the weights"):
-        pictures(forced, worn)
+        pictures(backend, worn)
 
 
 def test_a_failure_while_painting_takes_everything_off(

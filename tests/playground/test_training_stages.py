@@ -1,0 +1,182 @@
+"""Every stage for a few steps on tiny networks: what is saved, and that everybody's loaders take it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
+from safetensors import safe_open
+from transformers import AutoModel, AutoTokenizer, CLIPModel, CLIPProcessor, CLIPTextModel, CLIPTextModelWithProjection
+
+from velatura.errors import InputError
+from velatura.playground.training.base import load_base, paint_texts
+from velatura.playground.training.evaluator import load_evaluator
+from velatura.playground.training.lora import laid_on, touched_layers
+from velatura.playground.training.pictures import WORLD, to_bytes, to_tensor
+from velatura.playground.training.plan import trial_plan
+from velatura.playground.training.stages import STAGES, train
+from velatura.playground.world import vocabulary
+
+PLAN = replace(trial_plan(), adapters=("heart", "neon_style"))
+
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("studio")
+    train(folder, plan=PLAN, machine="a test")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pipeline(studio):
+    loaded = StableDiffusionPipeline.from_pretrained(studio / "base", local_files_only=True)
+    loaded.set_progress_bar_config(disable=True)
+    return loaded
+
+
+def noise(count=1):
+    return torch.randn(count, 8, 16, 16, generator=torch.Generator().manual_seed(3))
+
+
+def painted(pipeline, steps=4, guidance=2.0):
+    images = pipeline(
+        "a red star at night", num_inference_steps=steps, guidance_scale=guidance, latents=noise(), output_type="pt"
+    ).images
+    return images * 2 - 1
+
+
+def test_everything_is_saved_and_told(studio):
+    ledger = json.loads((studio / "training.json").read_text())
+    assert set(ledger) == {*STAGES, "adapter heart", "adapter neon_style"} - {"adapters"}
+    for entry in ledger.values():
+        assert entry["machine"] == "a test"
+        assert entry["wall_seconds"] >= 0 < entry["processor_seconds"]
+        assert entry["samples"] == entry["recipe"]["steps"] * entry["recipe"]["batch"]
+        assert entry["loss"] > 0
+    assert {file.stem for file in (studio / "sheets").iterdir()} == {"autoencoder", "base", "onestep", "xl"}
+
+
+def test_a_second_run_changes_nothing(studio):
+    before = {path: path.stat().st_mtime_ns for path in studio.rglob("*") if path.is_file()}
+    train(studio, plan=PLAN, machine="another")
+    assert {path: path.stat().st_mtime_ns for path in studio.rglob("*") if path.is_file()} == before
+
+
+def test_no_weight_is_missing_or_left_over_in_everybodys_loaders(studio):
+    for kind, part in (
+        (CLIPTextModel, "base/text_encoder"),
+        (CLIPTextModel, "xl/text_encoder"),
+        (CLIPTextModelWithProjection, "xl/text_encoder_2"),
+        (CLIPModel, "evaluator"),
+        (UNet2DConditionModel, "base/unet"),
+        (UNet2DConditionModel, "onestep/unet"),
+        (UNet2DConditionModel, "xl/unet"),
+    ):
+        model, told = kind.from_pretrained(studio / part, output_loading_info=True, local_files_only=True)
+        assert not any(told.values()), part
+        assert {weight.dtype for weight in model.parameters()} == {torch.float32}, part
+
+
+def test_weights_are_saved_as_half_floats(studio):
+    for file in studio.rglob("*.safetensors"):
+        if "state" in file.parts:
+            continue
+        with safe_open(file, framework="pt") as opened:
+            assert {opened.get_tensor(name).dtype for name in opened.keys()} == {torch.float16}, file  # noqa: SIM118
+
+
+def test_the_stock_pipeline_paints_what_training_paints(studio, pipeline):
+    model, words, autoencoder = load_base(studio / "base")
+    mine = paint_texts(model, words, autoencoder, ["a red star at night"], seed=3, steps=4)
+    theirs = painted(pipeline)
+    assert theirs.shape == (1, 3, 32, 32)
+    assert torch.allclose(mine, theirs, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["heart", "neon_style"])
+def test_an_adapter_loads_whole_into_the_stock_pipeline_and_does_the_same_there(studio, pipeline, name):
+    file = studio / "loras" / f"{name}.safetensors"
+    with safe_open(file, framework="pt") as opened:
+        keys = list(opened.keys())
+    touched = touched_layers(pipeline.unet)
+    assert len(keys) == 3 * len(touched)
+    plain = painted(pipeline)
+    pipeline.load_lora_weights(file)
+    weights = [weight for layer, weight in pipeline.unet.named_parameters() if ".lora_" in layer]
+    with_adapter = painted(pipeline)
+    pipeline.unload_lora_weights()
+    assert len(weights) == 2 * len(touched)
+    assert not torch.equal(with_adapter, plain)
+    model, words, autoencoder = load_base(studio / "base")
+    changed = laid_on(model.unet, {file: 1.0})
+    mine = paint_texts(model, words, autoencoder, ["a red star at night"], seed=3, steps=4, changed=changed)
+    assert torch.allclose(mine, with_adapter, atol=1e-3)
+
+
+def test_an_adapters_header_tells_how_it_was_made_and_nothing_of_the_machine(studio):
+    with safe_open(studio / "loras" / "neon_style.safetensors", framework="pt") as opened:
+        header = opened.metadata()
+    assert header["ss_base_model_version"] == "velatura_miniature"
+    assert (header["ss_network_dim"], header["ss_num_train_images"]) == ("2", "8")
+    (tags,) = json.loads(header["ss_tag_frequency"]).values()
+    assert any("neon" in tag for tag in tags)
+    assert sum(tags.values()) >= 8
+    assert str(studio) not in json.dumps(header)
+
+
+def test_the_evaluator_loads_like_any_clip(studio):
+    clip = AutoModel.from_pretrained(studio / "evaluator", local_files_only=True)
+    processor = CLIPProcessor.from_pretrained(studio / "evaluator", local_files_only=True)
+    import random
+
+    pictures = WORLD.draw(random.Random(0), 3)
+    images = to_tensor(pictures)
+    ready = processor(text=["a red heart"], images=to_bytes(images), return_tensors="pt", padding="max_length")
+    assert torch.allclose(ready.pixel_values, images, atol=1e-5)
+    mine = load_evaluator(studio / "evaluator")
+    with torch.inference_mode():
+        features = clip.get_image_features(pixel_values=ready.pixel_values)
+        features = getattr(features, "pooler_output", features)
+        words = clip.get_text_features(input_ids=ready.input_ids, attention_mask=ready.attention_mask)
+        words = getattr(words, "pooler_output", words)
+        assert torch.allclose(features, mine.see(images), atol=1e-5)
+        assert torch.allclose(words, mine.read(ready.input_ids), atol=1e-5)
+
+
+def test_the_evaluators_tokenizer_knows_the_world(studio):
+    tokenizer = AutoTokenizer.from_pretrained(studio / "evaluator", local_files_only=True)
+    assert all(len(tokenizer(word).input_ids) == 3 for word in vocabulary())
+
+
+def test_the_one_step_model_is_a_pipeline_without_a_middle(studio):
+    quick = StableDiffusionPipeline.from_pretrained(studio / "onestep", local_files_only=True)
+    quick.set_progress_bar_config(disable=True)
+    assert quick.unet.mid_block is None
+    assert torch.isfinite(painted(quick, steps=1, guidance=1.0)).all()
+
+
+def test_the_xl_sibling_is_told_sizes(studio):
+    xl = StableDiffusionXLPipeline.from_pretrained(studio / "xl", local_files_only=True)
+    xl.set_progress_bar_config(disable=True)
+    whole, part = (
+        xl("a red star", num_inference_steps=2, latents=noise(), crops_coords_top_left=(top, 0), output_type="pt").images
+        for top in (0, 32)
+    )
+    assert whole.shape == (1, 3, 32, 32)
+    assert not torch.equal(whole, part)
+
+
+def test_an_unknown_stage_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"there is no stage 'bases'; the stages are autoencoder, base"):
+        train(tmp_path, ["bases"], plan=PLAN)
+
+
+def test_a_stage_says_what_it_needs(tmp_path):
+    with pytest.raises(InputError, match="the stage base needs autoencoder; train that first"):
+        train(tmp_path, ["base"], plan=PLAN)
+    assert not list(tmp_path.iterdir())
