@@ -166,7 +166,7 @@ def print_checked(answers: Iterable[Checked], *, details: bool, as_json: bool) -
     elif len(found) > 1:
         good = sum(answer.problem is None for answer in found)
         _out(f"{good:,} of {len(found):,} work")
-    return all(answer.problem is None for answer in found)
+    return bool(found) and all(answer.problem is None for answer in found)
 
 
 def _print_checked(answer: Checked, *, details: bool) -> None:
@@ -193,6 +193,7 @@ def _print_checked(answer: Checked, *, details: bool) -> None:
         ("tokens", _few(found.tokens)),
         ("missing", _few(found.missing)),
         ("other shape", _few(found.mismatched)),
+        ("not asked", _few(found.left_out)),
         ("dropped keys", _few(found.dropped)),
         ("note", "; ".join(found.warnings)),
     ]

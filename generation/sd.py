@@ -89,7 +89,7 @@ class StableDiffusionBackend:
         self._modules = targets(unet=self._pipe.unet, text_encoder=self._pipe.text_encoder)
         folder = self._checkpoint.folder
         self._layers = Layers(self._modules, stored=None if folder is None else stored_weights(folder), fresh=True)
-        self._side = SideBranch(self._modules)
+        self._side = SideBranch(self._modules, self._layers)
         self._plans = Plans(self._modules)
         self._batch_size, self._force, self._laying_way = batch_size, force, laying
         self._lock = threading.Lock()
@@ -188,7 +188,7 @@ class StableDiffusionBackend:
             seeds = range(request.seed + first, request.seed + min(count, first + self._batch_size))
             started = time.perf_counter()
             # Another request may have changed the set since the last batch; laying the same set again costs nothing.
-            with self._lock, self._worn(request, laying, count):
+            with self._lock, self._worn(request, laying):
                 images = self._draw(request, seeds, learned, done=first / count, share=len(seeds) / count)
             seconds = (time.perf_counter() - started) / len(seeds)
             for seed, image in zip(seeds, images, strict=True):
@@ -197,9 +197,9 @@ class StableDiffusionBackend:
                 )
 
     @contextmanager
-    def _worn(self, request: GenerationRequest, laying: dict[AdapterPlan, float], count: int) -> Iterator[None]:
+    def _worn(self, request: GenerationRequest, laying: dict[AdapterPlan, float]) -> Iterator[None]:
         """Lay a set on the weights, where it stays, or beside them while the block runs."""
-        if self._way(request, laying, count) == "weights":
+        if self._way(request, laying) == "weights":
             self._layers.lay(laying)
             yield
             return
@@ -209,11 +209,12 @@ class StableDiffusionBackend:
             self._side.follow(self._pipe.unet)
             yield
 
-    def _way(self, request: GenerationRequest, laying: dict[AdapterPlan, float], count: int) -> Way:
+    def _way(self, request: GenerationRequest, laying: dict[AdapterPlan, float]) -> Way:
         if self._laying_way is not None:
             return self._laying_way
         height, width = (int(side or 0) // self._pipe.vae_scale_factor for side in (request.height, request.width))
-        samples = request.steps * (2 if request.guidance > 1 else 1) * count
+        # For one image, however many are asked for: an image must not depend on its neighbours.
+        samples = request.steps * (2 if request.guidance > 1 else 1)
         return choose([laying], self._modules, samples=samples, height=height, width=width)
 
     def _draw(

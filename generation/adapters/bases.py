@@ -19,6 +19,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from ...errors import InputError
+
 _BLOCK = 256 << 20
 _PAGE = 2 << 20
 _ROOM = 2 << 30
@@ -27,6 +29,46 @@ _PROBES = 64
 """Values that are compared of a weight that was just loaded from the file."""
 _PIECE = 1 << 18
 """Values that are compared at once; they stay in the cache while they are cast."""
+
+
+class StoredWeights(dict[str, Tensor]):
+    """Weights in files, memory-mapped, by the names of `names.targets`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._stamps: dict[Path, tuple[int, ...]] = {}
+
+    def read(self, path: Path, part: str) -> None:
+        """Take the weights of one file; `part` is `unet`, `text_encoder` and the like.
+
+        Raises:
+            SafetensorError: it is damaged.
+            OSError: it cannot be read.
+        """
+        stamp = _stamp(path)
+        opened: Any = safe_open(path, framework="pt", device="cpu")
+        for key in opened.keys():  # noqa: SIM118 - it is no mapping
+            self.setdefault(f"{part}.{key.removeprefix('text_model.')}", opened.get_tensor(key))
+        self._stamps[path] = stamp
+
+    def drop(self, part: str) -> None:
+        """Leave a part out: of a part that is not whole, nothing is known to be what was loaded."""
+        for name in [name for name in self if name.startswith(f"{part}.")]:
+            del self[name]
+
+    def check(self) -> None:
+        """Refuse to go on where a file was written to in place: what is mapped has changed, and may end earlier.
+
+        A file that was replaced or deleted is still there for whoever has mapped it.
+
+        Raises:
+            InputError: it was.
+        """
+        for path, stamp in self._stamps.items():
+            with suppress(OSError):
+                now = _stamp(path)
+                if now[:2] == stamp[:2] and now != stamp:
+                    raise InputError(f"{path} has changed since the model was loaded from it; load the model again")
 
 
 class Bases:
@@ -43,6 +85,7 @@ class Bases:
         self._stored = stored or {}
         self._fresh = fresh
         self._kept: dict[str, Tensor] = {}
+        self._mapped = False
         self._pages = _Pages()
         self.copied = 0
         """Bytes that copies take."""
@@ -56,6 +99,11 @@ class Bases:
     def __getitem__(self, name: str) -> Tensor:
         return self._kept[name]
 
+    def check(self) -> None:
+        """Refuse to go on where the files that weights are taken from have changed; see `StoredWeights.check`."""
+        if self._mapped and isinstance(self._stored, StoredWeights):
+            self._stored.check()
+
     def keep(self, name: str, live: Tensor) -> Tensor:
         """Return the unchanged weight; the first call must come before the weight is changed."""
         if name not in self._kept:
@@ -68,6 +116,7 @@ class Bases:
             return live.clone(memory_format=torch.contiguous_format)
         stored = self._stored.get(name)
         if stored is not None and _agree(stored, live, probes=_PROBES if self._fresh else None):
+            self._mapped = True
             return stored
         self.copied += live.nbytes
         return live.to("cpu").contiguous().pin_memory() if live.is_cuda else self._pages.copy(live)
@@ -112,24 +161,19 @@ def own_memory(model: nn.Module) -> None:
 _PARTS = ("unet", "transformer", "text_encoder", "text_encoder_2")
 
 
-def stored_weights(folder: Path) -> dict[str, Tensor]:
-    """Return the weights that a diffusers folder holds, memory-mapped, by the names of `names.targets`.
+def stored_weights(folder: Path) -> StoredWeights:
+    """Return the weights that a diffusers folder holds.
 
     What is not there, or not as safetensors, is left out. Files of the variant `fp16` are those that were loaded only
     where there are no others; of two files that claim one part otherwise, neither is taken.
     """
-    found: dict[str, Tensor] = {}
+    found = StoredWeights()
     for part in _PARTS:
-        own: dict[str, Tensor] = {}
-        for path in _files(folder / part):
-            try:
-                opened: Any = safe_open(path, framework="pt", device="cpu")
-                for key in opened.keys():  # noqa: SIM118 - it is no mapping
-                    own.setdefault(f"{part}.{key.removeprefix('text_model.')}", opened.get_tensor(key))
-            except (SafetensorError, OSError, ValueError):
-                own.clear()
-                break
-        found |= own
+        try:
+            for path in _files(folder / part):
+                found.read(path, part)
+        except (SafetensorError, OSError, ValueError):
+            found.drop(part)
     return found
 
 
@@ -163,6 +207,12 @@ def _same_bits(one: Tensor, other: Tensor) -> bool:
     whole = all(not t.nbytes % 8 and not t.storage_offset() * t.element_size() % 8 for t in (one, other))
     kind = torch.int64 if whole else torch.uint8
     return torch.equal(one.view(kind), other.view(kind))
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """What tells one file from another, and then from itself once it is written to."""
+    stat = path.stat()
+    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 def _pages(size: int) -> mmap.mmap:

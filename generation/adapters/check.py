@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
 
-from ...errors import InputError, UnreadableFile
+from ...errors import UnreadableFile
 from .coverage import Coverage, coverage
 from .family import adapter_family
-from .file import AdapterFile
+from .file import PICKLES, AdapterFile
 from .names import places
 from .plan import match
 
 _PARENTS = {"pony": "sdxl", "illustrious": "sdxl", "noobai": "sdxl"}
 """Families that share a UNet with another."""
+
+_ENDINGS = (".safetensors", *PICKLES)
 
 Model = Callable[[str], dict[str, nn.Module]]
 """Gives the modules of a model by its name; of a family's standard model by the family's."""
@@ -49,6 +52,10 @@ def check(paths: Iterable[Path], structure: Model, model: str | None, families: 
         return models[name]
 
     for path in _files(paths):
+        if isinstance(path, OSError):
+            where = Path(str(path.filename))
+            yield Checked(path=where, coverage=None, problem=f"the folder cannot be read: {path.strerror}")
+            continue
         try:
             file = AdapterFile(path)
             wanted = modules(model) if model else _closest(file, dict.fromkeys(families, modules))
@@ -70,11 +77,14 @@ def _closest(file: AdapterFile, models: Mapping[str, Model]) -> dict[str, nn.Mod
     return max(built, key=lambda modules: match(file, modules).coverage)
 
 
-def _files(paths: Iterable[Path]) -> Iterator[Path]:
+def _files(paths: Iterable[Path]) -> Iterator[Path | OSError]:
+    """Yield files, what folders hold (adapters, and pickles that may be some), and why a folder cannot be read."""
     for path in paths:
-        if path.is_dir():
-            yield from sorted(file for file in path.rglob("*.safetensors") if file.is_file())
-        elif path.exists():
+        if not path.is_dir():
             yield path
-        else:
-            raise InputError(f"{path} is not there")
+            continue
+        closed: list[OSError] = []
+        for folder, inner, names in os.walk(path, onerror=closed.append):
+            inner.sort()
+            yield from (Path(folder, name) for name in sorted(names) if name.lower().endswith(_ENDINGS))
+        yield from closed

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from ...families import TITLES
 from .embeddings import learned_tokens
-from .kinds import Network
-from .plan import AdapterPlan, refusal
+from .kinds import LowRank, Network
+from .plan import AdapterPlan, of_text, refusal
 from .spelling import block_of, spell
 
 _STRONGEST = 100
@@ -44,7 +44,9 @@ class Coverage:
     missing: tuple[str, ...]
     """Stems that name no module of the model."""
     mismatched: tuple[str, ...]
-    """Stems whose module has another shape."""
+    """Stems whose module has another shape, or is kept in pieces."""
+    left_out: tuple[str, ...]
+    """Stems of what is not asked of this model; see `AdapterPlan.left_out`."""
     coverage: float
     """The share that the thresholds judge, between 0 and 1."""
     parameters: float
@@ -85,7 +87,8 @@ def coverage(plan: AdapterPlan, modules: Mapping[str, nn.Module]) -> Coverage:
         networks=len(plan.file.networks),
         mapped=len(plan.placed),
         missing=_stems(plan.missing),
-        mismatched=_stems(plan.mismatched),
+        mismatched=_stems(plan.mismatched + plan.uncut),
+        left_out=_stems(plan.left_out),
         coverage=plan.coverage,
         parameters=_parameters(plan, modules),
         blocks=_blocks(plan),
@@ -115,12 +118,15 @@ def _parameters(plan: AdapterPlan, modules: Mapping[str, nn.Module]) -> float:
         module, _, parameter = name.rpartition(".")
         values: Tensor = getattr(modules[module], parameter)
         laid += values.numel()
-    lost = sum(network.extent for network in (*plan.missing, *plan.mismatched))
-    return laid / (laid + lost) if laid + lost else 0.0
+    lost = plan.missing + plan.mismatched + plan.uncut
+    told = sum(network.extent for network in lost if network.tells_extent)
+    # Of the others we only know how much their like reach.
+    untold = sum(not network.tells_extent for network in lost) * laid / max(1, len(plan.placed))
+    return laid / (laid + told + untold) if laid + told + untold else 0.0
 
 
 def _text_encoder(plan: AdapterPlan) -> str:
-    reading = [network for network in plan.file.networks if block_of(spell(network.stem)).startswith("text")]
+    reading = [network for network in plan.file.networks if of_text(network)]
     used = any(name.startswith("text_encoder") for name in plan.parts)
     return "used" if used else "not used" if reading else "none"
 
@@ -129,6 +135,8 @@ def _warnings(plan: AdapterPlan) -> Iterable[str]:
     if plan.remapped:
         title = TITLES.get(plan.family.family, plan.family.family)
         yield f"made for the structure of {title} and remapped to a smaller one: its effect is approximate"
+    if any(isinstance(n, LowRank) and n.timed and n.needs_base for n in plan.placed):
+        yield "does not say where its training began; the first singular vectors of the weights are taken for it"
     if plan.timed:
         yield "acts differently at every time step, so it is carried beside the weights"
     if idle := sum(network.idle for network in plan.placed):

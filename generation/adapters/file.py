@@ -6,7 +6,6 @@ content, and never opened. Nothing but shapes and alphas is read before a networ
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -37,7 +36,7 @@ _BARE = ".weight"
 
 _HEADER = 1 << 25
 """Bytes of the longest header that is read; real ones, with every caption of a data set, stay far below."""
-_TENSORS, _LETTERS = 1 << 16, 1 << 22
+_TENSORS, _LETTERS, _LETTERS_OF_ONE = 1 << 16, 1 << 22, 1000
 """Tensors that a file may name, and the length of their names together; the largest real files have some 5,000."""
 _DIMENSIONS = 8
 _LARGEST = 1 << 28
@@ -91,8 +90,6 @@ class AdapterFile:
     path: Path
     header: Mapping[str, str] = field(init=False)
     """The `__metadata__` of the file."""
-    digest: str = field(init=False)
-    """SHA-256 of the whole header: names, types, shapes and places of every tensor, and the metadata."""
     networks: tuple[Network, ...] = field(init=False)
     """In the order of their stems."""
     embeddings: tuple[str, ...] = field(init=False)
@@ -191,7 +188,7 @@ class AdapterFile:
             raise UnreadableFile(f"{plain(str(self.path))} cannot be read: {error.strerror or _line(error)}") from None
         except (SafetensorError, ValueError) as error:
             raise UnreadableFile(f"{self.title} is truncated or damaged: {_line(error)}") from None
-        self._file, self.digest = opened, hashlib.sha256(header).hexdigest()
+        self._file = opened
         self._check_unchanged()  # the library opened it by its name
         self._entries = self._tensors(header)
         return sorted(self._entries)
@@ -208,6 +205,8 @@ class AdapterFile:
         for key, entry in entries.items():
             if not isinstance(entry, dict):
                 raise UnreadableFile(f"{self.title} is damaged: its header describes {brief(key)} by a list")
+            if len(key) > _LETTERS_OF_ONE:
+                raise UnreadableFile(f"{self.title} names a tensor with {len(key):,} letters, {brief(key)}")
             if len(entry["shape"]) > _DIMENSIONS:
                 raise UnreadableFile(f"{self.title}: {brief(key)} has {len(entry['shape'])} dimensions")
         return entries

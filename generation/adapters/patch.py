@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 
 import torch
@@ -53,6 +54,9 @@ class Layers:
         self._grouped = grouped
         self._parts: dict[str, Weighted] = {}
         self._laid: list[tuple[AdapterPlan, float]] = []
+        self._certain = True
+        """Whether the weights are known to be what `_laid` says; not after a restoring that failed."""
+        self._owners: dict[int, tuple[str, Tensor]] = {}
         self._lock = threading.RLock()
         self._scratch: dict[torch.device, Tensor] = {}
 
@@ -72,37 +76,52 @@ class Layers:
         If anything fails in the middle, the model is as if nothing had ever been laid, and the error goes on.
 
         Raises:
-            InputError: a weight is not a finite number, a weight of the model cannot be written to, or an adapter
-                depends on the time step.
+            InputError: a weight is not a finite number, a weight of the model cannot be written to, an adapter
+                depends on the time step, or the checkpoint's file was written to.
             UnreadableFile: an adapter's tensors are damaged.
         """
         wanted = checked(weights)
         if timed := [plan.file.name for plan, _ in wanted if plan.timed]:
             raise InputError(f"{timed[0]} acts differently at every time step and cannot lie on the weights")
-        with self._lock, torch.no_grad():
-            if wanted == self._laid:
+        with self._lock, plainly():
+            if self._certain and wanted == self._laid:
                 return
+            self._bases.check()
             parts = by_parameter(wanted)
+            before: Mapping[str, Weighted] = self._parts if self._certain else dict.fromkeys(self._bases, ())
+            self._certain = False
             try:
-                changed = {name: found for name, found in parts.items() if self._parts.get(name) != found}
-                self._compose(changed)
-                for name in self._parts.keys() - parts.keys():
+                self._compose({name: found for name, found in parts.items() if before.get(name) != found})
+                for name in before.keys() - parts.keys():
                     self._write(name, ())
             except BaseException:
                 self.restore()
                 raise
-            self._laid, self._parts = wanted, dict(parts)
+            self._laid, self._parts, self._certain = wanted, dict(parts), True
 
     def restore(self) -> None:
-        """Take everything off: every weight is bit for bit what it was before the first laying."""
-        with self._lock, torch.no_grad():
+        """Take everything off: every weight is bit for bit what it was before the first laying.
+
+        Raises:
+            InputError: a weight cannot be written to (the others are restored), or the checkpoint's file was.
+        """
+        with self._lock, plainly():
+            self._laid, self._parts, self._certain = [], {}, False
+            self._bases.check()
+            failed: InputError | None = None
             for name in self._bases:
-                self._write(name, ())
-            self._laid, self._parts = [], {}
+                try:
+                    self._write(name, ())
+                except InputError as error:
+                    failed = error
+            if failed is not None:
+                raise failed
+            self._certain = True
 
     def verify(self) -> tuple[str, ...]:
         """Return the names of touched weights that are not, bit for bit, the base with what was laid on it."""
-        with self._lock, torch.no_grad():
+        with self._lock, plainly():
+            self._bases.check()
             return tuple(name for name in self._bases if not self._holds(name))
 
     def __enter__(self) -> Layers:
@@ -153,6 +172,9 @@ class Layers:
         live = getattr(self._modules[module], parameter)
         if not isinstance(live, Tensor) or live.is_meta or not live.is_floating_point() or live.element_size() < 2:
             raise InputError(f"{module} cannot wear an adapter: its weight is offloaded or quantised")
+        owner, _ = self._owners.setdefault(id(live), (name, live))
+        if owner != name:
+            raise InputError(f"{owner} and {name} share one weight, so adapters cannot lie on either alone")
         return live.detach()
 
     def _groups(self, parts: Mapping[str, Weighted]) -> Iterator[list[str]]:
@@ -185,16 +207,27 @@ class Layers:
             live.copy_(composed.view(live.shape))
 
 
+@contextmanager
+def plainly() -> Iterator[None]:
+    """Compute as written, whatever the caller is in the middle of: no graph, no inference tensors, no autocast."""
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.no_grad())
+        for device in ("cpu", *(["cuda"] if torch.cuda.is_available() else [])):
+            stack.enter_context(torch.autocast(device, enabled=False))
+        yield
+
+
 def checked(weights: Mapping[AdapterPlan, float]) -> list[tuple[AdapterPlan, float]]:
     """Return a set without its zeros.
 
     Raises:
         InputError: a weight is not a finite number.
     """
-    wanted = [(plan, float(weight)) for plan, weight in weights.items() if weight != 0]
-    if wrong := [f"{plan.file.name}: {weight}" for plan, weight in wanted if not math.isfinite(weight)]:
-        raise InputError(f"the weight of an adapter must be a finite number, not {wrong[0]}")
-    return wanted
+    for plan, weight in weights.items():
+        if not isinstance(weight, int | float) or not math.isfinite(weight):
+            raise InputError(f"the weight of an adapter must be a finite number, not {plan.file.name}: {weight}")
+    return [(plan, float(weight)) for plan, weight in weights.items() if weight != 0]
 
 
 def by_parameter(wanted: Sequence[tuple[AdapterPlan, float]]) -> dict[str, list[tuple[Part, float]]]:

@@ -15,7 +15,9 @@ from typing import Any
 
 from ...errors import UnreadableFile
 
-_PREFIXES = ("unet.", "text_encoder.", "text_encoder_2.")
+_PREFIXES = ("unet.", "transformer.", "text_encoder.", "text_encoder_2.", "text_encoder_3.")
+_DENOISERS = ("unet.", "transformer.")
+_NAME, _OWNER = "adapter_config.json", "adapter_model.safetensors"
 _LARGEST = 1 << 20
 """Bytes of an `adapter_config.json` that are read at most."""
 _STEPS = 64
@@ -42,6 +44,14 @@ class PeftConfig:
         parts = {p: {k[len(p) :]: v for k, v in flat.items() if k.startswith(p)} for p in _PREFIXES}
         return cls(parts, path.name)
 
+    @staticmethod
+    def stamp(path: Path) -> int:
+        """Return what changes when the settings beside a file do; 0 where there are none."""
+        try:
+            return path.with_name(_NAME).stat().st_mtime_ns if path.name == _OWNER else 0
+        except OSError:
+            return 0
+
     def scale(self, stem: str, rank: int | None) -> float:
         """Return alpha / rank (alpha / sqrt(rank) with rsLoRA) of the module that a stem names.
 
@@ -52,18 +62,26 @@ class PeftConfig:
         Raises:
             UnreadableFile: the alpha is no number, or beyond all measure.
         """
-        settings = self.parts.get("") or self.parts.get(next((p for p in _PREFIXES if stem.startswith(p)), "unet."), {})
+        settings = self._settings(stem)
         # LoHa and LoKr call it alpha.
         alpha = _of_module(stem, settings.get("alpha_pattern"), settings.get("lora_alpha", settings.get("alpha")))
         if rank is None:
             rank = _of_module(stem, settings.get("rank_pattern"), settings.get("r"))
-            if not isinstance(rank, int) or rank < 1:
+            if not isinstance(rank, int) or not 1 <= rank <= HIGHEST:
                 return 1.0
         if alpha is None:
             return 1.0
         if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not abs(alpha) <= HIGHEST:
             raise UnreadableFile(f"{plain(self.file)}: the alpha of {brief(stem)} is not a number that can be used")
         return float(alpha) / (math.sqrt(rank) if settings.get("use_rslora") is True else rank)
+
+    def _settings(self, stem: str) -> Mapping[str, Any]:
+        if whole := self.parts.get(""):
+            return whole
+        named = next((prefix for prefix in _PREFIXES if stem.startswith(prefix)), None)
+        # A stem without a part is the denoiser's, whichever this file's is called.
+        names = (named,) if named else _DENOISERS
+        return next((found for name in names if (found := self.parts.get(name))), {})
 
 
 def _of_module(stem: str, patterns: Any, default: Any) -> Any:
@@ -91,9 +109,9 @@ def plain(text: str) -> str:
 
 
 def _beside(path: Path) -> str:
-    config = path.with_name("adapter_config.json")
+    config = path.with_name(_NAME)
     try:
-        if path.name != "adapter_model.safetensors" or not config.is_file() or config.stat().st_size > _LARGEST:
+        if path.name != _OWNER or not config.is_file() or config.stat().st_size > _LARGEST:
             return "{}"
         return config.read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +15,15 @@ from .family import Told, adapter_family, model_family_of
 from .file import AdapterFile
 from .kinds import Additive, LowRank, Network, Shape
 from .names import Place, places
-from .peft_config import plain
-from .sdxs import stand_ins
+from .peft_config import PeftConfig, plain
+from .sdxs import left_out, stand_ins
+from .spelling import block_of, spell
 
 SAME, REMAPPED = 0.95, 0.60
 """The share of an adapter's networks that must fit a model of its own family, and one that it is remapped to."""
+
+_KEPT = 256
+"""Plans that are kept."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,6 +68,11 @@ class AdapterPlan:
     """Networks whose stems name no module of the model."""
     mismatched: tuple[Network, ...]
     """Networks whose module is there with another shape."""
+    uncut: tuple[Network, ...]
+    """Networks that act on a whole matrix, which the model keeps in pieces."""
+    left_out: tuple[Network, ...]
+    """Networks that are not asked of this model: for a text encoder where it has none, and, remapped, for the layers
+    of the larger model that it leaves out."""
     family: Told
     model_family: str
     remapped: bool = False
@@ -71,11 +80,8 @@ class AdapterPlan:
 
     @property
     def coverage(self) -> float:
-        """The share of the networks that found their place, between 0 and 1.
-
-        Remapped, what the smaller model has no module for is not asked of it.
-        """
-        asked = len(self.placed) + len(self.mismatched) + (0 if self.remapped else len(self.missing))
+        """The share of the networks asked of the model that found their place, between 0 and 1."""
+        asked = sum(map(len, (self.placed, self.missing, self.mismatched, self.uncut)))
         return len(self.placed) / asked if asked else 0.0
 
     @property
@@ -108,10 +114,16 @@ def match(file: AdapterFile, modules: Mapping[str, nn.Module]) -> AdapterPlan:
     Raises:
         UnreadableFile: two parts of the file claim the same parameter.
     """
-    direct = _matched(file, modules, places(modules, file.header))
-    if direct.coverage >= SAME or not (others := stand_ins(modules)):
+    names = places(modules, file.header)
+    direct = _matched(file, modules, names)
+    if not (others := stand_ins(modules)):
         return direct
-    remapped = _matched(file, modules, places(modules, file.header, others), remapped=True)
+    # Its own adapters name layers that the larger model does not have; names alone would put others on wrong layers.
+    larger = places(modules, file.header, others)
+    without = places(dict.fromkeys(left_out(modules), nn.Identity()), file.header).keys() - larger.keys()
+    if any(network.stem in names and network.stem not in larger.keys() | without for network in file.networks):
+        return direct
+    remapped = _matched(file, modules, larger, without, remapped=True)
     return remapped if remapped.placed else direct
 
 
@@ -125,6 +137,8 @@ def refusal(found: AdapterPlan, *, force: bool = False) -> str | None:
         )
     if not found.placed:
         why = "the names are there with other shapes" if found.mismatched else "none of the names is known"
+        if found.uncut:
+            why = f"the model keeps in pieces what a {found.uncut[0].kind} acts on as a whole"
         return f"{name} fits no module of this model: {why}"
     if force:
         return None
@@ -134,17 +148,21 @@ def refusal(found: AdapterPlan, *, force: bool = False) -> str | None:
     if found.coverage < needed:
         return (
             f"{name} fits {len(found.placed)} of its {total} networks on this model ({found.coverage:.0%}, at least "
-            f"{needed:.0%} is asked): {len(found.missing)} are missing and {len(found.mismatched)} of another shape"
+            f"{needed:.0%} is asked): {len(found.missing)} are missing and "
+            f"{len(found.mismatched) + len(found.uncut)} of another shape"
         )
     return None
 
 
 class Plans:
-    """The plans of one model's adapters; a file that has not changed is read and matched once."""
+    """The plans of one model's adapters; a file that has not changed is read and matched once.
+
+    Each keeps its file mapped, so the least recently used go when there are many.
+    """
 
     def __init__(self, modules: Mapping[str, nn.Module]) -> None:
         self._modules = modules
-        self._found: dict[tuple[str, int, int], AdapterPlan] = {}
+        self._found: dict[tuple[str, int, int, int], AdapterPlan] = {}
 
     def of(self, path: str | Path, *, force: bool = False) -> AdapterPlan:
         """Return the plan of an adapter file; see `plan`.
@@ -159,29 +177,46 @@ class Plans:
             stat = path.stat()
         except (OSError, ValueError, RuntimeError) as error:  # no such file; no such name; no such home
             raise InputError(f"{plain(str(path))} cannot be read: {getattr(error, 'strerror', error)}") from None
-        key = (str(path.resolve()), stat.st_size, stat.st_mtime_ns)
-        if key not in self._found:
-            self._found[key] = match(AdapterFile(path), self._modules)
-        if reason := refusal(self._found[key], force=force):
+        key = (str(path.resolve()), stat.st_size, stat.st_mtime_ns, PeftConfig.stamp(path))
+        found = self._found.pop(key, None) or match(AdapterFile(path), self._modules)
+        self._found[key] = found  # the last asked for is the last to go
+        if len(self._found) > _KEPT:
+            del self._found[next(iter(self._found))]
+        if reason := refusal(found, force=force):
             raise IncompatibleAdapter(reason)
-        return self._found[key]
+        return found
+
+
+def of_text(network: Network) -> bool:
+    """Whether a network is for a text encoder."""
+    return block_of(spell(network.stem)).startswith(("text", "t5"))
 
 
 def _matched(
-    file: AdapterFile, modules: Mapping[str, nn.Module], names: Mapping[str, Place], *, remapped: bool = False
+    file: AdapterFile,
+    modules: Mapping[str, nn.Module],
+    names: Mapping[str, Place],
+    without: Collection[str] = (),
+    *,
+    remapped: bool = False,
 ) -> AdapterPlan:
     parts: dict[str, Part] = {}
-    placed, missing, mismatched = [], [], []
+    placed: list[Network] = []
+    missing: list[Network] = []
+    mismatched: list[Network] = []
+    uncut: list[Network] = []
+    unasked: list[Network] = []
+    reads = any(name.startswith("text_encoder") for name in modules)
     for network in file.networks:
         place = names.get(network.stem)
         if place is None:
-            missing.append(network)
+            (unasked if network.stem in without or (not reads and of_text(network)) else missing).append(network)
             continue
-        found = list(_parts(network, place, modules))
+        found = _parts(network, place, modules)
         if not found:
-            mismatched.append(network)
+            (mismatched if found is None else uncut).append(network)
             continue
-        for name, part in found:
+        for name, part in found.items():
             if name in parts:
                 raise UnreadableFile(f"{file.title} names {name} twice")
             parts[name] = part
@@ -192,36 +227,39 @@ def _matched(
         tuple(placed),
         tuple(missing),
         tuple(mismatched),
+        tuple(uncut),
+        tuple(unasked),
         adapter_family(file, names),
         model_family_of(modules),
         remapped,
     )
 
 
-def _parts(network: Network, place: Place, modules: Mapping[str, nn.Module]) -> Iterator[tuple[str, Part]]:
-    """Yield the parameters that a network goes onto; none where a shape forbids it."""
+def _parts(network: Network, place: Place, modules: Mapping[str, nn.Module]) -> dict[str, Part] | None:
+    """Return what a network does to which parameters: none where it cannot be cut, None where a shape forbids it."""
     shapes: list[Shape] = []
     for name in place.modules:
         parameter = getattr(modules[name], network.target, None)
         if not isinstance(parameter, Tensor):
-            return
+            return None
         shapes.append(_shape(modules[name], parameter))
     whole = (sum(shape[0] for shape in shapes), *shapes[0][1:])
     if any(shape[1:] != whole[1:] for shape in shapes) or not network.fits(whole):
-        return
+        return None
     if len(shapes) == 1 and not place.swapped:
-        yield f"{place.modules[0]}.{network.target}", Part(network)
-        return
+        return {f"{place.modules[0]}.{network.target}": Part(network)}
     if not isinstance(network, Additive) or network.needs_base:
-        return  # it would need the wide matrix that this model keeps in pieces
+        return {}
+    parts: dict[str, Part] = {}
     first = 0
     for name, shape in zip(place.modules, shapes, strict=True):
         rows: tuple[slice, ...] = (slice(first, first + shape[0]),)
         if place.swapped:
             half = shape[0] // 2
             rows = (slice(first + half, first + shape[0]), slice(first, first + half))
-        yield f"{name}.{network.target}", Part(network, rows)
+        parts[f"{name}.{network.target}"] = Part(network, rows)
         first += shape[0]
+    return parts
 
 
 def _shape(module: nn.Module, parameter: Tensor) -> Shape:

@@ -16,6 +16,7 @@ _LAYERS = frozenset(
     + [f"up_blocks.{level}.resnets.{layer}" for level in range(3) for layer in range(2)]
 )
 _LAYER = re.compile(r"mid_block|(?:down|up)_blocks\.\d+\.resnets\.\d+")
+_LEAF = re.compile(r"\.(resnets|attentions)\.\d+(\..+)")
 _UP = re.compile(r"up_blocks\.(\d+)\.(?:(resnets|attentions)\.(\d+)|upsamplers\.0)\.")
 
 
@@ -35,6 +36,28 @@ def stand_ins(modules: Iterable[str]) -> dict[str, str]:
     if layers != _LAYERS or any(name.startswith("add_embedding.") for name in names):
         return {}
     return {f"unet.{name}": f"unet.{_UP.sub(_up, name)}" for name in names}
+
+
+def left_out(modules: Iterable[str]) -> list[str]:
+    """Return the modules of SD 1.5 that nothing in SDXS stands in for; none for any other structure."""
+    kept = set(stand_ins(modules).values())
+    leaves: dict[str, set[str]] = {"resnets": set(), "attentions": set(), "samplers": {".conv"}}
+    for name in kept:
+        if match := _LEAF.search(name):
+            leaves[match[1]].add(match[2])
+    layers = [("mid_block.resnets", 2), ("mid_block.attentions", 1)]
+    for level in range(4):
+        layers += [(f"down_blocks.{level}.resnets", 2), (f"up_blocks.{level}.resnets", 3)]
+        layers += [(f"down_blocks.{level}.attentions", 2)] * (level < 3)
+        layers += [(f"up_blocks.{level}.attentions", 3)] * (level > 0)
+        layers += [(f"down_blocks.{level}.downsamplers", 1), (f"up_blocks.{level}.upsamplers", 1)] * (level < 3)
+    names = [
+        f"unet.{layer}.{number}{leaf}"
+        for layer, count in layers
+        for number in range(count)
+        for leaf in sorted(leaves["samplers" if layer.endswith("samplers") else layer.rpartition(".")[2]])
+    ]
+    return [name for name in names if name not in kept] if kept else []
 
 
 def _up(match: re.Match[str]) -> str:

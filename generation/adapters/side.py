@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from ...errors import InputError
 from .kinds import LowRank, Turning
-from .patch import by_parameter, checked, compose, working
+from .patch import Layers, by_parameter, checked, compose, plainly, working
 from .plan import AdapterPlan, Part
 
 Set = Mapping[AdapterPlan, float]
@@ -35,12 +35,21 @@ class SideBranch:
 
     Args:
         modules: The model's modules by name (see `names.targets`), as the plans were made for.
+        layers: What lays adapters on the same weights, so that both at once are refused.
         rank_floor: The ranks of a T-LoRA that act even at the noisiest step, as it was trained with.
         rank_power: The exponent of its schedule, as it was trained with.
     """
 
-    def __init__(self, modules: Mapping[str, nn.Module], *, rank_floor: int = 1, rank_power: float = 1.0) -> None:
+    def __init__(
+        self,
+        modules: Mapping[str, nn.Module],
+        layers: Layers | None = None,
+        *,
+        rank_floor: int = 1,
+        rank_power: float = 1.0,
+    ) -> None:
         self._modules = modules
+        self._layers = layers
         self._schedule = rank_floor, rank_power
         self._branches: list[_Branch] = []
         self._handles: list[Any] = []
@@ -53,12 +62,14 @@ class SideBranch:
         If anything fails, nothing is worn, and the error goes on.
 
         Raises:
-            InputError: a weight is not a finite number, an adapter needs a base weight that is quantised, or changes
-                a module of a sort that has no branch.
+            InputError: a weight is not a finite number, adapters lie on the weights, an adapter needs a base weight
+                that is quantised, or changes a module of a sort that has no branch.
             UnreadableFile: an adapter's tensors are damaged.
         """
+        if self._layers is not None and self._layers.laid:
+            raise InputError("adapters lie on the weights; take them off before others are worn beside them")
         wanted = [by_parameter(checked(weights)) for weights in sets]
-        with self._lock, torch.no_grad():
+        with self._lock, plainly():
             self._bare()
             try:
                 for name in dict.fromkeys(name for parts in wanted for name in parts):
@@ -67,12 +78,17 @@ class SideBranch:
                 self._bare()
                 raise
 
-    def follow(self, model: nn.Module) -> None:
-        """Read the time step from the calls of a UNet (its second argument), for ranks that depend on it."""
+    def follow(self, model: nn.Module, *, steps: float = 1000) -> None:
+        """Read the time step from the calls of a denoiser (its second argument), for ranks that depend on it.
+
+        Args:
+            model: The denoiser.
+            steps: What it calls pure noise: 1000 for UNets, 1 for the transformer of FLUX.
+        """
 
         def called(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             step = kwargs["timestep"] if "timestep" in kwargs else args[1]
-            self.at(float(torch.as_tensor(step).flatten()[0]) / 1000)
+            self.at(float(torch.as_tensor(step).flatten()[0]) / steps)
 
         self._following.append(model.register_forward_pre_hook(called, with_kwargs=True))
 

@@ -108,7 +108,7 @@ def measure(weights: Path, output: Path, *, quick: bool = False, progress: Progr
     return figures
 
 
-def make_plan(weights: Path, output: Path, told: Progress, *, every: int = 1, count: int = COUNT) -> Plan:
+def make_plan(weights: Path, output: Path, told: Progress, *, every: int, count: int) -> Plan:
     """Make and catalogue the libraries, and choose adapters for every prompt.
 
     Args:

@@ -8,7 +8,7 @@ from typing import Final
 
 from ..world import paint, sheet
 from .prompts import Ask
-from .run import Progress, make_plan
+from .run import COUNT, Progress, make_plan
 
 _ROWS: Final = {"subject": 3, "style": 3, "pair": 4}
 _COLUMNS: Final = {
@@ -34,7 +34,7 @@ def write_sheet(weights: Path, output: Path, path: Path, *, progress: Progress |
         InputError: a trained model is not there, or a folder cannot be written to.
     """
     told = progress or (lambda *_: None)
-    plan = make_plan(weights, output, told)
+    plan = make_plan(weights, output, told, every=1, count=COUNT)
     asks = _spread(plan.asks)
     painted = plan.paint(list(_COLUMNS), asks, told)
     rows = [[paint(ask.picture), *(painted[name][ask.number].pictures[0] for name in _COLUMNS)] for ask in asks]

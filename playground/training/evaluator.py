@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from ..world import Picture
     from .recipe import Share
 
+_FLAT = Choices(styles=("flat",))
+"""A third of the training pictures: the plainest, and what most pictures to be judged look like."""
 _PAINTED = 0.6
 """Share of training pictures that come straight from the painter; the others went through noisy latents."""
 
@@ -84,7 +86,9 @@ class EvaluatorTask:
 
     def loss(self, model: Evaluator, share: Share) -> Tensor:
         """Match pictures and captions within the batch (Radford and others, 2021), and name the parts."""
-        pictures = WORLD.draw(share.lot, share.size)
+        flat = share.size // 3
+        pictures = WORLD.draw(share.lot, share.size - flat) + _FLAT.draw(share.lot, flat)
+        share.lot.shuffle(pictures)
         images = self._spoilt(to_tensor(pictures), share).to(share.device)
         tokens = encode(self.words, describe(pictures, share.lot, strayed=0.1)).to(share.device)
         labels = to_labels(pictures).to(share.device)
@@ -98,7 +102,7 @@ class EvaluatorTask:
             functional.cross_entropy(answers, labels[:, place], label_smoothing=0.02)
             for place, answers in enumerate(model.answer(seen).values())
         ]
-        loss: Tensor = pairs + torch.stack(named).sum()
+        loss: Tensor = pairs + torch.stack(named).sum() + named[0]  # the subject is the hardest to learn
         return loss
 
     def _spoilt(self, images: Tensor, share: Share) -> Tensor:

@@ -158,6 +158,8 @@ def train_model(
         for child in children:
             child.join()
     except BrokenBarrierError:
+        for child in children:
+            child.join(10)  # so that it can say why
         raise VelaturaError(f"{stage}: a training process died; run the same command again to go on") from None
     finally:
         for child in children:

@@ -20,7 +20,7 @@ from velatura.errors import InputError
 from velatura.pipeline import Velatura
 from velatura.playground.cards import read_truth
 from velatura.playground.measure import figures as figures_of
-from velatura.playground.measure import measure, prompts, run, text_of, write_sheet
+from velatura.playground.measure import measure, prompts, run, sheets, speed, text_of, worlds, write_sheet
 from velatura.playground.measure.cells import Cells
 from velatura.playground.measure.conditions import Shelf, choose, servable
 from velatura.playground.measure.evaluator import clip_scores
@@ -94,8 +94,16 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small() -> Iterator[None]:
     """Few prompts, few pictures, one step, and an embedder that costs nothing."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "STEPS", 1)
-        patch.setattr(run, "COUNT", 2)
+        for module, name, value in (
+            (run, "STEPS", 1),
+            (run, "GUIDANCE", 1.0),
+            (run, "COUNT", 2),
+            (sheets, "COUNT", 2),
+            (speed, "_BATCHES", 1),
+            (worlds, "_SHOWN", 20),
+            (worlds, "_EACH_STYLE", 1),
+        ):
+            patch.setattr(module, name, value)
         patch.setattr(Velatura, "embedder", HashedWords())
         for kind, rounds in {"subject": 1, "style": 1, "pair": 1, "scene": 1, "none": 2}.items():
             patch.setitem(prompts.ROUNDS, kind, rounds)
@@ -290,15 +298,20 @@ def test_figures_are_plain_json_and_plain_text(measured: dict[str, Any], output:
     assert "comparable within this table alone" in text
 
 
-def test_second_run_paints_nothing_and_says_the_same(
+def test_second_run_paints_nothing_says_the_same_and_tells_how_far_it_is(
     measured: dict[str, Any], weights: Path, output: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Cells, "_paint", lambda *_: pytest.fail("painted again"))
-    again = measure(weights, output)
-    for figures in (measured, again):
-        figures = figures.copy()
+    told: list[tuple[str, int, int]] = []
+    again = measure(weights, output, progress=lambda *step: told.append(step))
     assert again["conditions"] == measured["conditions"]
     assert again["gain_of_oracle"] == measured["gain_of_oracle"]
+    stages = list(dict.fromkeys(stage for stage, _, _ in told))
+    assert stages == ["catalogue", "paint", "score", "time"]
+    for stage in stages:
+        steps = [(done, of) for name, done, of in told if name == stage]
+        assert steps[0][0] == 0
+        assert steps[-1][0] == steps[-1][1]
 
 
 def test_stopped_run_goes_on(
@@ -361,17 +374,6 @@ def test_sheet_shows_what_was_measured(weights: Path, output: Path, measured: di
     path = write_sheet(weights, output, tmp_path / "new" / "sheet.png")
     with Image.open(path) as sheet:
         assert sheet.height > 3 * 32 * 4
-
-
-def test_progress_is_told_from_nothing_to_all(weights: Path, output: Path, measured: dict[str, Any]) -> None:
-    told: list[tuple[str, int, int]] = []
-    measure(weights, output, progress=lambda *step: told.append(step))
-    stages = list(dict.fromkeys(stage for stage, _, _ in told))
-    assert stages == ["catalogue", "paint", "score", "time"]
-    for stage in stages:
-        steps = [(done, of) for name, done, of in told if name == stage]
-        assert steps[0][0] == 0
-        assert steps[-1][0] == steps[-1][1]
 
 
 def test_folder_without_trained_models_is_one_sentence(tmp_path: Path) -> None:

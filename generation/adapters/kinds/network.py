@@ -75,8 +75,13 @@ class Network(ABC):
 
     @property
     def extent(self) -> int:
-        """How many values of a model it is meant for, as far as its own shapes tell."""
+        """How many values of a model it is meant for, as far as its own shapes tell; see `tells_extent`."""
         return sum(math.prod(part.shape) for part in self.parts.values())
+
+    @property
+    def tells_extent(self) -> bool:
+        """Whether its shapes tell how many values it is meant for."""
+        return True
 
     @property
     def idle(self) -> bool:
@@ -139,6 +144,11 @@ class Turning(Network):
     """Multiplies what is there."""
 
     __slots__ = ()
+
+    @property
+    def tells_extent(self) -> bool:
+        """Never: one value turns a whole row."""
+        return False
 
     @abstractmethod
     def turned(self, weight: Tensor, amount: float) -> Tensor:

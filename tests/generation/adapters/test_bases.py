@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from copy import deepcopy
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from velatura.errors import InputError
 from velatura.generation.adapters.bases import own_memory, stored_weights
 from velatura.generation.adapters.file import AdapterFile
 from velatura.generation.adapters.names import targets
@@ -134,6 +136,18 @@ def test_a_model_of_a_higher_precision_than_the_files_is_copied(
     modules = loaded(whole)
     layers = laid_and_restored(modules, plans, stored_weights(checkpoint))
     assert layers.copied == nbytes(modules, plans[0])
+
+
+def test_of_a_model_that_was_just_loaded_a_few_values_tell_its_file(
+    checkpoint: Path, whole: Path, plans: list[AdapterPlan]
+) -> None:
+    for folder, copied in ((checkpoint, 0), (whole, nbytes(loaded(checkpoint), plans[0]))):
+        modules = loaded(checkpoint)
+        before, layers = bits(modules), Layers(modules, stored=stored_weights(folder), fresh=True)
+        layers.lay({plans[0]: 1.0})
+        assert layers.copied == copied
+        layers.restore()
+        assert bits(modules) == before
 
 
 # Whatever differs is copied
@@ -328,3 +342,17 @@ def test_a_model_gets_memory_of_its_own_and_the_same_bits(checkpoint: Path) -> N
         assert torch.equal(values, before[name])
     assert wide.weight.data_ptr() != place
     assert json.dumps(list(holders)) == json.dumps(list(before))
+
+
+def test_a_checkpoint_that_was_written_to_is_told(tmp_path: Path, checkpoint: Path, adapters: list[Path]) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(checkpoint, folder)
+    from diffusers import UNet2DConditionModel
+
+    modules = targets(unet=UNet2DConditionModel.from_pretrained(folder / "unet").float())
+    layers = Layers(modules, stored=stored_weights(folder))
+    layers.lay({plan(AdapterFile(adapters[0]), modules, force=True): 1.0})
+    file = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    os.utime(file, ns=(1, 1))
+    with pytest.raises(InputError, match=r"diffusion_pytorch_model\.safetensors has changed since the model was loaded"):
+        layers.restore()

@@ -486,6 +486,11 @@ def metadata() -> Iterator[Case]:
     yield Case("settings of expressions", tensors(made, header), "strength of their own")
     many = json.dumps({"unet.alpha_pattern": {f"x{n}": 1 for n in range(100_000)} | {"linear": 0}})
     yield Case("settings of 100,000 patterns", tensors(made, {"lora_adapter_metadata": many}), "alpha 0")
+    for rank in ('"8"', "0", "-1", "true", "1e400", "9" * 400, "[1]", "{}", "null", "0.5"):
+        for settings in (f'{{"unet.r": {rank}, "unet.alpha": 4}}', f'{{"unet.rank_pattern": {{"linear": {rank}}}}}'):
+            header = {"lora_adapter_metadata": settings}
+            # What tells nothing is passed over.
+            yield Case(f"settings {settings[:40]}", tensors(KINDS["lokr"], header), "")
     foreign = {"ss_base_model_version": "flux1\x1b[31m\n" + "x" * 3_000_000}
     for field in ("ss_base_model_version", "modelspec.architecture"):
         made = {f"{stem}_x.lora_{role}.weight": draw(4, 4) for stem in (LINEAR, CONV) for role in ("down", "up")}
@@ -511,9 +516,13 @@ def names() -> Iterator[Case]:
     for stem in stems:
         pair = {f"{stem}.lora_down.weight": draw(4, 24), f"{stem}.lora_up.weight": draw(40, 4)}
         title = ascii(stem[:30])
-        yield Case(f"the name {title} alone", tensors(pair), f"{NO_FIT}|has two")
-        yield Case(f"the name {title} beside a good one", tensors(LORA | pair), "1 of its 2 networks|missing|has two")
-        yield Case(f"the key {title}", tensors(LORA | {stem: draw(2)}), "dropped")
+        yield Case(f"the name {title} alone", tensors(pair), f"{NO_FIT}|has two|letters")
+        yield Case(
+            f"the name {title} beside a good one",
+            tensors(LORA | pair),
+            "1 of its 2 networks|missing|left_out|has two|letters",
+        )
+        yield Case(f"the key {title}", tensors(LORA | {stem: draw(2)}), "dropped|letters")
     yield Case("a name that is empty", tensors(LORA | {"": draw(2)}), "dropped")
     yield Case(
         "no stem", tensors({".lora_down.weight": draw(4, 24), ".lora_up.weight": draw(40, 4)}), "none of its 2 tensors"
@@ -620,7 +629,7 @@ def told(path: Path, modules: dict[str, nn.Module]) -> tuple[str, AdapterPlan | 
     return "; ".join(filter(None, [said, report.refusal, *flags])), found
 
 
-FLAGS = ("missing", "mismatched", "dropped", "tokens")
+FLAGS = ("missing", "mismatched", "left_out", "dropped", "tokens")
 
 
 def lay(bad: AdapterPlan, bits: Bits, modules: dict[str, nn.Module], good: AdapterPlan) -> str:

@@ -216,3 +216,57 @@ def test_threads_take_turns(modules: dict[str, nn.Module], plans: list[AdapterPl
     assert layers.verify() == ()
     layers.restore()
     assert same(modules, before)
+
+
+def test_after_a_restoring_that_failed_nothing_is_taken_for_granted(
+    modules: dict[str, nn.Module], plans: list[AdapterPlan]
+) -> None:
+    before = copies(modules)
+    layers = Layers(modules)
+    layers.lay({plans[0]: 1.0})
+    name = next(name for name in modules if name.startswith("text_encoder") and f"{name}.weight" in plans[0].parts)
+    kept = modules[name].weight
+    modules[name].weight = nn.Parameter(kept.to("meta"))
+    with pytest.raises(InputError, match="offloaded or quantised"):
+        layers.lay({plans[1]: 1.0})
+    assert layers.laid == {}
+    modules[name].weight = kept
+    layers.lay({plans[0]: 1.0})
+    assert layers.verify() == ()
+    layers.restore()
+    assert same(modules, before)
+
+
+def test_a_weight_that_two_modules_share_is_refused(modules: dict[str, nn.Module], plans: list[AdapterPlan]) -> None:
+    names = [name.removesuffix(".weight") for name in plans[0].parts]
+    one = names[0]
+    other = next(n for n in names[1:] if modules[n].weight.shape == modules[one].weight.shape)
+    modules[other].weight = modules[one].weight
+    before = copies(modules)
+    with pytest.raises(InputError, match="share one weight"):
+        Layers(modules).lay({plans[0]: 1.0})
+    assert same(modules, before)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_laying_inside_inference_mode_and_autocast_is_laying(
+    dtype: torch.dtype, models: dict[str, Any], adapters: list[Path]
+) -> None:
+    modules = targets(**{part: model.to(dtype) for part, model in models.items()})
+    one, two, _ = (plan(AdapterFile(path), modules) for path in adapters)
+    layers = Layers(modules)
+    layers.lay({one: 1.0})
+    expected = copies(modules)
+    layers.restore()
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        layers.lay({one: 1.0})
+    assert same(modules, expected)
+    layers.lay({two: 1.0})
+    layers.lay({one: 1.0})
+    assert same(modules, expected)
+
+
+@pytest.mark.parametrize("weight", ["0.5", None, [1.0]])
+def test_a_weight_that_is_no_number_is_refused(weight: Any, modules: Any, plans: list[AdapterPlan]) -> None:
+    with pytest.raises(InputError, match="must be a finite number"):
+        Layers(modules).lay({plans[0]: weight})

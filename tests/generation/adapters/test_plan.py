@@ -188,7 +188,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
         ({"weight": torch.ones(1)}, "none of its 1 tensors is a part of an adapter"),
         ({"x.alpha": torch.tensor(1.0)}, "none of its 1 tensors is a part of an adapter"),
         ({"x.lora_down.weight": torch.ones(2, 2)}, "'x' lacks its up factor"),
-        ({"x\n" * 999 + ".lora_down.weight": torch.ones(2, 2)}, "lacks its up factor"),
+        ({"x\n" * 400 + ".lora_down.weight": torch.ones(2, 2)}, "lacks its up factor"),
         ({"x.lora_down.weight": torch.ones(2), "x.lora_up.weight": torch.ones(2)}, "is no LoRA"),
         ({"x.lora_down.weight": torch.ones(0, 2), "x.lora_up.weight": torch.ones(2, 0)}, "has an empty factor"),
         (pair("x", 2, 2) | {"x.alpha": torch.tensor([1.0, 2.0])}, "not one number"),
