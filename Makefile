@@ -35,7 +35,7 @@ wheel-test: setup   ## the tests against the built wheel, installed elsewhere
 	$(BIN)/python -m build --quiet --wheel --no-isolation --outdir dist .
 	rm -rf build && mkdir -p build/elsewhere build/run
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target build/elsewhere dist/*.whl
-	cp -r tests pyproject.toml README.md docs build/run/
+	cp -r tests benchmarks pyproject.toml README.md docs build/run/
 	cd build/run && PYTHONPATH="$(CURDIR)/build/elsewhere" VELATURA_WHEEL="$(CURDIR)/build/elsewhere" \
 		"$(CURDIR)/$(BIN)/pytest" -q -n 2 --ignore=tests/structure
 	rm -rf build

@@ -48,7 +48,7 @@ def make_library(trained: Path, folder: Path, *, clean: bool = False) -> Path:
     Args:
         trained: The folder of the trained adapters.
         folder: Where the library goes: its files into `loras`, and beside that pages of other adapters.
-        clean: Leave out what troubles a real library, and the pages of other adapters.
+        clean: Leave out the files that trouble a real library.
 
     Returns:
         The folder of adapters.
@@ -62,8 +62,7 @@ def make_library(trained: Path, folder: Path, *, clean: bool = False) -> Path:
         raise InputError(f"{trained} holds no trained adapter of the playground")
     loras = folder / "loras"
     contents = {loras / name: content for name, content in _every_file(adapters, truth, clean=clean)}
-    if not clean:
-        contents[folder / DUMP] = json.dumps(distractor_pages(), indent=1).encode()
+    contents[folder / DUMP] = json.dumps(distractor_pages(), indent=1).encode()
     try:
         loras.mkdir(parents=True, exist_ok=True)
         for path, content in contents.items():

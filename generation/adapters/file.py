@@ -205,8 +205,6 @@ class AdapterFile:
         for key, entry in entries.items():
             if not isinstance(entry, dict):
                 raise UnreadableFile(f"{self.title} is damaged: its header describes {brief(key)} by a list")
-            if len(key) > _LETTERS_OF_ONE:
-                raise UnreadableFile(f"{self.title} names a tensor with {len(key):,} letters, {brief(key)}")
             if len(entry["shape"]) > _DIMENSIONS:
                 raise UnreadableFile(f"{self.title}: {brief(key)} has {len(entry['shape'])} dimensions")
         return entries
@@ -228,6 +226,8 @@ class AdapterFile:
         for key in keys:
             if is_embedding(key):
                 embeddings.append(key)
+            elif len(key) > _LETTERS_OF_ONE:
+                raise UnreadableFile(f"{self.title} names a tensor with {len(key):,} letters, {brief(key)}")
             elif (role := role_of(key)) is not None:
                 parts = groups.setdefault(role.stem, {}).setdefault(role.kind, {})
                 if role.part in parts:

@@ -123,8 +123,7 @@ def match(file: AdapterFile, modules: Mapping[str, nn.Module]) -> AdapterPlan:
     without = places(dict.fromkeys(left_out(modules), nn.Identity()), file.header).keys() - larger.keys()
     if any(network.stem in names and network.stem not in larger.keys() | without for network in file.networks):
         return direct
-    remapped = _matched(file, modules, larger, without, remapped=True)
-    return remapped if remapped.placed else direct
+    return _matched(file, modules, larger, without, remapped=True)
 
 
 def refusal(found: AdapterPlan, *, force: bool = False) -> str | None:
@@ -137,6 +136,8 @@ def refusal(found: AdapterPlan, *, force: bool = False) -> str | None:
         )
     if not found.placed:
         why = "the names are there with other shapes" if found.mismatched else "none of the names is known"
+        if found.left_out and not found.mismatched:
+            why = "the model leaves out what it is for"
         if found.uncut:
             why = f"the model keeps in pieces what a {found.uncut[0].kind} acts on as a whole"
         return f"{name} fits no module of this model: {why}"

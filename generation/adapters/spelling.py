@@ -23,7 +23,7 @@ from .sgm import sgm_names
 REST = "rest"
 """The block of what lies in none: the first and last layers, the embeddings of time and size."""
 
-_WRAPPERS = re.compile(r"(?:lora|lycoris|base_model_model|model_diffusion_model|diffusion_model|unet)_")
+_WRAPPERS = re.compile(r"(?:lora|lycoris|oft|base_model_model|model_diffusion_model|diffusion_model|unet)_")
 _BACKBONE = re.compile(r"transformer_(?!blocks_)")
 _TEXT = re.compile(
     r"(?:te|text_encoder_?)(?P<number>[123]?)_|(?:text_encoders_)?clip_(?P<letter>[lgh])_|(?:text_encoders_t5xxl|t5)_"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ...errors import InputError
 from ...pipeline import Velatura
 from ...records import AdapterRecord, Choice, Composition, Filter
 from ..cards import Truth, read_truth
@@ -15,8 +16,8 @@ from ..world import NEW_SCENES, NEW_STYLES, NEW_SUBJECTS
 from .prompts import Ask
 
 CONDITIONS: Final = ("base", "oracle", "picks", "picks_clean", "wrong")
-"""Nothing laid on; the right adapters at their full weight; Velatura's picks from the whole library; its picks from a
-library of good files alone; for each right adapter another of its kind."""
+"""Nothing laid on; the right adapters at their full weight; Velatura's picks from the whole library; its picks from the
+same library without the files that are not what they should be; for each right adapter another of its kind."""
 
 Part = tuple[str, str]
 """A part of a picture and its name: `("subject", "cat")`."""
@@ -36,10 +37,17 @@ class Shelf:
 
     @classmethod
     def of(cls, catalogue: Velatura) -> Shelf:
-        """Read a catalogue's files."""
+        """Read a catalogue's files.
+
+        Raises:
+            InputError: there are others than the library's, left by another version of it.
+        """
         numbers = catalogue.store.select(Filter(installed=True)).tolist()
         found = (adapter.record for adapter in catalogue.store.adapters(numbers))
-        return cls({record.file_name: record for record in found if record.file_name}, read_truth())
+        shelf = cls({record.file_name or "": record for record in found}, read_truth())
+        if others := sorted(shelf.records.keys() - shelf.truth.keys()):
+            raise InputError(f"{shelf.records[others[0]].path} is no file of the library; measure into another folder")
+        return shelf
 
     def right(self, part: Part) -> tuple[AdapterRecord, float] | None:
         """Return the good file for a part and its full weight; None where there is none."""
@@ -67,8 +75,7 @@ def open_library(trained: Path, folder: Path, *, clean: bool, embedded_by: Velat
     if embedded_by is not None:
         catalogue.embedder = embedded_by.embedder
     catalogue.index(loras)
-    if not clean:
-        catalogue.index(folder / DUMP)
+    catalogue.index(folder / DUMP)
     catalogue.embed()
     return catalogue
 

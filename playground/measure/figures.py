@@ -23,7 +23,10 @@ GROUPS: Final[dict[str, tuple[str, ...]]] = {
 
 
 def condition_figures(scored: Mapping[str, Scored], reference: Scored) -> dict[str, Any]:
-    """Return, for each condition and group of prompts, CLIP score, accuracies and Fréchet distance."""
+    """Return, for each condition and group of prompts, CLIP score, accuracies and Fréchet distance.
+
+    A condition has no row for a group of which it lacks prompts: wrong adapters for what needs none.
+    """
     references = {}
     for group, kinds in GROUPS.items():
         features = reference.of(kinds).features
@@ -34,7 +37,7 @@ def condition_figures(scored: Mapping[str, Scored], reference: Scored) -> dict[s
         table[condition] = {}
         for group, kinds in GROUPS.items():
             own = all_scores.of(kinds)
-            if own.asks:
+            if own.asks and len(own.asks) == len(reference.of(kinds).asks):
                 table[condition][group] = _row(own, references[group])
     return table
 
@@ -124,7 +127,7 @@ def _is_exact(ask: Ask, served: Sequence[object]) -> bool:
 
 
 def harm_figures(scored: Mapping[str, Scored], picks: Mapping[str, Compositions], rejected: int) -> dict[str, Any]:
-    """Return what the library's troubles cost: its picks against those from a library of good files alone.
+    """Return what the library's troubles cost: its picks against those from the same library less the troubled files.
 
     Args:
         scored: The pictures.

@@ -19,9 +19,10 @@ _GROUPS: Final = {
     "pair": "a new subject in a new style",
     "scene": "a new scene",
     "none": "nothing new",
+    "needing": "anything new",
     "all": "all prompts",
 }
-_HEADING: Final = f"{'':30}{'CLIP score':>22}{'all right':>22}{'subject':>9}{'style':>9}{'FID':>19}"
+_HEADING: Final = f"{'':30}{'CLIP score':>22}{'all right':>22}{'subject':>9}{'style':>9}{'FID':>24}"
 
 
 def text_of(figures: Mapping[str, Any]) -> str:
@@ -62,7 +63,7 @@ def _row(label: str, row: Mapping[str, Any]) -> str:
         + f"{clip['value']:6.1f} [{clip['low']:.1f}, {clip['high']:.1f}]".rjust(22)
         + f"{right['value']:.1%} [{right['low']:.1%}, {right['high']:.1%}]".rjust(22)
         + f"{row['subject']['value']:9.1%}{row['style']['value']:9.1%}"
-        + distance.rjust(19)
+        + distance.rjust(24)
     )
 
 
@@ -93,7 +94,7 @@ def _picks(figures: Mapping[str, Any]) -> Iterator[str]:
     yield f"  files that the catalogue refused: {harm['files_rejected']}"
     troubled = ", ".join(f"{count} {name}" for name, count in picks["troubled_files_picked"].items())
     yield f"  troubled files picked: {troubled or 'none'}"
-    for name, label in (("base", "20 steps"), ("one_step", "one step")):
+    for name in ("base", "one_step"):
         if speed[name]:
-            what = f"seconds a picture at batch {speed[name]['batch']}, {label}"
+            what = f"seconds a picture at batch {speed[name]['batch']}, {speed[name]['steps']} steps"
             yield f"  {what:58}{speed[name]['seconds']:9.3f}"

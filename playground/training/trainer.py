@@ -26,7 +26,7 @@ from .recipe import Progress, Recipe, Report, Share, Task, Trained
 if TYPE_CHECKING:
     from pathlib import Path
 
-_PATIENCE: Final = 600.0
+_PATIENCE: Final = 3600.0
 """Seconds that a process waits for the others before it takes them for dead."""
 
 

@@ -151,3 +151,32 @@ def test_damage_inside_a_file_that_fits_is_found(tmp_path: Path, checkpoint: Pat
     answers = list(check([tmp_path, adapters[1]], structure, str(checkpoint), standard()))
     assert "NaN or infinity" in str(answers[0].problem)
     assert answers[1].problem is None
+
+
+def test_what_no_sd1_has_counts_against_a_remapped_adapter(sdxs: dict[str, Any], tmp_path: Path) -> None:
+    tensors = kohya(["unet.down_blocks.0.resnets.0.conv1"], structure("sd1"), rank=1)
+    for number in range(9):
+        tensors[f"lora_unet_garbage_{number}.lora_down.weight"] = torch.ones(1, 8)
+        tensors[f"lora_unet_garbage_{number}.lora_up.weight"] = torch.ones(8, 1)
+    save_file(tensors, tmp_path / "a.safetensors")
+    found = report(tmp_path / "a.safetensors", sdxs)
+    assert (found.remapped, found.coverage, found.lays) == (True, 0.1, False)
+    assert "10%, at least 60% is asked" in str(found.refusal)
+
+
+def test_layers_that_fit_sdxs_by_accident_are_not_laid_by_name(sdxs: dict[str, Any], tmp_path: Path) -> None:
+    """Of SD 1.5's first block up, whose names and shapes SDXS has for another level."""
+    names = [f"unet.up_blocks.0.resnets.0.{leaf}" for leaf in ("conv1", "conv2", "time_emb_proj")]
+    save_file(kohya(names, structure("sd1"), rank=1), tmp_path / "a.safetensors")
+    found = report(tmp_path / "a.safetensors", sdxs)
+    assert found.refusal == "a fits no module of this model: the model leaves out what it is for"
+
+
+def test_rotations_that_found_no_place_weigh_as_much_as_their_like(modules: dict[str, Any], tmp_path: Path) -> None:
+    names = [f"unet.mid_block.resnets.{n}.conv1" for n in (0, 1)]
+    blocks = torch.zeros(8, 8, 8)
+    stems = [f"lora_unet_{name.removeprefix('unet.').replace('.', '_')}" for name in names]
+    tensors = {f"{stem}.oft_blocks": blocks.clone() for stem in [stems[0], "lora_unet_nowhere"]}
+    save_file(tensors, tmp_path / "a.safetensors")
+    found = report(tmp_path / "a.safetensors", modules)
+    assert (found.mapped, found.parameters) == (1, 0.5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from velatura.generation.adapters.family import adapter_family, model_family_of
 from velatura.generation.adapters.file import AdapterFile
 from velatura.generation.adapters.names import targets
 from velatura.generation.adapters.patch import Layers
-from velatura.generation.adapters.plan import plan
+from velatura.generation.adapters.plan import Plans, plan
 
 
 def file_of(path: Path, tensors: dict[str, torch.Tensor], header: dict[str, str] | None = None) -> AdapterFile:
@@ -32,6 +33,7 @@ def pair(stem: str, inputs: int, outputs: int, rank: int = 2) -> dict[str, torch
 
 
 ATTN2 = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
+ATTN2_DOTTED = "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k"
 
 
 def test_the_sample_is_of_sd1s_blocks(modules: dict[str, Any]) -> None:
@@ -251,3 +253,31 @@ def test_real_sd2_files_are_kept_off_sd1(real_data: Path, full_size: dict[str, t
 def test_the_real_truncated_and_pickled_files_are_refused(real_data: Path) -> None:
     assert "truncated" in refused(real_data / "lora_files" / "srikanth_sdxl_TRUNCATED.safetensors")
     assert "pickle" in refused(real_data / "lora_files" / "catundchat_weapons_sd15.PICKLE.bin")
+
+
+@pytest.mark.parametrize("stem", ["transformer.x", "x"])
+def test_the_settings_of_a_transformer_are_read(tmp_path: Path, stem: str) -> None:
+    header = {"lora_adapter_metadata": '{"transformer.lora_alpha": 16, "transformer.r": 4}'}
+    file = file_of(tmp_path / "a.safetensors", pair(stem, 8, 8, rank=4), header)
+    assert file.networks[0].strength.over(4) == 4
+
+
+def test_new_settings_beside_a_file_make_a_new_plan(tmp_path: Path, modules: dict[str, Any]) -> None:
+    path, settings_file = tmp_path / "adapter_model.safetensors", tmp_path / "adapter_config.json"
+    save_file(pair(f"base_model.model.{ATTN2_DOTTED}", 64, 32), path)
+    settings_file.write_text('{"r": 2, "lora_alpha": 2}')
+    plans = Plans(modules)
+    first = plans.of(path)
+    assert plans.of(path) is first
+    settings_file.write_text('{"r": 2, "lora_alpha": 20}')
+    os.utime(settings_file, ns=(1, 1))
+    assert [next(iter(found.parts.values())).network.strength.over(2) for found in (first, plans.of(path))] == [1, 10]
+
+
+def test_a_text_encoders_part_is_not_asked_of_a_bare_unet(adapters: list[Path], modules: dict[str, Any]) -> None:
+    unet = {name: module for name, module in modules.items() if name.startswith("unet.")}
+    found = plan(AdapterFile(adapters[0]), unet)
+    assert found.coverage == 1
+    assert found.missing == ()
+    assert found.left_out
+    assert all("lora_te" in network.stem for network in found.left_out)
