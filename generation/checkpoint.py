@@ -113,7 +113,7 @@ def _pipeline(parts: dict[str, Any]) -> Any:
     from diffusers import StableDiffusionPipeline
 
     channels = parts["unet"].config.in_channels
-    if channels in _CHANNELS:
+    if channels in _CHANNELS and channels != parts["vae"].config.latent_channels:
         raise InputError(f"this is {_CHANNELS[channels]} checkpoint; the backend sd paints from text alone")
     words, rows = len(parts["tokenizer"]), parts["text_encoder"].config.vocab_size
     if words < _SMALLEST:  # what transformers gives, without a word, where the vocabulary is not there

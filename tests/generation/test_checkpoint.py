@@ -316,3 +316,22 @@ def test_damaged_and_pickled_single_files_are_refused(single: Path, tmp_path: Pa
     assert "truncated or damaged" in refused(tmp_path / "cut.safetensors")
     (tmp_path / "old.ckpt").write_bytes(b"PK\x03\x04")
     assert "is a pickle, which can run code when opened" in refused(tmp_path / "old.ckpt")
+
+
+def test_eight_channels_are_no_image_editing_where_the_autoencoder_has_as_many(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    from diffusers import AutoencoderTiny, UNet2DConditionModel
+
+    folder = tmp_path / "eight"
+    shutil.copytree(checkpoint, folder)
+    config = {**UNet2DConditionModel.load_config(folder / "unet"), "in_channels": 8, "out_channels": 8}
+    UNet2DConditionModel.from_config(config).save_pretrained(folder / "unet")
+    refused = "InstructPix2Pix"
+    with pytest.raises(InputError, match=refused):
+        load_checkpoint(str(folder), dtype=torch.float32, local_files_only=True)
+    shutil.rmtree(folder / "vae")
+    AutoencoderTiny(latent_channels=8).save_pretrained(folder / "vae")
+    index = json.loads((folder / "model_index.json").read_text())
+    (folder / "model_index.json").write_text(json.dumps({**index, "vae": ["diffusers", "AutoencoderTiny"]}))
+    assert load_checkpoint(str(folder), dtype=torch.float32, local_files_only=True).pipe.unet.config.in_channels == 8
