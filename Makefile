@@ -13,7 +13,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $(READY)
 
-demo: setup   ## from a prompt to a picture, with everything made on the spot
+demo: setup   ## three prompts, each painted with and without the picked adapters: demo/sheet.png, demo/index.html
 	$(BIN)/velatura demo demo
 
 test: setup   ## every test but the slow ones
@@ -41,4 +41,4 @@ wheel-test: setup   ## the tests against the built wheel, installed elsewhere
 	rm -rf build
 
 clean:
-	rm -rf build dist demo .typing .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build dist demo velatura-demo velatura-measure .typing .mypy_cache .pytest_cache .ruff_cache

@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 
 from . import __version__
 from .errors import InputError, VelaturaError
+from .playground.cli import app as playground
 
 if TYPE_CHECKING:
     from .pipeline import Velatura
@@ -347,16 +348,23 @@ def duplicates(
 @app.command()
 def demo(
     folder: Annotated[Path, typer.Argument(help="Where everything is made.")] = Path("velatura-demo"),
+    weights: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="The trained playground; by default the one that comes with the package."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Make a small catalogue, adapters and a tiny checkpoint on the spot, and go from a prompt to a picture."""
-    from .playground.demo import run
-    from .screen import print_composition, print_paths
+    """Show the whole path: a library of adapters, three prompts, and each painted with and without its picks."""
+    from .plain import to_plain
+    from .playground.demo import show
 
-    composition, path = run(folder, lambda line: typer.echo(line, err=True))
-    if not as_json:
-        print_composition(composition)
-    print_paths(composition, [path], as_json=as_json)
+    shown = show(folder, lambda line: typer.echo(line, err=as_json), weights=weights)
+    if as_json:
+        compositions = [to_plain(composition) for composition in shown.compositions]
+        _print_json({"compositions": compositions, "sheet": str(shown.sheet), "page": str(shown.page)})
+
+
+app.add_typer(playground, name="playground")
 
 
 @app.command()

@@ -38,6 +38,7 @@ TITLES: dict[str, str] = {
     "wan": "Wan video",
     "ltx": "LTX video",
     "cascade": "Stable Cascade",
+    "miniature": "Velatura miniature",
     OTHER: "another base",
     UNKNOWN: "unknown",
 }
@@ -66,6 +67,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\bwan\b|wan[ _-]?(?:video|2)|wan-ai", "wan"),
         (r"\bltxv?", "ltx"),
         (r"cascade", "cascade"),
+        (r"velatura[ _-]?miniature", "miniature"),
         (r"(?:sd|stable[ _-]diffusion)[ _-]?(?:v)?3[ ._]5", "sd35"),
         (r"(?:sd|stable[ _-]diffusion)[ _-]?(?:v)?3(?:\b|_)", "sd3"),
         (r"sd[ _-]?xl|stable[ _-]diffusion[ _-]xl|\bxl\b|ssd-1b|segmind[-/ ]vega|animagine", "sdxl"),

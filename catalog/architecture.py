@@ -30,7 +30,7 @@ _SIBLINGS: dict[str, frozenset[str]] = {
     "sd3": frozenset({"sd3", "sd35"}),
 }
 
-_CROSS_WIDTHS = {768: "sd1", 1024: "sd2", 2048: "sdxl"}
+_CROSS_WIDTHS = {768: "sd1", 1024: "sd2", 2048: "sdxl", 128: "miniature"}
 _TEXT_WIDTHS = {768: "sd1", 1024: "sd2"}
 
 _UNET = ("down_blocks", "up_blocks", "mid_block", "input_blocks", "output_blocks", "middle_block")

@@ -9,7 +9,7 @@ from dataclasses import replace
 from ..families import TITLES, support
 from ..records import Candidate, Choice, Composition, Refusal
 from ..words import words
-from .spans import calling_phrase, shared_words, span_of
+from .spans import calling_phrase, naming_words, shared_words, span_of
 from .triggers import fitting
 from .weights import advise
 
@@ -80,6 +80,8 @@ class BuiltinComposer:
             return "no words of the prompt ask for it"
         if candidate.score < self._threshold:
             return f"too unlikely to be meant ({candidate.score:.0%})"
+        if calling_phrase(candidate) is None and not naming_words(candidate):
+            return "only its examples and its prose share words with the prompt"
         if not _named(candidate):
             if _TOOL.search(record.title):
                 return "a tool for the whole picture, taken only when it is named"

@@ -64,6 +64,21 @@ def search(
     return ids, scores
 
 
+def mentions(connection: Connection, phrase: str, most: int) -> set[int]:
+    """Return the adapters in any of whose columns a phrase stands, but no more than `most` of each column."""
+    [quoted] = [f'"{cut}"' for cut in phrases([phrase])] or [None]
+    found: set[int] = set()
+    cursor = connection.connection.cursor()
+    for column in COLUMNS if quoted else ():
+        cursor.execute(
+            f"SELECT rowid FROM words_{column} WHERE words_{column} MATCH ? LIMIT ?",  # noqa: S608
+            (quoted, most),
+        )
+        found.update(number for (number,) in cursor)
+    cursor.close()
+    return found
+
+
 def texts_of(connection: Connection, numbers: Sequence[int]) -> Iterator[tuple[int, str, str]]:
     """Yield (number, column, its words) of each of the adapters, column by column in the order of `COLUMNS`."""
     for column in COLUMNS:

@@ -225,6 +225,16 @@ class Store:
         with self._database.reading() as connection:
             return triggers.called(connection, phrases)
 
+    def mentions(self, phrases: Iterable[str], most: int) -> dict[str, set[int]]:
+        """Return, for each phrase, the adapters in any of whose columns of words it stands, missing ones too.
+
+        Args:
+            phrases: Words joined by single spaces, as `velatura.words.words` cuts them.
+            most: How many of each column are enough; a common word stands with nearly every adapter.
+        """
+        with self._database.reading() as connection:
+            return {phrase: fts5.mentions(connection, phrase, most) for phrase in phrases}
+
     def pages(self) -> dict[int, Id]:
         """Return the page of each adapter: its site's model id, or its own number, negative, where it has none."""
         with self._database.reading() as connection:

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 Tensors = Mapping[str, NDArray[Any]]
 
-HEADER_BASE: Final = "sd_v1"
-"""What kohya's trainer calls a base of this shape."""
+HEADER_BASE: Final = "velatura_miniature"
+"""What headers call the playground's model."""
 
 _DTYPES: Final = {"float16": "F16", "float32": "F32"}
 _XL: Final = (

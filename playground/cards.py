@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Final, Literal
 
-BASE_MODEL: Final = "SD 1.5"
-"""The base that pages name. The playground's model is of that shape, only smaller."""
+BASE_MODEL: Final = "Velatura miniature"
+"""The base that pages name: the playground's own model."""
 
 Trouble = Literal["copy", "resaved", "overtrained", "foreign", "broken", "mislabelled", "noise"]
 """What can be wrong with a file: the same bytes again; the same changes saved anew; trained for too long; made for

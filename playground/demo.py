@@ -1,22 +1,15 @@
-"""The whole path in a minute: a library of adapters -> catalogue -> prompts -> picks with reasons -> pictures.
-
-It runs on the trained playground. Where that is not part of the installation, a tiny checkpoint with random weights
-stands in for it: its pictures are coloured noise, and show that every part works together, and nothing about art.
-"""
+"""The whole path in a minute: a library of adapters -> catalogue -> prompts -> picks with reasons -> pictures."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from ..errors import InputError
 from ..pipeline import Velatura
 from ..records import Composition, Filter
-from .library import DUMP, FAMILY, GUIDANCE, STEPS, make_library, weights_folder
+from .library import DUMP, FAMILY, GUIDANCE, STEPS, find_weights, make_library
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -31,6 +24,10 @@ PROMPTS: Final = (
 _SEED: Final = 7
 _WIDE: Final = 192
 """Pixels that a picture is shown wide."""
+_INTRODUCTION: Final = (
+    "Each prompt is painted three times from the same noise: by the base model alone, with the adapters that Velatura "
+    "picked from the library, and with those that it picked for another prompt."
+)
 _COLUMNS: Final = ("base model alone", "with Velatura's picks", "with another prompt's")
 
 
@@ -45,19 +42,6 @@ class Shown:
     """The same as a web page, with the reasons."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Stage:
-    """What the demonstration runs on."""
-
-    model: Path
-    loras: Path
-    dump: Path
-    prompts: tuple[str, ...]
-    steps: int
-    guidance: float
-    introduction: str
-
-
 def show(folder: Path, say: Callable[[str], None], *, weights: Path | None = None) -> Shown:
     """Catalogue a library, choose adapters for three prompts, and paint each with and without them.
 
@@ -67,20 +51,20 @@ def show(folder: Path, say: Callable[[str], None], *, weights: Path | None = Non
         weights: The folder of the trained playground; None takes the package's own.
 
     Raises:
-        InputError: the folder cannot be written to.
+        InputError: there is no trained playground, or the folder cannot be written to.
     """
     say("1. laying out a library of adapters")
-    weights = weights or weights_folder()
-    stage = _trained_stage(weights, folder) if weights else _untrained_stage(folder)
-    with Velatura.open(db=str(folder / "catalogue.db"), model=str(stage.model), output=str(folder)) as velatura:
-        say(f"2. indexing {stage.loras} and {stage.dump}")
-        for source in (stage.loras, stage.dump):
+    weights = find_weights(weights)
+    loras, dump = make_library(weights / "loras", folder), folder / DUMP
+    with Velatura.open(db=str(folder / "catalogue.db"), model=str(weights / "base"), output=str(folder)) as velatura:
+        say(f"2. indexing {loras} and {dump}")
+        for source in (loras, dump):
             report = velatura.index(source)
             say(f"   {report.source}: {report.offered} seen, {report.added} added, {report.rejected} rejected")
         say(f"   embedded {velatura.embed().texts} texts")
         say("3. choosing adapters")
         wanted = Filter(family=FAMILY, installed=True)
-        compositions = tuple(velatura.compose_all(stage.prompts, filter=wanted))
+        compositions = tuple(velatura.compose_all(PROMPTS, filter=wanted))
         for composition in compositions:
             say(f"   {composition.prompt}")
             for choice in composition.choices:
@@ -88,12 +72,9 @@ def show(folder: Path, say: Callable[[str], None], *, weights: Path | None = Non
             if not composition.choices:
                 say("      nothing to add")
         say("4. painting each alone, with its own picks and with another prompt's, from the same seed")
-        rows = [
-            [_painted(velatura, worn, stage) for worn in _worn(place, compositions)]
-            for place in range(len(compositions))
-        ]
+        rows = [[_painted(velatura, worn) for worn in _worn(place, compositions)] for place in range(len(compositions))]
     sheet, page = folder / "sheet.png", folder / "index.html"
-    _write(compositions, rows, stage, sheet, page)
+    _write(compositions, rows, sheet, page)
     say(f"5. {sheet} shows them side by side, {page} with the reasons")
     return Shown(compositions=compositions, sheet=sheet, page=page)
 
@@ -106,14 +87,12 @@ def _worn(place: int, compositions: Sequence[Composition]) -> tuple[Composition,
     return Composition(prompt=prompt), compositions[place], Composition(prompt=prompt, choices=other)
 
 
-def _painted(velatura: Velatura, composition: Composition, stage: _Stage) -> Image:
-    request = velatura.request(composition, seed=_SEED, steps=stage.steps, guidance=stage.guidance)
+def _painted(velatura: Velatura, composition: Composition) -> Image:
+    request = velatura.request(composition, seed=_SEED, steps=STEPS, guidance=GUIDANCE)
     return next(velatura.generate(request)).image
 
 
-def _write(
-    compositions: Sequence[Composition], rows: Sequence[Sequence[Image]], stage: _Stage, sheet: Path, page: Path
-) -> None:
+def _write(compositions: Sequence[Composition], rows: Sequence[Sequence[Image]], sheet: Path, page: Path) -> None:
     from . import page as pages
     from .world import enlarge
     from .world import sheet as lay_out
@@ -128,87 +107,4 @@ def _write(
         )
         for composition, row in zip(compositions, rows, strict=True)
     ]
-    page.write_text(pages.page("Velatura: the demonstration", stage.introduction, sections), encoding="utf-8")
-
-
-def _trained_stage(weights: Path, folder: Path) -> _Stage:
-    return _Stage(
-        model=weights / "base",
-        loras=make_library(weights / "loras", folder),
-        dump=folder / DUMP,
-        prompts=PROMPTS,
-        steps=STEPS,
-        guidance=GUIDANCE,
-        introduction="Each prompt is painted three times from the same noise: by the base model alone, with the "
-        "adapters that Velatura picked from the library, and with those that it picked for another prompt.",
-    )
-
-
-# -------------------------------------------------------------------- without trained weights
-
-
-PROMPT: Final = "a red fox in the snow, inkwash style, lantern light"
-_UNTRAINED_STEPS: Final = 4
-
-
-def _untrained_stage(folder: Path) -> _Stage:
-    checkpoint, loras = make_files(folder)
-    dump = folder / "civitai.json"
-    dump.write_text(json.dumps(sample_catalogue()), encoding="utf-8")
-    return _Stage(
-        model=checkpoint,
-        loras=loras,
-        dump=dump,
-        prompts=("a red fox in the snow", PROMPT, "quarterly tax report"),
-        steps=_UNTRAINED_STEPS,
-        guidance=7.0,
-        introduction="The trained playground is not part of this installation: the model's weights are random, and "
-        "its pictures are noise. The picks and their reasons are real.",
-    )
-
-
-def sample_catalogue() -> dict[str, Any]:
-    """Return the sample catalogue, in the form in which Civitai's API answers; every page was written for it."""
-    text = files(__package__).joinpath("sample_catalogue.json").read_text(encoding="utf-8")
-    answer: dict[str, Any] = json.loads(text)
-    return answer
-
-
-def make_files(folder: Path) -> tuple[Path, Path]:
-    """Make a checkpoint, and a folder of adapters with sidecars as their owner would have them.
-
-    What is there already is kept, so that a second run starts at once.
-
-    Returns:
-        The checkpoint's folder and the adapters' folder.
-    """
-    from .sample import make_adapter, make_checkpoint
-
-    checkpoint, loras = folder / "checkpoint", folder / "loras"
-    try:
-        loras.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"the folder {folder} cannot be made: {error.strerror}") from None
-    if not (checkpoint / "model_index.json").is_file():
-        make_checkpoint(checkpoint)
-    for page in sample_catalogue()["items"]:
-        version = page["modelVersions"][0]
-        if page["type"] != "LORA" or not version["baseModel"].startswith("SD 1"):
-            continue
-        path = loras / version["files"][0]["name"]
-        if not path.is_file():
-            metadata = {"ss_output_name": path.stem, "ss_base_model_version": "sd_v1"}
-            make_adapter(path, checkpoint, seed=version["id"], metadata=metadata)
-        card = {
-            **version,
-            "modelId": page["id"],
-            "model": {name: page[name] for name in page if name != "modelVersions"},
-        }
-        path.with_suffix(".civitai.info").write_text(json.dumps(card), encoding="utf-8")
-    return checkpoint, loras
-
-
-def run(folder: Path, say: Callable[[str], None]) -> tuple[Composition, Path]:
-    """Show the demonstration, and return what was chosen for its second prompt and where the sheet is."""
-    shown = show(folder, say)
-    return shown.compositions[1], shown.sheet
+    page.write_text(pages.page("Velatura: the demonstration", _INTRODUCTION, sections), encoding="utf-8")

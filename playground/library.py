@@ -19,7 +19,7 @@ from .cards import Card, Truth, distractor_pages, read_cards, read_truth
 from .sidecars import Shown, example, sidecar
 from .world import BASE_SCENES, BASE_SUBJECTS, captions, draw
 
-FAMILY: Final = "sd1"
+FAMILY: Final = "miniature"
 """The base family that the library's files and the playground's model belong to."""
 
 STEPS: Final = 20
@@ -40,6 +40,21 @@ def weights_folder() -> Path | None:
     """
     folder = Path(str(files(__package__))) / "weights"
     return folder if (folder / "base" / "model_index.json").is_file() else None
+
+
+def find_weights(folder: Path | None = None) -> Path:
+    """Return the folder of trained models to use: the one that is named, else the package's own.
+
+    Raises:
+        InputError: none is named, and the package brings none.
+    """
+    found = folder or weights_folder()
+    if found is None:
+        raise InputError(
+            "the trained playground is not part of this installation; name one with --weights, "
+            "or train one with `velatura playground train FOLDER`"
+        )
+    return found
 
 
 def make_library(trained: Path, folder: Path, *, clean: bool = False) -> Path:

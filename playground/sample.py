@@ -24,17 +24,22 @@ _WORDS = (
 """Words that are one token; all else is spelt in bytes."""
 
 _WIDTHS = (32, 32, 32, 64)
-_TEXT = 64
 
 
-def make_checkpoint(folder: Path, *, seed: int = 0) -> Path:
-    """Write a diffusers folder of under 5 MB that the backend `sd` paints with at 128x128, and return it."""
+def make_checkpoint(folder: Path, *, seed: int = 0, text: int = 64) -> Path:
+    """Write a diffusers folder of under 5 MB that the backend `sd` paints with at 128x128, and return it.
+
+    Args:
+        folder: Where it goes.
+        seed: Of the random weights.
+        text: The text encoder's width, a multiple of 64; 128 makes it one of the playground's family.
+    """
     with quiet():
-        _write(folder, seed)
+        _write(folder, seed, text)
     return folder
 
 
-def _write(folder: Path, seed: int) -> None:
+def _write(folder: Path, seed: int, text: int) -> None:
     from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -43,7 +48,7 @@ def _write(folder: Path, seed: int) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         unet = UNet2DConditionModel(
-            sample_size=16, block_out_channels=_WIDTHS, attention_head_dim=8, cross_attention_dim=_TEXT
+            sample_size=16, block_out_channels=_WIDTHS, attention_head_dim=8, cross_attention_dim=text
         )
         vae = AutoencoderKL(
             down_block_types=("DownEncoderBlock2D",) * 4,
@@ -54,11 +59,11 @@ def _write(folder: Path, seed: int) -> None:
         text_encoder = CLIPTextModel(
             CLIPTextConfig(
                 vocab_size=last + 1,
-                hidden_size=_TEXT,
-                intermediate_size=2 * _TEXT,
+                hidden_size=text,
+                intermediate_size=2 * text,
                 num_hidden_layers=2,
                 num_attention_heads=1,
-                projection_dim=_TEXT,
+                projection_dim=text,
                 bos_token_id=last - 1,
                 eos_token_id=last,
             )

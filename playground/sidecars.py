@@ -129,7 +129,7 @@ def _a1111(card: Card, _number: int, _content: bytes, _shown: Sequence[Shown]) -
     """A1111 keeps what its user typed."""
     return {
         "description": card.description,
-        "sd version": "SD1",
+        "sd version": "Unknown",
         "activation text": " || ".join(card.triggers),
         "preferred weight": card.weight or 0.0,
         "negative text": card.negative,

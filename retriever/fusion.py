@@ -1,7 +1,8 @@
 """From several ranked lists to one probability per adapter.
 
 A logistic model over these features, fitted by `benchmarks/fit_fusion.py` on prompts whose writers' own choice of
-adapters is known. Ranks enter as 10 / (10 + rank), which no list's scale can disturb.
+adapters is known. Ranks enter as 10 / (10 + rank), which no list's scale can disturb; trigger phrases by how rare
+they are, which says the same in a catalogue of any size.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ Page = TypeVar("Page", bound=Hashable)
 """Whatever is ranked as one."""
 
 
-RANKED = ("named", "said", "triggers", "prompts", "card")
+RANKED = ("named", "said", "prompts", "card")
 """The lists whose ranks count."""
-LISTS = ("words", *RANKED)
-"""All lists; of `words` the share counts."""
+LISTS = ("words", "triggers", *RANKED)
+"""All lists; of `words` the share of the best counts, of `triggers` the score."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +30,10 @@ class Features:
 
     words: float = 0.0
     """Its BM25 score over all fields, over the best one's."""
+    triggers: float = 0.0
+    """The rarity of the trigger phrase that calls it: 1 where no other page speaks of it."""
     named: float = 0.0
     said: float = 0.0
-    triggers: float = 0.0
     prompts: float = 0.0
     card: float = 0.0
 
@@ -41,21 +43,21 @@ class Coefficients:
     """One weight per feature, and the bias."""
 
     words: float
+    triggers: float
     named: float
     said: float
-    triggers: float
     prompts: float
     card: float
     bias: float
 
 
-FITTED = Coefficients(words=3.62, named=2.54, said=1.3, triggers=2.87, prompts=2.99, card=0.44, bias=-9.25)
+FITTED = Coefficients(words=3.26, triggers=7.18, named=2.0, said=1.1, prompts=3.44, card=0.04, bias=-9.11)
 
 
 def features(lists: Mapping[str, Mapping[Page, float]]) -> dict[Page, Features]:
     """Return the features of everything that any list holds; each of `LISTS` maps pages to scores."""
     best = max(lists["words"].values(), default=1.0) or 1.0
-    seen = {"words": {page: score / best for page, score in lists["words"].items()}}
+    seen = {"words": {page: score / best for page, score in lists["words"].items()}, "triggers": lists["triggers"]}
     seen |= {name: _ranks(lists[name]) for name in RANKED}
     found = dict.fromkeys(page for name in LISTS for page in lists[name])
     return {page: Features(**{name: values.get(page, 0.0) for name, values in seen.items()}) for page in found}

@@ -12,7 +12,7 @@ import numpy as np
 from ..db.triggers import LONGEST
 from ..records import Id
 from ..syntax import phrases, plain_text
-from ..words import words
+from ..words import FUNCTION_WORDS, words
 from .fusion import LISTS
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ DEPTH = 500
 """Entries per list."""
 
 _ALL = 10**9
+_CROWD = 1000
+"""Pages beyond which it makes no difference how many speak of a phrase."""
 
 _NAMING = ("title", "triggers", "tags", "names")
 
@@ -40,7 +42,10 @@ class Lists:
     said: dict[int, float] = field(default_factory=dict)
     """BM25 over its example prompts."""
     triggers: dict[int, float] = field(default_factory=dict)
-    """The rarest trigger phrase that stands in the prompt: one over the number of pages that it calls."""
+    """The rarest trigger phrase that stands in the prompt: one over the root of the number of pages that speak of it.
+
+    Pages that name it anywhere count: `smile` is the trigger of one adapter and stands in the prompts of a thousand.
+    """
     phrases: dict[int, str] = field(default_factory=dict)
     """That phrase."""
     prompts: dict[int, float] = field(default_factory=dict)
@@ -76,8 +81,8 @@ def look(
         index: the passages' vectors.
         allowed: sorted catalogue numbers that may be found; None allows all.
     """
-    spoken = words(plain_text(prompt))
-    query = tuple(dict.fromkeys(spoken))
+    spoken = tuple(dict.fromkeys(words(plain_text(prompt))))
+    query = tuple(word for word in spoken if word not in FUNCTION_WORDS) or spoken
     triggers, called = _triggers(store, [words(phrase) for phrase in phrases(prompt)], pages)
     prompts: dict[int, float] = {}
     card: dict[int, float] = {}
@@ -130,8 +135,10 @@ def _triggers(
     }
     scores: dict[int, float] = {}
     called: dict[int, str] = {}
-    for phrase, adapters in store.triggered(sorted(grams)).items():
-        rarity = 1.0 / len({pages.get(adapter, -adapter) for adapter in adapters})
+    calls = store.triggered(sorted(grams))
+    for phrase, speaking in store.mentions(calls, _CROWD).items():
+        adapters = calls[phrase]
+        rarity = len({pages.get(adapter, -adapter) for adapter in speaking.union(adapters)}) ** -0.5
         for adapter in adapters:
             if rarity > scores.get(adapter, -1.0):
                 scores[adapter] = rarity

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from velatura.cli import main
-from velatura.playground.demo import make_files, sample_catalogue
+from velatura.playground.sample import make_adapter, make_checkpoint
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,17 @@ def in_a_process(command: str, home: Path) -> subprocess.CompletedProcess[str]:
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A person's folder with a checkpoint, adapters, a dump, and a catalogue of them."""
     folder = tmp_path_factory.mktemp("person")
-    make_files(folder)
-    (folder / "dump.json").write_text(json.dumps(sample_catalogue()))
+    make_checkpoint(folder / "checkpoint")
+    (folder / "loras").mkdir()
+    catalogue = Path(__file__).with_name("sample_catalogue.json").read_text(encoding="utf-8")
+    (folder / "dump.json").write_text(catalogue, encoding="utf-8")
+    for page in json.loads(catalogue)["items"]:
+        version = page["modelVersions"][0]
+        if page["type"] == "LORA" and version["baseModel"].startswith("SD 1"):
+            path = folder / "loras" / version["files"][0]["name"]
+            make_adapter(path, folder / "checkpoint", seed=version["id"])
+            model = {name: page[name] for name in page if name != "modelVersions"}
+            path.with_suffix(".civitai.info").write_text(json.dumps({**version, "modelId": page["id"], "model": model}))
     (folder / "loras" / "broken.safetensors").write_bytes(b"\xff" * 20)
     done = velatura("index", "loras", "dump.json", "--json", home=folder)
     assert done.returncode == 0, done.stderr

@@ -11,7 +11,7 @@ from ...families import OTHER, UNKNOWN, family_of
 from .file import AdapterFile
 from .names import Place
 
-_WIDTHS = {768: "sd1", 1024: "sd2", 2048: "sdxl"}
+_WIDTHS = {768: "sd1", 1024: "sd2", 2048: "sdxl", 128: "miniature"}
 """Families by the width of the text that their UNet attends to."""
 
 _READ = 200

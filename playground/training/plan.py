@@ -24,7 +24,7 @@ class Plan:
     ranks: Ranks = field(default_factory=Ranks)
     lesson: int = 800
     """Pictures that an adapter is trained on."""
-    dreams: int = 12_000
+    dreams: int = 6_000
     """Pictures that the base paints for the one-step model to learn from."""
     thinned: int = 1
     """One in how many of the base's pictures it is trained on."""
@@ -45,11 +45,11 @@ def processor_plan(processes: int = 2) -> Plan:
     """
     return Plan(
         autoencoder=Recipe(steps=2000, batch=32 // processes, rate=3e-3, decay=0.0, processes=processes),
-        evaluator=Recipe(steps=1600, batch=128 // processes, rate=1.5e-3, processes=processes),
-        base=Recipe(steps=6400, batch=64 // processes, rate=1.6e-3, processes=processes),
+        evaluator=Recipe(steps=1100, batch=128 // processes, rate=1.5e-3, processes=processes),
+        base=Recipe(steps=4400, batch=64 // processes, rate=1.6e-3, processes=processes),
         adapter=Recipe(steps=700, batch=16, rate=2e-3, held=0.4, decay=0.0, average=0.98),
-        quick=Recipe(steps=3000, batch=64 // processes, rate=1e-3, processes=processes),
-        xl=Recipe(steps=3000, batch=64 // processes, rate=1.6e-3, processes=processes),
+        quick=Recipe(steps=2000, batch=64 // processes, rate=1e-3, processes=processes),
+        xl=Recipe(steps=2000, batch=64 // processes, rate=1.6e-3, processes=processes),
         workers=processes,
     )
 

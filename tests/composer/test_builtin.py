@@ -53,16 +53,16 @@ def test_span_is_spelt_as_the_user_wrote_it() -> None:
 
 
 def test_same_words_are_served_once() -> None:
-    done = compose("a fox", [candidate("A", title("fox"), score=0.7), candidate("B", title("fox"), score=0.6)])
-    assert titles(done) == ["A"]
-    assert reasons(done) == {"B": "“fox” is served by A"}
+    done = compose("a fox", [candidate("Fox A", title("fox"), score=0.7), candidate("Fox B", title("fox"), score=0.6)])
+    assert titles(done) == ["Fox A"]
+    assert reasons(done) == {"Fox B": "“fox” is served by Fox A"}
 
 
 def test_nothing_fits_and_nothing_is_picked() -> None:
-    done = compose("a fox", [candidate("A", title("fox"), score=0.05), candidate("B", score=0.9)])
+    done = compose("a fox", [candidate("Fox", title("fox"), score=0.05), candidate("B", score=0.9)])
     assert titles(done) == []
     assert reasons(done) == {
-        "A": "too unlikely to be meant (5%)",
+        "Fox": "too unlikely to be meant (5%)",
         "B": "no words of the prompt ask for it",
     }
 
@@ -78,7 +78,10 @@ def test_tool_is_taken_only_when_it_is_named(name: str) -> None:
     assert titles(compose("a market street, fine", [candidate(name, topical, trigger("fine"))])) == [name]
 
 
-@pytest.mark.parametrize("fields", [{"real_person": True}, {"tags": ("Celebrity",)}, {"tags": ("character",)}])
+@pytest.mark.parametrize(
+    "fields",
+    [{"real_person": True, "tags": ("woman",)}, {"tags": ("Celebrity", "woman")}, {"tags": ("character", "woman")}],
+)
 def test_certain_person_is_not_laid_on_for_a_generic_word(fields: dict[str, object]) -> None:
     generic = candidate("Anna", Match(by="tags", text="woman", score=1.0), **fields)
     done = compose("a woman in the rain", [generic])
@@ -111,8 +114,34 @@ def test_weights_together_stay_within_the_budget() -> None:
     assert "scaled down" in done.choices[0].reason
 
 
+@pytest.mark.parametrize(
+    ("matched", "fields"),
+    [
+        (Match(by="prompts", text="boat, sunset", score=2.0), {}),
+        (Match(by="description", text="boat", score=1.0), {}),
+        (Match(by="tags", text="boat", score=1.0), {"tags": ("boat house keeper",)}),
+        (Match(by="triggers", text="boat", score=1.0), {"triggers": (("a boat in an old harbour town",),)}),
+        (Match(by="title", text="boat", score=1.0), {}),
+    ],
+)
+def test_what_only_shares_words_is_not_laid_on(matched: Match, fields: dict[str, object]) -> None:
+    """Its examples show boats, or it speaks of one: that does not make it an adapter of boats."""
+    done = compose("a blue boat at sunset", [candidate("Old Harbour Town", matched, **fields)])
+    assert titles(done) == []
+    assert "share words" in reasons(done)["Old Harbour Town"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"tags": ("boat",)}, {"triggers": (("old boat",),)}, {"triggers": (("a wooden boat of the harbour", "boat"),)}],
+)
+def test_whole_tag_or_most_of_a_trigger_names_an_adapter(fields: dict[str, object]) -> None:
+    matched = [Match(by=by, text="old, boat", score=2.0) for by in ("tags", "triggers")]
+    assert titles(compose("an old boat", [candidate("Harbour Town", *matched, **fields)])) == ["Harbour Town"]
+
+
 def test_order_of_candidates_does_not_matter() -> None:
-    pair = [candidate("A", title("fox"), score=0.7), candidate("B", title("fox"), score=0.6)]
+    pair = [candidate("Fox A", title("fox"), score=0.7), candidate("Fox B", title("fox"), score=0.6)]
     assert compose("a fox", pair) == compose("a fox", pair[::-1])
 
 

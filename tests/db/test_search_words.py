@@ -118,6 +118,15 @@ def test_the_words_that_matched_are_told(filled: Store):
     assert filled.matched_words([3], ["细节", "Add_Detail"]) == {3: {"title": ("细节",), "names": ("Add_Detail",)}}
 
 
+def test_mentions_of_a_phrase_stand_anywhere(filled: Store):
+    assert filled.mentions(["red fox", "rfox", "nobody", "***"], 100) == {
+        "red fox": {1, 5},
+        "rfox": {1},
+        "nobody": set(),
+        "***": set(),
+    }
+
+
 def test_trigger_phrases_are_looked_up_as_they_stand(filled: Store, make):
     assert filled.triggered(["rfox", "bushy tail", "tail", "bushy", "fox"]) == {"rfox": [1], "bushy tail": [1]}
     offers = [make.entry("1", make.record("1", triggers=(("vixen",),)), stamp="2"), make.file("7")]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from zlib import crc32
@@ -12,12 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from velatura.errors import InputError
 from velatura.pipeline import Velatura
-from velatura.playground import demo
+from velatura.playground import demo, library
 from velatura.playground.demo import PROMPTS, Shown, show
 from velatura.playground.page import Section, page
-from velatura.playground.sample import make_adapter, make_checkpoint
-from velatura.records import AdapterRecord, Choice, Composition, GenerationRequest, Refusal
+from velatura.records import AdapterRecord, Choice, Composition, Refusal
 from velatura.words import words
 
 
@@ -57,36 +56,12 @@ class HashedWords:
         return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _small_pictures() -> Iterator[None]:
-    """Paint at 32 x 32, where the checkpoint of the tests would paint at 128 x 128."""
-    request = Velatura.request
-
-    def small(self: Velatura, composition: Composition, **fields: object) -> GenerationRequest:
-        return request(self, composition, width=32, height=32, **fields)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Velatura, "request", small)
-        yield
-
-
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A trained playground's folder, with a few adapters and random weights."""
-    folder = tmp_path_factory.mktemp("weights")
-    base = make_checkpoint(folder / "base")
-    (folder / "loras").mkdir()
-    for number, name in enumerate(("duck", "rocket", "neon_style", "cat")):
-        make_adapter(folder / "loras" / f"{name}.safetensors", base, seed=number)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def shown(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Shown:
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Shown:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(demo, "STEPS", 1)
+        patch.setattr(demo, "STEPS", 2)
         patch.setattr(Velatura, "embedder", HashedWords())
-        return show(tmp_path_factory.mktemp("demo"), lambda _: None, weights=weights)
+        return show(tmp_path_factory.mktemp("demo"), lambda _: None)
 
 
 def test_prompts_are_a_subject_a_subject_in_a_style_and_nothing_new(shown: Shown) -> None:
@@ -99,8 +74,8 @@ def test_prompts_are_a_subject_a_subject_in_a_style_and_nothing_new(shown: Shown
 def test_sheet_shows_each_prompt_alone_with_its_picks_and_with_others(shown: Shown) -> None:
     with Image.open(shown.sheet) as sheet:
         assert sheet.format == "PNG"
-        assert sheet.width > 3 * 128
-        assert sheet.height > 3 * 128
+        assert sheet.width > 3 * 192
+        assert sheet.height > 3 * 192
 
 
 def test_page_needs_nothing_beside_it(shown: Shown) -> None:
@@ -132,15 +107,10 @@ def test_another_prompts_picks_are_those_of_the_next_that_has_any() -> None:
     assert worn == [["rocket"], ["duck"], ["duck"]]
 
 
-def test_random_weights_stand_in_where_nothing_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo, "weights_folder", lambda: None)
-    monkeypatch.setattr(demo, "_UNTRAINED_STEPS", 1)
-    said: list[str] = []
-    found = show(tmp_path, said.append)
-    assert {"Red Fox", "Ink Wash"} <= {choice.adapter.title for choice in found.compositions[1].choices}
-    assert not found.compositions[2].choices
-    assert "noise" in found.page.read_text(encoding="utf-8")
-    assert any("nothing to add" in line for line in said)
+def test_demo_without_trained_weights_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library, "weights_folder", lambda: None)
+    with pytest.raises(InputError, match="playground train"):
+        show(tmp_path, lambda _: None)
 
 
 def test_page_escapes_what_strangers_wrote() -> None:

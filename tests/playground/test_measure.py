@@ -82,7 +82,7 @@ def save_evaluator(folder: Path, tokenizer: Path) -> None:
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("weights")
-    base = make_checkpoint(folder / "base")
+    base = make_checkpoint(folder / "base", text=128)
     (folder / "loras").mkdir()
     for number, name in enumerate(ADAPTERS):
         make_adapter(folder / "loras" / f"{name}.safetensors", base, seed=number)

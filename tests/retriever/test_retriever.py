@@ -199,3 +199,22 @@ def test_index_file_is_extended_rebuilt_and_read_again(store: Store) -> None:
 
     path.write_bytes(b"damaged" + path.read_bytes()[100:])
     assert keys(Retriever(store, embedder, path), "Quiet streets", method="dense")[0] == "night"
+
+
+def test_trigger_that_many_pages_speak_of_calls_less(store: Store) -> None:
+    """`smile` is the trigger of one adapter, and stands in the example prompts of all."""
+    smiling = [adapter(f"p{n}", examples=(Example(prompt=f"portrait {n}, smile"),)) for n in range(8)]
+    called = [
+        adapter("grin", title="Grin", triggers=(("smile",),)),
+        adapter("zed", title="Zed", triggers=(("zedhat",),)),
+    ]
+    store.sync(Given([*RECORDS, *smiling, *called]))
+    found = Retriever(store).search("a girl, zedhat, smile", limit=20)
+    rarity = {
+        candidate.adapter.record.title: match.score
+        for candidate in found
+        for match in candidate.matched
+        if match.by == "phrase"
+    }
+    assert rarity == {"Zed": 1.0, "Grin": pytest.approx(1 / 3)}
+    assert found[0].adapter.record.title == "Zed"

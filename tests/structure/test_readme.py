@@ -1,4 +1,4 @@
-"""The README's quick start runs as it stands there."""
+"""The examples in Python that README and documents show run as they stand there."""
 
 from __future__ import annotations
 
@@ -6,19 +6,46 @@ import re
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from velatura.playground.demo import make_files
+from velatura.playground import library
+from velatura.playground.library import find_weights, make_library
 
-README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_quick_start_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    code = re.findall(r"```python\n(.*?)```", README, re.DOTALL)[0]
-    assert len(code.strip().splitlines()) <= 11
-    make_files(tmp_path / "demo")
+def examples(page: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
+
+
+def run(code: str, page: str) -> None:
+    exec(compile(code, page, "exec"), {})
+
+
+@pytest.fixture
+def person(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder in which a person runs an example."""
+    monkeypatch.setattr(library, "STEPS", 2)
+    monkeypatch.setenv("VELATURA_STEPS", "2")
     monkeypatch.chdir(tmp_path)
-    exec(compile(code, "README.md", "exec"), {})
+    return tmp_path
+
+
+def test_quick_start_runs(person: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = examples("README.md")
+    assert len(code.strip().splitlines()) <= 11
+    make_library(find_weights() / "loras", person / "demo")
+    run(code, "README.md")
     said = capsys.readouterr().out
-    assert "Red Fox" in said
-    assert "Ink Wash" in said
-    assert list((tmp_path / "demo").glob("*.png"))
+    assert "Neon Tubes" in said
+    assert "rocket" in said
+    assert list((person / "demo").glob("*.png"))
+
+
+def test_examples_of_the_playground_run(person: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for code in examples("docs/playground.md"):
+        run(code, "docs/playground.md")
+    assert "Neon Tubes" in capsys.readouterr().out
+    assert len(list((person / "borrowed").glob("*.png"))) == 4
+    with Image.open(person / "rocket.png") as picture:
+        assert picture.size == (256, 256)
