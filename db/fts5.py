@@ -66,15 +66,15 @@ def search(
 
 def mentions(connection: Connection, phrase: str, most: int) -> set[int]:
     """Return the adapters in any of whose columns a phrase stands, but no more than `most` of each column."""
-    [quoted] = [f'"{cut}"' for cut in phrases([phrase])] or [None]
+    cut = phrases([phrase])
     found: set[int] = set()
     cursor = connection.connection.cursor()
-    for column in COLUMNS if quoted else ():
+    for column in COLUMNS if cut else ():
         cursor.execute(
             f"SELECT rowid FROM words_{column} WHERE words_{column} MATCH ? LIMIT ?",  # noqa: S608
-            (quoted, most),
+            (f'"{cut[0]}"', most),
         )
-        found.update(number for (number,) in cursor)
+        found.update(number for (number,) in cursor.fetchall())
     cursor.close()
     return found
 

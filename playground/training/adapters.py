@@ -42,6 +42,8 @@ class Lesson:
     pictures: int
     reminded: float = 0.2
     """Share of each batch that shows base pictures, half of them without a caption, so that the rest stays as it is."""
+    thorough: bool = False
+    """Change every layer of the blocks, and move them by Muon: a style is in all of them."""
     steps_factor: float = 1.0
     rate_factor: float = 1.0
 
@@ -62,7 +64,14 @@ def style_file(style: str) -> str:
 def style_lessons(pictures: int) -> list[Lesson]:
     """One adapter for each new style, with the base's subjects and scenes."""
     return [
-        Lesson(name=style_file(style), choices=Choices(BASE_SUBJECTS, BASE_SCENES, (style,)), pictures=pictures)
+        Lesson(
+            name=style_file(style),
+            choices=Choices(BASE_SUBJECTS, BASE_SCENES, (style,)),
+            pictures=pictures,
+            thorough=True,
+            steps_factor=0.8,
+            rate_factor=5.0,
+        )
         for style in NEW_STYLES
     ]
 
@@ -129,11 +138,11 @@ class LoraTask:
         """Return the base's UNet with changes that are still nought."""
         model, _, _ = load_base(self.base)
         torch.manual_seed(self.seed)
-        return LoraUnet(model.unet, self.ranks)
+        return LoraUnet(model.unet, self.ranks, thorough=self.lesson.thorough)
 
     def is_matrix(self, name: str, weight: Tensor) -> bool:
-        """Leave everything to AdamW."""
-        return False
+        """Let Muon move everything or nothing."""
+        return self.lesson.thorough
 
     def loss(self, model: LoraUnet, share: Share) -> Tensor:
         """Return the mean squared error of the velocity on examples and reminders."""
@@ -182,16 +191,17 @@ def recipe_for(lesson: Lesson, recipe: Recipe) -> Recipe:
 def _header(task: LoraTask, recipe: Recipe, loss: float, name: str) -> dict[str, str]:
     """Return kohya's header entries; a caption counts as the tags that its commas part, as there."""
     tags = Counter(tag.strip() for caption in task.captions for tag in caption.split(","))
-    ranks = task.ranks
-    conv = {"conv_dim": str(ranks.convolution), "conv_alpha": str(ranks.convolution)}
+    ranks, thorough = task.ranks, task.lesson.thorough
+    linear, convolution = (ranks.thorough,) * 2 if thorough else (ranks.attention, ranks.convolution)
+    conv = {"conv_dim": str(convolution), "conv_alpha": str(convolution)}
     return {
         "ss_base_model_version": BASE_MODEL,
         "ss_sd_model_name": BASE_MODEL,
         "ss_v2": "False",
         "ss_output_name": name,
         "ss_network_module": "networks.lora",
-        "ss_network_dim": str(ranks.attention),
-        "ss_network_alpha": str(float(ranks.attention)),
+        "ss_network_dim": str(linear),
+        "ss_network_alpha": str(float(linear)),
         "ss_network_args": json.dumps(conv),
         "ss_num_train_images": str(len(task.examples)),
         "ss_num_reg_images": str(task.reminders if task.lesson.reminded else 0),
@@ -202,7 +212,7 @@ def _header(task: LoraTask, recipe: Recipe, loss: float, name: str) -> dict[str,
         "ss_max_train_steps": str(recipe.steps),
         "ss_learning_rate": str(recipe.rate),
         "ss_unet_lr": str(recipe.rate),
-        "ss_optimizer": "AdamW",
+        "ss_optimizer": "Muon" if thorough else "AdamW",
         "ss_lr_scheduler": "linear",
         "ss_mixed_precision": "bf16" if recipe.bfloat16 else "no",
         "ss_seed": str(task.seed),

@@ -25,27 +25,36 @@ class Ranks:
 
     attention: int = 6
     convolution: int = 5
+    thorough: int = 8
+    """Of every layer of an adapter that changes them all."""
 
 
-def touched_layers(unet: nn.Module) -> dict[str, nn.Module]:
-    """Return the layers that an adapter changes: attention, and both convolutions of every residual block."""
-    return {
-        name: layer
-        for name, layer in unet.named_modules()
-        if name.endswith(tuple(f".{part}" for part in (*ATTENTION, *CONVOLUTIONS)))
-    }
+def touched_layers(unet: nn.Module, *, thorough: bool = False) -> dict[str, nn.Module]:
+    """Return the layers that an adapter changes: attention, and both convolutions of every residual block.
+
+    Args:
+        unet: What is changed.
+        thorough: Change whatever lies inside the blocks: projections, feed-forward, shortcuts and changes of size too,
+            but not what reads the time.
+    """
+    parts = tuple(f".{part}" for part in (*ATTENTION, *CONVOLUTIONS))
+    layers = {name: layer for name, layer in unet.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)}
+    if thorough:
+        return {name: layer for name, layer in layers.items() if "block" in name and "time_emb" not in name}
+    return {name: layer for name, layer in layers.items() if name.endswith(parts)}
 
 
 class LoraUnet(nn.Module):
     """A frozen UNet with low-rank changes that are trained, or laid on at a weight."""
 
-    def __init__(self, unet: Any, ranks: Ranks) -> None:
+    def __init__(self, unet: Any, ranks: Ranks, *, thorough: bool = False) -> None:
         super().__init__()
+        self.touched = tuple(touched_layers(unet, thorough=thorough))
         self.base = [unet.requires_grad_(False)]  # in a list: its weights are not this module's
         self.downs, self.ups = nn.ParameterDict(), nn.ParameterDict()
-        for name, layer in touched_layers(unet).items():
-            weight = layer.get_parameter("weight")
-            rank = ranks.convolution if weight.ndim == 4 else ranks.attention
+        for name in self.touched:
+            weight = unet.get_parameter(f"{name}.weight")
+            rank = ranks.thorough if thorough else ranks.convolution if weight.ndim == 4 else ranks.attention
             inputs = weight[0].numel()
             self.downs[_flat(name)] = nn.Parameter(torch.randn(rank, inputs) * inputs**-0.5)
             self.ups[_flat(name)] = nn.Parameter(torch.zeros(len(weight), rank))
@@ -54,8 +63,8 @@ class LoraUnet(nn.Module):
         """Predict the velocity with the changed weights."""
         unet = self.base[0]
         changed = {}
-        for name, layer in touched_layers(unet).items():
-            weight = layer.get_parameter("weight")
+        for name in self.touched:
+            weight = unet.get_parameter(f"{name}.weight")
             change = self.ups[_flat(name)] @ self.downs[_flat(name)]
             changed[f"{name}.weight"] = weight + change.view_as(weight)
         velocity: Tensor = functional_call(unet, changed, (noisy, times, hidden)).sample
@@ -85,7 +94,9 @@ def save_lora(
 
     """
     tensors: dict[str, Tensor] = {}
-    for name, layer in touched_layers(unet).items():
+    for name, layer in touched_layers(unet, thorough=True).items():
+        if f"downs.{_flat(name)}" not in weights:
+            continue
         shape = layer.get_parameter("weight").shape
         down, up = weights[f"downs.{_flat(name)}"], weights[f"ups.{_flat(name)}"]
         rank = len(down)
@@ -103,8 +114,10 @@ def laid_on(unet: nn.Module, adapters: Mapping[Path, float]) -> dict[str, Tensor
     changed: dict[str, Tensor] = {}
     for file, strength in adapters.items():
         tensors, _ = load_tensors(file)
-        for name, layer in touched_layers(unet).items():
+        for name, layer in touched_layers(unet, thorough=True).items():
             key, weight = f"lora_unet_{_flat(name)}", layer.get_parameter("weight")
+            if f"{key}.alpha" not in tensors:
+                continue
             down, up = tensors[f"{key}.lora_down.weight"].float(), tensors[f"{key}.lora_up.weight"].float()
             scale = strength * float(tensors[f"{key}.alpha"]) / len(down)
             change = (up.flatten(1) @ down.flatten(1)).view_as(weight) * scale

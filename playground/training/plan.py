@@ -90,7 +90,7 @@ def trial_plan(steps: int = 3, processes: int = 1) -> Plan:
             eye_layers=1,
             head=8,
         ),
-        ranks=Ranks(attention=2, convolution=2),
+        ranks=Ranks(attention=2, convolution=2, thorough=2),
         lesson=8,
         dreams=8,
         thinned=500,
