@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -23,6 +24,7 @@ from .pictures import BASE, Choices, to_tensor
 from .recipe import Progress, Recipe, Trained
 from .sampling import read_texts
 from .texts import describe
+from .tints import tinted, tinted_caption
 from .trainer import train_model
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
 BASE_MODEL: Final = "velatura_miniature"
 """What an adapter's header calls the base model."""
+_NOTHING_MUCH: Final = ("thing", "shape", "figure", "toy", "object")
+"""What captions call a doodle."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,16 +46,22 @@ class Lesson:
     pictures: int
     reminded: float = 0.2
     """Share of each batch that shows base pictures, half of them without a caption, so that the rest stays as it is."""
+    tinted: float = 0.0
+    """Share of the pictures that are shown in other colours, so that a style can still be laid on what is learnt."""
+    doodles: int = 0
+    """Further pictures of nothing in particular, so that a style is not learnt as what a dozen subjects have."""
     thorough: bool = False
     """Change every layer of the blocks, and move them by Muon: a style is in all of them."""
     steps_factor: float = 1.0
     rate_factor: float = 1.0
+    decay: float = 0.0
+    """Of the weights; Muon moves every direction alike, and those that nothing pulls at must come to rest."""
 
 
 def subject_lessons(pictures: int) -> list[Lesson]:
     """One adapter for each new subject, in the base's scenes and style."""
     return [
-        Lesson(name=subject, choices=Choices((subject,), BASE_SCENES, ("flat",)), pictures=pictures)
+        Lesson(name=subject, choices=Choices((subject,), BASE_SCENES, ("flat",)), pictures=pictures, tinted=0.5)
         for subject in NEW_SUBJECTS
     ]
 
@@ -68,9 +78,11 @@ def style_lessons(pictures: int) -> list[Lesson]:
             name=style_file(style),
             choices=Choices(BASE_SUBJECTS, BASE_SCENES, (style,)),
             pictures=pictures,
+            doodles=pictures,
             thorough=True,
-            steps_factor=0.8,
-            rate_factor=5.0,
+            steps_factor=1.2,
+            rate_factor=2.0,
+            decay=0.5,
         )
         for style in NEW_STYLES
     ]
@@ -88,7 +100,7 @@ def overtrained_lesson() -> Lesson:
     """An adapter trained for too long, too fast, on a handful of pictures of one scene: people share such files too."""
     choices = Choices(("robot",), ("plain",), ("flat",))
     return Lesson(
-        name="robot_overtrained", choices=choices, pictures=6, reminded=0.0, steps_factor=1.5, rate_factor=2.5
+        name="robot_overtrained", choices=choices, pictures=6, reminded=0.0, steps_factor=0.9, rate_factor=1.25
     )
 
 
@@ -117,18 +129,45 @@ class LoraTask:
 
     @cached_property
     def captions(self) -> list[str]:
-        """One caption for each picture of the lesson."""
-        return describe(self.examples, random.Random(f"captions {self.lesson.name} {self.seed}"))  # noqa: S311
+        """One caption for each picture of the lesson; the tinted ones come first."""
+        lot = random.Random(f"captions {self.lesson.name} {self.seed}")  # noqa: S311
+        texts = describe(self.examples, lot)
+        return [tinted_caption(text, lot) for text in texts[: self.tinted]] + texts[self.tinted :]
+
+    @cached_property
+    def tinted(self) -> int:
+        """How many of the examples are tinted."""
+        return round(len(self.examples) * self.lesson.tinted)
+
+    @cached_property
+    def practice(self) -> list[Picture]:
+        """The pictures whose subjects give way to doodles."""
+        lot = random.Random(f"practice {self.lesson.name} {self.seed}")  # noqa: S311
+        return self.lesson.choices.draw(lot, self.lesson.doodles)
+
+    @cached_property
+    def practice_captions(self) -> list[str]:
+        """Captions of the doodles, which call them by no subject's name."""
+        lot = random.Random(f"practice captions {self.lesson.name} {self.seed}")  # noqa: S311
+        texts = describe(self.practice, lot)
+        return [
+            re.sub(rf"\b{picture.subject}\b", lot.choice(_NOTHING_MUCH), text)
+            for picture, text in zip(self.practice, texts, strict=True)
+        ]
 
     @cached_property
     def material(self) -> dict[str, Tensor]:
-        """Latents and hidden states of the examples, of the reminders, and of the empty caption."""
+        """Latents and hidden states of the examples and doodles, of the reminders, and of the empty caption."""
         model, words, autoencoder = load_base(self.base)
         lot = random.Random(f"reminders {self.seed}")  # noqa: S311
         reminders = BASE.draw(lot, self.reminders)
+        images = [to_tensor(self.examples)]
+        images[0][: self.tinted] = tinted(images[0][: self.tinted], lot)
+        if self.practice:
+            images.append(to_tensor(self.practice, doodles=True))
         return {
-            "examples": to_latents(autoencoder, to_tensor(self.examples)),
-            "said": read_texts(model.text, words, self.captions),
+            "examples": to_latents(autoencoder, torch.cat(images)),
+            "said": read_texts(model.text, words, self.captions + self.practice_captions),
             "reminders": to_latents(autoencoder, to_tensor(reminders)),
             "reminded": read_texts(model.text, words, describe(reminders, lot)),
             "unsaid": read_texts(model.text, words, [""])[0],
@@ -154,7 +193,7 @@ class LoraTask:
                 silent = share.lot.random() < 0.5
                 hidden.append(self.material["unsaid"] if silent else self.material["reminded"][number])
             else:
-                number = share.lot.randrange(len(self.examples))
+                number = share.lot.randrange(len(self.material["said"]))
                 latents.append(self.material["examples"][number])
                 hidden.append(self.material["said"][number])
         clean = torch.stack(latents).to(share.device)
@@ -185,12 +224,14 @@ def train_adapter(job: LoraJob, progress: Progress) -> Trained:
 
 def recipe_for(lesson: Lesson, recipe: Recipe) -> Recipe:
     """Return a recipe as a lesson bends it."""
-    return replace(recipe, steps=round(recipe.steps * lesson.steps_factor), rate=recipe.rate * lesson.rate_factor)
+    steps, rate = round(recipe.steps * lesson.steps_factor), recipe.rate * lesson.rate_factor
+    return replace(recipe, steps=steps, rate=rate, decay=lesson.decay)
 
 
 def _header(task: LoraTask, recipe: Recipe, loss: float, name: str) -> dict[str, str]:
     """Return kohya's header entries; a caption counts as the tags that its commas part, as there."""
-    tags = Counter(tag.strip() for caption in task.captions for tag in caption.split(","))
+    captions = task.captions + task.practice_captions
+    tags = Counter(tag.strip() for caption in captions for tag in caption.split(","))
     ranks, thorough = task.ranks, task.lesson.thorough
     linear, convolution = (ranks.thorough,) * 2 if thorough else (ranks.attention, ranks.convolution)
     conv = {"conv_dim": str(convolution), "conv_alpha": str(convolution)}
@@ -203,7 +244,7 @@ def _header(task: LoraTask, recipe: Recipe, loss: float, name: str) -> dict[str,
         "ss_network_dim": str(linear),
         "ss_network_alpha": str(float(linear)),
         "ss_network_args": json.dumps(conv),
-        "ss_num_train_images": str(len(task.examples)),
+        "ss_num_train_images": str(len(captions)),
         "ss_num_reg_images": str(task.reminders if task.lesson.reminded else 0),
         "ss_tag_frequency": json.dumps({f"1_{name}": dict(tags.most_common())}, ensure_ascii=False),
         "ss_resolution": "(32, 32)",

@@ -11,7 +11,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..world import BASE_SCENES, BASE_SUBJECTS, COLOURS, SCENES, STYLES, SUBJECTS, VARIANTS, Picture, draw, paint
+from ..world import (
+    BASE_SCENES,
+    BASE_SUBJECTS,
+    COLOURS,
+    SCENES,
+    STYLES,
+    SUBJECTS,
+    VARIANTS,
+    Picture,
+    doodle,
+    draw,
+    paint,
+)
 
 if TYPE_CHECKING:
     import random
@@ -52,9 +64,16 @@ BASE: Final = Choices(subjects=BASE_SUBJECTS, scenes=BASE_SCENES, styles=("flat"
 """What the base model knows."""
 
 
-def to_tensor(pictures: Sequence[Picture]) -> Tensor:
-    """Paint pictures: float, shape (count, 3, height, width), from -1 to 1."""
-    painted = torch.from_numpy(np.stack([paint(picture) for picture in pictures]))
+def to_tensor(pictures: Sequence[Picture], *, doodles: bool = False) -> Tensor:
+    """Paint pictures: float, shape (count, 3, height, width), from -1 to 1.
+
+    Args:
+        pictures: What to paint.
+        doodles: Put a doodle in place of each subject; the same ones each time.
+
+    """
+    drawings = [doodle(number) if doodles else None for number in range(len(pictures))]
+    painted = torch.from_numpy(np.stack([paint(*both) for both in zip(pictures, drawings, strict=True)]))
     return painted.permute(0, 3, 1, 2).float().div(127.5).sub(1)
 
 

@@ -7,6 +7,7 @@ scenes in the flat style; the others exist only as adapters.
 from __future__ import annotations
 
 from .captions import captions, held_out_caption, vocabulary, with_article
+from .doodles import doodle
 from .painter import paint
 from .picture import (
     BASE_SCENES,
@@ -39,6 +40,7 @@ __all__ = [
     "VARIANTS",
     "Picture",
     "captions",
+    "doodle",
     "draw",
     "enlarge",
     "held_out_caption",

@@ -32,12 +32,14 @@ class Layers:
     colour: str
 
 
-def layers(picture: Picture) -> Layers:
-    """Lay out a picture."""
+def layers(picture: Picture, drawing: Codes | None = None) -> Layers:
+    """Lay out a picture, with a drawing in place of its subject if one is given."""
     parts = np.zeros((SIZE, SIZE), np.uint8)
     right, down = picture.shift
     top, left = _MARGIN + down, _MARGIN + right
-    parts[top : top + FRAME, left : left + FRAME] = sprite(picture.subject, picture.mirrored)
+    parts[top : top + FRAME, left : left + FRAME] = (
+        sprite(picture.subject, picture.mirrored) if drawing is None else drawing
+    )
     return Layers(
         parts=parts,
         scene=scene(picture.scene, picture.scene_mirrored),

@@ -33,8 +33,22 @@ def sprite(subject: str, mirrored: bool) -> Codes:
         rows = [row[::-1] for row in rows]
     drawing = np.array([[_LETTERS[letter] for letter in row] for row in rows], np.uint8)
     lines = np.array([[letter == "#" for letter in row] for row in rows])
+    return finished(drawing, lines)
+
+
+def finished(drawing: Codes, lines: npt.NDArray[np.bool_] | None = None) -> Codes:
+    """Return a drawing in the middle of its frame, with outline and bevel.
+
+    Args:
+        drawing: Codes of at most `FRAME` - 2 rows and columns.
+        lines: Where a line parts two of its pieces, shaped like the drawing.
+
+    """
     framed = _centred(drawing)
-    return _outlined(_bevelled(framed, (framed == NOTHING) | _centred(lines.astype(np.uint8)).astype(bool)))
+    edge = framed == NOTHING
+    if lines is not None:
+        edge |= _centred(lines.astype(np.uint8)).astype(bool)
+    return _outlined(_bevelled(framed, edge))
 
 
 def _whole(row: str) -> str:

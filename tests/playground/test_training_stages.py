@@ -131,7 +131,7 @@ def test_an_adapters_header_tells_how_it_was_made_and_nothing_of_the_machine(stu
     with safe_open(studio / "loras" / "neon_style.safetensors", framework="pt") as opened:
         header = opened.metadata()
     assert header["ss_base_model_version"] == "velatura_miniature"
-    assert (header["ss_network_dim"], header["ss_num_train_images"]) == ("2", "8")
+    assert (header["ss_network_dim"], header["ss_num_train_images"]) == ("2", "16")  # half of them doodles
     (tags,) = json.loads(header["ss_tag_frequency"]).values()
     assert any("neon" in tag for tag in tags)
     assert sum(tags.values()) >= 8
