@@ -3,6 +3,7 @@
 lists.py        the ranked lists: by words, by trigger phrases, by meaning
 fusion.py       the lists -> one probability per adapter
 retriever.py    a prompt and a filter -> candidates, with what matched
+baselines.py    other people's ways to rank, for comparison
 faiss_index.py  nearest vectors (FAISS), in one stamped file
 passages.py     keeps that file in step with the catalogue
 """

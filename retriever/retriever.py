@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import InputError
 from ..records import Candidate, Filter, Id, Match
 from ..syntax import plain_text
+from .baselines import RANKERS
 from .fusion import Features, features, probability
 from .lists import Lists, look
 from .passages import PassageIndex
@@ -19,9 +20,10 @@ from .passages import PassageIndex
 if TYPE_CHECKING:
     from ..db import Store
     from ..protocols import Ids, TextEmbedder, Vectors
+    from .baselines import Ranker
 
-Method = Literal["fused", "dense", "bm25"]
-"""`fused` is ours; `dense` is Stylus's retriever (its section 3.2), `bm25` the words alone."""
+Method = Literal["fused", "dense", "bm25", "tfidf", "overlap", "random"]
+"""`fused` is ours, `dense` Stylus's retriever (its section 3.2), `bm25` the words alone; the others are `baselines`."""
 
 _BATCH = 64
 _BY_MEANING = 0.35
@@ -42,6 +44,7 @@ class Retriever:
         self._embedder = embedder
         self._index = PassageIndex(store, embedder, index_path) if embedder is not None else None
         self._pages = store.pages()
+        self._rankers: dict[str, Ranker] = {}
 
     def search(
         self, prompt: str, filter: Filter | None = None, limit: int = 10, method: Method = "fused"
@@ -70,6 +73,12 @@ class Retriever:
                 seen = features(_Paged(lists, self._pages, None).scores)
                 yield {page: values for (page, _), values in seen.items()}
 
+    def _ranker(self, method: Method) -> Ranker:
+        if method not in self._rankers:
+            adapters = list(self._store.adapters(self._store.select(Filter()).tolist()))
+            self._rankers[method] = RANKERS[method](adapters)
+        return self._rankers[method]
+
     def _embed(self, prompts: list[str]) -> list[Vectors | None]:
         if self._embedder is None or not self._index:
             return [None] * len(prompts)
@@ -79,6 +88,8 @@ class Retriever:
         self, prompt: str, vector: Vectors | None, allowed: Ids, limit: int, method: Method
     ) -> list[Candidate]:
         lists = look(self._store, prompt, pages=self._pages, vector=vector, index=self._index, allowed=allowed)
+        if method in RANKERS:
+            lists = Lists(query_words=lists.query_words, words=self._ranker(method)(prompt))
         paged = _Paged(lists, self._pages, allowed)
         scores = ((page, score) for page, score in _page_scores(paged, method).items() if page[1])
         best = sorted(scores, key=lambda item: -item[1])[:limit]
@@ -129,7 +140,7 @@ class _Paged:
 def _page_scores(paged: _Paged, method: Method) -> dict[_Page, float]:
     if method == "dense":
         return {page: max(0.0, cosine) for page, cosine in paged.scores["card"].items()}
-    if method == "bm25":
+    if method != "fused":
         words = paged.scores["words"]
         top = max(words.values(), default=1.0)
         return {page: score / top for page, score in words.items()}

@@ -154,6 +154,18 @@ def test_baselines_rank_by_one_list(retriever: Retriever) -> None:
         retriever.search("x", method="magic")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("method", ["tfidf", "overlap", "random"])
+def test_other_peoples_rankings_answer_within_the_filter(retriever: Retriever, method: str) -> None:
+    found = retriever.search("red fox, umbrella", Filter(family="sd1"), 50, method)  # type: ignore[arg-type]
+    assert found
+    assert {candidate.adapter.record.family for candidate in found} == {"sd1"}
+    scores = [candidate.score for candidate in found]
+    assert scores == sorted(scores, reverse=True)
+    if method != "random":
+        assert found[0].adapter.record.title == "Red Fox"
+        assert any(match.text == "red, fox" for match in found[0].matched)
+
+
 def test_embedding_again_embeds_nothing(store: Store) -> None:
     embedder = BagEmbedder()
     first = embed(store, embedder)
