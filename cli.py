@@ -161,7 +161,7 @@ def search(
         chosen = _filter(velatura, family, kind, commercial, safe, installed)
         _warn_unembedded(velatura)
         wanted = list(_read_prompts(prompt, prompts))
-        found = velatura.retriever.search_all(wanted, chosen, limit)
+        found = velatura.retriever.search_all(wanted, chosen, limit, quotes=True)
         for text, candidates in zip(wanted, found, strict=True):
             if as_json or prompts is not None:
                 _print_json({"prompt": text, "candidates": [to_plain(candidate) for candidate in candidates]})

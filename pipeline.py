@@ -219,8 +219,8 @@ class Velatura:
         return Retriever(self.store, embedder, path.with_name(f"{path.name}.faiss"))
 
     def search(self, prompt: str, *, filter: Filter | None = None, limit: int = 10) -> list[Candidate]:
-        """Return the adapters that could serve a prompt, best first."""
-        return self.retriever.search(prompt, filter, limit)
+        """Return the adapters that could serve a prompt, best first; what stands in double quotes must be there so."""
+        return self.retriever.search(prompt, filter, limit, quotes=True)
 
     # ---------------------------------------------------------------- compose
 

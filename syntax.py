@@ -16,6 +16,7 @@ _BRACKETS = re.compile(r"(?<!\\)[()\[\]{}]")
 _ESCAPED = re.compile(r"\\([()\[\]{}])")
 _BREAK = re.compile(r"\b(?:BREAK|AND)\b")
 _SPLIT = re.compile(r"[,;\n|、,]|(?<=[.!?。])\s+")
+_QUOTED = re.compile(r"[\"“”]([^\"“”]*)[\"“”]")
 _SPACE = re.compile(r"\s+")
 
 
@@ -84,6 +85,15 @@ def phrases(prompt: str) -> tuple[str, ...]:
     """
     parts = (part.strip() for part in _SPLIT.split(plain_text(prompt)))
     return tuple(dict.fromkeys(part for part in parts if part))
+
+
+def quoted(text: str) -> tuple[str, ...]:
+    """Return what stands between double quotes, each once and none that is empty.
+
+    >>> quoted('a fox, "ink wash" and “red fox”, 6" wide')
+    ('ink wash', 'red fox')
+    """
+    return tuple(dict.fromkeys(part.strip() for part in _QUOTED.findall(text) if part.strip()))
 
 
 def _number(text: str) -> float | None:

@@ -11,7 +11,8 @@ import numpy as np
 
 from ..errors import InputError
 from ..records import Candidate, Filter, Id, Match
-from ..syntax import plain_text
+from ..syntax import plain_text, quoted
+from ..words import words
 from .baselines import RANKERS
 from .fusion import Features, features, probability
 from .lists import Lists, look
@@ -26,6 +27,7 @@ Method = Literal["fused", "dense", "bm25", "tfidf", "overlap", "random"]
 """`fused` is ours, `dense` Stylus's retriever (its section 3.2), `bm25` the words alone; the others are `baselines`."""
 
 _BATCH = 64
+_EVERY = 10**9
 _BY_MEANING = 0.35
 """A cosine below this says nothing to a reader, so it is not shown as a reason."""
 
@@ -47,22 +49,44 @@ class Retriever:
         self._rankers: dict[str, Ranker] = {}
 
     def search(
-        self, prompt: str, filter: Filter | None = None, limit: int = 10, method: Method = "fused"
+        self,
+        prompt: str,
+        filter: Filter | None = None,
+        limit: int = 10,
+        method: Method = "fused",
+        *,
+        quotes: bool = False,
     ) -> list[Candidate]:
-        """Return the best candidates for a prompt, best first; versions of one page are one candidate."""
-        return next(self.search_all([prompt], filter, limit, method))
+        """Return the best candidates for a prompt, best first; versions of one page are one candidate.
+
+        Args:
+            prompt: As its writer wrote it.
+            filter: What may be found.
+            limit: How many.
+            method: How they are ranked.
+            quotes: Find only what has each phrase in double quotes somewhere in its texts, as it stands. In a search
+                box quotes mean that; in a prompt they may be what a sign in the picture says.
+        """
+        return next(self.search_all([prompt], filter, limit, method, quotes=quotes))
 
     def search_all(
-        self, prompts: Iterable[str], filter: Filter | None = None, limit: int = 10, method: Method = "fused"
+        self,
+        prompts: Iterable[str],
+        filter: Filter | None = None,
+        limit: int = 10,
+        method: Method = "fused",
+        *,
+        quotes: bool = False,
     ) -> Iterator[list[Candidate]]:
-        """Yield the candidates of each prompt, in order; prompts are embedded in batches."""
+        """Yield the candidates of each prompt, in order, as `search` does; prompts are embedded in batches."""
         if method not in get_args(Method):
             raise InputError(f"there is no retrieval method {method!r}; take one of {', '.join(get_args(Method))}")
         allowed = self._store.select(filter or Filter())
         remaining = iter(prompts)
         while batch := list(islice(remaining, _BATCH)):
             for prompt, vector in zip(batch, self._embed(batch), strict=True):
-                yield self._search_one(prompt, vector, allowed, limit, method)
+                may = self._holding(quoted(prompt), allowed) if quotes else allowed
+                yield self._search_one(prompt, vector, may, limit, method)
 
     def features(self, prompts: Iterable[str]) -> Iterator[dict[Id, Features]]:
         """Yield, for each prompt, what the lists say of every page found: what `fusion` is fitted on."""
@@ -72,6 +96,13 @@ class Retriever:
                 lists = look(self._store, prompt, pages=self._pages, vector=vector, index=self._index)
                 seen = features(_Paged(lists, self._pages, None).scores)
                 yield {page: values for (page, _), values in seen.items()}
+
+    def _holding(self, phrases: Iterable[str], allowed: Ids) -> Ids:
+        """Keep those in whose texts every phrase stands."""
+        asked = filter(None, (" ".join(words(phrase)) for phrase in phrases))
+        for standing in self._store.mentions(asked, _EVERY).values():
+            allowed = allowed[np.isin(allowed, list(standing))]
+        return allowed
 
     def _ranker(self, method: Method) -> Ranker:
         if method not in self._rankers:

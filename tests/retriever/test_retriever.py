@@ -230,3 +230,13 @@ def test_trigger_that_many_pages_speak_of_calls_less(store: Store) -> None:
     }
     assert rarity == {"Zed": 1.0, "Grin": pytest.approx(1 / 3)}
     assert found[0].adapter.record.title == "Zed"
+
+
+def test_quoted_phrase_must_stand_as_it_is(retriever: Retriever) -> None:
+    assert keys(retriever, "fox") != keys(retriever, 'fox "wet brush"')
+    assert retriever.search('fox "wet brush"', quotes=True)[0].adapter.record.key == "ink"
+    assert {found.adapter.record.key for found in retriever.search('"red fox"', limit=50, quotes=True)} == {"fox", "xl"}
+    assert retriever.search('"fox red"', quotes=True) == []
+    assert retriever.search('"red fox" "wet brush"', quotes=True) == []
+    assert [found.adapter.record.key for found in retriever.search('"рыжая лиса"', quotes=True)] == ["лиса"]
+    assert [found.adapter.record.key for found in retriever.search('"赤い狐"', quotes=True)] == ["狐"]
