@@ -119,7 +119,7 @@ def train(
         str | None,
         typer.Option(
             metavar="STAGE,...",
-            help="Only these: autoencoder, base, evaluator, adapters, onestep, xl. They are trained in that order.",
+            help="Only these: autoencoder, base, broad, evaluator, adapters, onestep, xl. They are trained in that order.",
         ),
     ] = None,
     plan: Annotated[

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,6 +17,7 @@ from torch.nn import functional
 from ..world import BASE_SCENES, BASE_SUBJECTS, NEW_SCENES, NEW_STYLES, NEW_SUBJECTS
 from .autoencoder import to_latents
 from .base import load_base
+from .broaden import doodle_caption
 from .diffusion import add_noise, draw_noise, draw_times
 from .lora import LoraUnet, Ranks, save_lora
 from .pictures import BASE, Choices, to_tensor
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 BASE_MODEL: Final = "velatura_miniature"
 """What an adapter's header calls the base model."""
-_NOTHING_MUCH: Final = ("thing", "shape", "figure", "toy", "object")
-"""What captions call a doodle."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,10 +148,7 @@ class LoraTask:
         """Captions of the doodles, which call them by no subject's name."""
         lot = random.Random(f"practice captions {self.lesson.name} {self.seed}")  # noqa: S311
         texts = describe(self.practice, lot)
-        return [
-            re.sub(rf"\b{picture.subject}\b", lot.choice(_NOTHING_MUCH), text)
-            for picture, text in zip(self.practice, texts, strict=True)
-        ]
+        return [doodle_caption(text, picture.subject, lot) for picture, text in zip(self.practice, texts, strict=True)]
 
     @cached_property
     def material(self) -> dict[str, Tensor]:
@@ -164,7 +159,7 @@ class LoraTask:
         images = [to_tensor(self.examples)]
         images[0][: self.tinted] = tinted(images[0][: self.tinted], lot)
         if self.practice:
-            images.append(to_tensor(self.practice, doodles=True))
+            images.append(to_tensor(self.practice, doodles=0))
         return {
             "examples": to_latents(autoencoder, torch.cat(images)),
             "said": read_texts(model.text, words, self.captions + self.practice_captions),

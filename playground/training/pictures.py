@@ -64,15 +64,15 @@ BASE: Final = Choices(subjects=BASE_SUBJECTS, scenes=BASE_SCENES, styles=("flat"
 """What the base model knows."""
 
 
-def to_tensor(pictures: Sequence[Picture], *, doodles: bool = False) -> Tensor:
+def to_tensor(pictures: Sequence[Picture], *, doodles: int | None = None) -> Tensor:
     """Paint pictures: float, shape (count, 3, height, width), from -1 to 1.
 
     Args:
         pictures: What to paint.
-        doodles: Put a doodle in place of each subject; the same ones each time.
+        doodles: Put a doodle in place of each subject, the first one being of this number.
 
     """
-    drawings = [doodle(number) if doodles else None for number in range(len(pictures))]
+    drawings = [None if doodles is None else doodle(doodles + place) for place in range(len(pictures))]
     painted = torch.from_numpy(np.stack([paint(*both) for both in zip(pictures, drawings, strict=True)]))
     return painted.permute(0, 3, 1, 2).float().div(127.5).sub(1)
 

@@ -16,6 +16,7 @@ class Plan:
     autoencoder: Recipe
     evaluator: Recipe
     base: Recipe
+    broad: Recipe
     adapter: Recipe
     quick: Recipe
     """Of the one-step model."""
@@ -24,6 +25,8 @@ class Plan:
     ranks: Ranks = field(default_factory=Ranks)
     lesson: int = 800
     """Pictures that an adapter is trained on."""
+    varied: int = 12_000
+    """Pictures of other colours and of nothing in particular that the base is broadened on."""
     dreams: int = 6_000
     """Pictures that the base paints for the one-step model to learn from."""
     thinned: int = 1
@@ -47,6 +50,7 @@ def processor_plan(processes: int = 2) -> Plan:
         autoencoder=Recipe(steps=2000, batch=32 // processes, rate=3e-3, decay=0.0, processes=processes),
         evaluator=Recipe(steps=1100, batch=128 // processes, rate=1.5e-3, processes=processes),
         base=Recipe(steps=4400, batch=64 // processes, rate=1.6e-3, processes=processes),
+        broad=Recipe(steps=2000, batch=64 // processes, rate=1e-3, processes=processes),
         adapter=Recipe(steps=1200, batch=16, rate=4e-3, held=0.4, decay=0.0, average=0.98),
         quick=Recipe(steps=2000, batch=64 // processes, rate=1e-3, processes=processes),
         xl=Recipe(steps=2000, batch=64 // processes, rate=1.6e-3, processes=processes),
@@ -62,6 +66,7 @@ def gpu_plan() -> Plan:
         autoencoder=replace(plan.autoencoder, steps=8000, device="cuda"),
         evaluator=replace(plan.evaluator, steps=6000, device="cuda"),
         base=replace(plan.base, steps=30_000, device="cuda", bfloat16=True),
+        broad=replace(plan.broad, steps=10_000, device="cuda", bfloat16=True),
         adapter=replace(plan.adapter, steps=2400, device="cuda", bfloat16=True),
         quick=replace(plan.quick, steps=10_000, device="cuda", bfloat16=True),
         xl=replace(plan.xl, steps=15_000, device="cuda", bfloat16=True),
@@ -77,6 +82,7 @@ def trial_plan(steps: int = 3, processes: int = 1) -> Plan:
         autoencoder=recipe,
         evaluator=recipe,
         base=recipe,
+        broad=recipe,
         adapter=alone,
         quick=recipe,
         xl=recipe,
@@ -92,6 +98,7 @@ def trial_plan(steps: int = 3, processes: int = 1) -> Plan:
         ),
         ranks=Ranks(attention=2, convolution=2, thorough=2),
         lesson=8,
+        varied=20,
         dreams=8,
         thinned=500,
         looks=0,

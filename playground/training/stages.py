@@ -14,6 +14,7 @@ from ...errors import InputError
 from .adapters import LoraJob, LoraTask, every_lesson, recipe_for, train_adapter
 from .autoencoder import AutoencoderTask, load_autoencoder, measure_autoencoder, save_autoencoder, show_autoencoder
 from .base import BaseTask, save_base, save_latents, show_base
+from .broaden import BroadTask, save_varied
 from .checkpoint import append_line, load_json, save_json
 from .composition import Easel, show_composition
 from .distil import QuickEasel, QuickTask, dream, dream_jobs
@@ -55,6 +56,11 @@ class Studio:
     def evaluator(self) -> Path:
         """The evaluator's folder."""
         return self.folder / "evaluator"
+
+    @property
+    def narrow(self) -> Path:
+        """The folder of the base model before it is broadened."""
+        return self.folder / "parts" / "narrow"
 
     @property
     def base(self) -> Path:
@@ -148,9 +154,28 @@ def train_base(studio: Studio) -> None:
 
     result = studio.train("base", task, recipe, watch)
     model = trained(task, result)
-    save_base(model, studio.tokenizer, studio.autoencoder, studio.base)
+    save_base(model, studio.tokenizer, studio.autoencoder, studio.narrow)
     show_base(model, task.words, autoencoder, studio.sheet("base"))
     studio.ledger.write("base", recipe, result, {"validation": task.validate(model)})
+
+
+def broaden_base(studio: Studio) -> None:
+    """Train the base model further, on other colours and on things without a name."""
+    autoencoder = load_autoencoder(studio.autoencoder)
+    plan, recipe = studio.plan, studio.plan.broad
+    others = studio.folder / "state" / "varied.npy"
+    save_varied(autoencoder, others, plan.varied)
+    task = BroadTask(plan.sizes, studio.tokenizer, studio.latents, plan.thinned, narrow=studio.narrow, others=others)
+
+    def watch(step: int, model: Any) -> None:
+        studio.note("broad", {"step": step, "quarters": task.validate(model)})
+        show_base(model.cpu(), task.words, autoencoder, studio.sheet(f"broad_{step}"))
+
+    result = studio.train("broad", task, recipe, watch)
+    model = trained(task, result)
+    save_base(model, studio.tokenizer, studio.autoencoder, studio.base)
+    show_base(model, task.words, autoencoder, studio.sheet("broad"))
+    studio.ledger.write("broad", recipe, result, {"validation": task.validate(model)})
 
 
 def train_adapters(studio: Studio) -> None:
@@ -214,6 +239,7 @@ def train_xl(studio: Studio) -> None:
 STAGES: Final[dict[str, Callable[[Studio], None]]] = {
     "autoencoder": train_autoencoder,
     "base": train_base,
+    "broad": broaden_base,
     "evaluator": train_evaluator,
     "adapters": train_adapters,
     "onestep": train_onestep,
@@ -223,9 +249,10 @@ STAGES: Final[dict[str, Callable[[Studio], None]]] = {
 
 _NEEDS: Final[dict[str, tuple[str, ...]]] = {
     "base": ("autoencoder",),
+    "broad": ("base",),
     "evaluator": ("autoencoder",),
-    "adapters": ("base", "evaluator"),
-    "onestep": ("base", "evaluator"),
+    "adapters": ("broad", "evaluator"),
+    "onestep": ("broad", "evaluator"),
     "xl": ("autoencoder", "evaluator"),
 }
 

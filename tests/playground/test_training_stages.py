@@ -67,7 +67,7 @@ def test_everything_is_saved_and_told(studio):
         assert entry["wall_seconds"] >= 0 <= entry["processor_seconds"]
         assert entry["samples"] == entry["recipe"]["steps"] * entry["recipe"]["batch"]
         assert entry["loss"] > 0
-    assert {file.stem for file in (studio / "sheets").iterdir()} == {"autoencoder", "base", "onestep", "xl"}
+    assert {file.stem for file in (studio / "sheets").iterdir()} == {"autoencoder", "base", "broad", "onestep", "xl"}
 
 
 def test_a_second_run_changes_nothing(studio):
