@@ -119,7 +119,7 @@ def train(
         str | None,
         typer.Option(
             metavar="STAGE,...",
-            help="Only these: autoencoder, base, broad, evaluator, adapters, onestep, xl. They are trained in that order.",
+            help="Only these, in that order: autoencoder, base, broad, evaluator, adapters, onestep, xl.",
         ),
     ] = None,
     plan: Annotated[
