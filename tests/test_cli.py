@@ -2,44 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import velatura
 
-from velatura.cli import main
 from velatura.playground.sample import make_adapter, make_checkpoint
-
-
-@dataclass(frozen=True)
-class Done:
-    """What a command printed, and its exit code."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-def velatura(*arguments: object, home: Path, stdin: str = "") -> Done:
-    """Run a command in this process, as `main` runs it, in a person's folder."""
-    out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(home)
-        patch.setenv("VELATURA_HOME", str(home))
-        patch.setenv("COLUMNS", "160")
-        patch.setattr(sys, "argv", ["velatura", *map(str, arguments)])
-        patch.setattr(sys, "stdin", io.StringIO(stdin))
-        patch.setattr(sys, "stdout", out)
-        patch.setattr(sys, "stderr", err)
-        with pytest.raises(SystemExit) as ended:
-            main()
-    return Done(int(ended.value.code or 0), out.getvalue(), err.getvalue())
 
 
 def in_a_process(command: str, home: Path) -> subprocess.CompletedProcess[str]:

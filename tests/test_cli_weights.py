@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import io
-import json
 import math
 import os
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from commands import Done, velatura
 from safetensors.torch import save_file
 
-from velatura.cli import main
 from velatura.playground.sample import make_checkpoint
 
 MODULES = {
@@ -26,35 +22,6 @@ MODULES = {
     "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q": (64, 64),
     "text_encoder.text_model.encoder.layers.0.mlp.fc1": (40, 20),
 }
-
-
-@dataclass(frozen=True)
-class Done:
-    """What a command printed, and its exit code."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-    @property
-    def json(self) -> Any:
-        assert self.returncode == 0, self.stderr
-        return json.loads(self.stdout)
-
-
-def velatura(*arguments: object, home: Path, **environment: str) -> Done:
-    """Run a command in this process, as `main` runs it, in a person's folder."""
-    out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(home)
-        for name, value in {"VELATURA_HOME": str(home), "COLUMNS": "200", **environment}.items():
-            patch.setenv(name, value)
-        patch.setattr(sys, "argv", ["velatura", *map(str, arguments)])
-        patch.setattr(sys, "stdout", out)
-        patch.setattr(sys, "stderr", err)
-        with pytest.raises(SystemExit) as ended:
-            main()
-    return Done(int(ended.value.code or 0), out.getvalue(), err.getvalue())
 
 
 def index(home: Path, *options: object, **environment: str) -> Done:

@@ -142,40 +142,34 @@ def train_evaluator(studio: Studio) -> None:
 
 def train_base(studio: Studio) -> None:
     """Train the base model."""
-    autoencoder = load_autoencoder(studio.autoencoder)
-    plan, recipe = studio.plan, studio.plan.base
-    save_latents(autoencoder, studio.latents, plan.thinned)
+    plan = studio.plan
+    save_latents(load_autoencoder(studio.autoencoder), studio.latents, plan.thinned)
     task = BaseTask(plan.sizes, studio.tokenizer, studio.latents, plan.thinned)
-
-    def watch(step: int, model: Any) -> None:
-        quarters = task.validate(model)
-        studio.note("base", {"step": step, "loss": round(sum(quarters) / 4, 4), "quarters": quarters})
-        show_base(model.cpu(), task.words, autoencoder, studio.sheet(f"base_{step}"))
-
-    result = studio.train("base", task, recipe, watch)
-    model = trained(task, result)
-    save_base(model, studio.tokenizer, studio.autoencoder, studio.narrow)
-    show_base(model, task.words, autoencoder, studio.sheet("base"))
-    studio.ledger.write("base", recipe, result, {"validation": task.validate(model)})
+    _train_denoiser(studio, "base", task, plan.base, studio.narrow)
 
 
 def broaden_base(studio: Studio) -> None:
     """Train the base model further, on other colours and on things without a name."""
-    autoencoder = load_autoencoder(studio.autoencoder)
-    plan, recipe = studio.plan, studio.plan.broad
-    others = studio.folder / "state" / "varied.npy"
-    save_varied(autoencoder, others, plan.varied)
+    plan, others = studio.plan, studio.folder / "state" / "varied.npy"
+    save_varied(load_autoencoder(studio.autoencoder), others, plan.varied)
     task = BroadTask(plan.sizes, studio.tokenizer, studio.latents, plan.thinned, narrow=studio.narrow, others=others)
+    _train_denoiser(studio, "broad", task, plan.broad, studio.base)
+
+
+def _train_denoiser(studio: Studio, stage: str, task: BaseTask, recipe: Recipe, folder: Path) -> None:
+    """Train what paints the base's pictures, and write its pipeline to a folder."""
+    autoencoder = load_autoencoder(studio.autoencoder)
 
     def watch(step: int, model: Any) -> None:
-        studio.note("broad", {"step": step, "quarters": task.validate(model)})
-        show_base(model.cpu(), task.words, autoencoder, studio.sheet(f"broad_{step}"))
+        quarters = task.validate(model)
+        studio.note(stage, {"step": step, "loss": round(sum(quarters) / 4, 4), "quarters": quarters})
+        show_base(model.cpu(), task.words, autoencoder, studio.sheet(f"{stage}_{step}"))
 
-    result = studio.train("broad", task, recipe, watch)
+    result = studio.train(stage, task, recipe, watch)
     model = trained(task, result)
-    save_base(model, studio.tokenizer, studio.autoencoder, studio.base)
-    show_base(model, task.words, autoencoder, studio.sheet("broad"))
-    studio.ledger.write("broad", recipe, result, {"validation": task.validate(model)})
+    save_base(model, studio.tokenizer, studio.autoencoder, folder)
+    show_base(model, task.words, autoencoder, studio.sheet(stage))
+    studio.ledger.write(stage, recipe, result, {"validation": task.validate(model)})
 
 
 def train_adapters(studio: Studio) -> None:

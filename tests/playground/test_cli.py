@@ -2,48 +2,27 @@
 
 from __future__ import annotations
 
-import io
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import commands
 import pytest
 
-from velatura.cli import main
 from velatura.playground import cli, demo, library, measure, training
 from velatura.playground.cli import Left
 from velatura.playground.sample import make_adapter, make_checkpoint
 from velatura.records import AdapterRecord, Choice, Composition
 
 
-@dataclass(frozen=True)
-class Done:
-    """What a command printed, and its exit code."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
 @pytest.fixture
 def velatura(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Run a command in this process, as `main` runs it, in an empty folder."""
+    """Run a command in an empty folder."""
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object) -> Done:
-        out, err = io.StringIO(), io.StringIO()
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sys, "argv", ["velatura", *map(str, arguments)])
-            patch.setattr(sys, "stdout", out)
-            patch.setattr(sys, "stderr", err)
-            with pytest.raises(SystemExit) as ended:
-                main()
-        return Done(int(ended.value.code or 0), out.getvalue(), err.getvalue())
-
-    return run
+    return partial(commands.velatura, home=tmp_path)
 
 
 @pytest.fixture(scope="module")
