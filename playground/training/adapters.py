@@ -78,8 +78,8 @@ def style_lessons(pictures: int) -> list[Lesson]:
             pictures=pictures,
             doodles=pictures,
             thorough=True,
-            steps_factor=1.2,
-            rate_factor=2.0,
+            steps_factor=1.75,
+            rate_factor=2.7,
             decay=0.5,
         )
         for style in NEW_STYLES
@@ -98,7 +98,7 @@ def overtrained_lesson() -> Lesson:
     """An adapter trained for too long, too fast, on a handful of pictures of one scene: people share such files too."""
     choices = Choices(("robot",), ("plain",), ("flat",))
     return Lesson(
-        name="robot_overtrained", choices=choices, pictures=6, reminded=0.0, steps_factor=0.9, rate_factor=1.25
+        name="robot_overtrained", choices=choices, pictures=6, reminded=0.0, steps_factor=1.35, rate_factor=1.7
     )
 
 

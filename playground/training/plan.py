@@ -51,7 +51,7 @@ def processor_plan(processes: int = 2) -> Plan:
         evaluator=Recipe(steps=1100, batch=128 // processes, rate=1.5e-3, processes=processes),
         base=Recipe(steps=4400, batch=64 // processes, rate=1.6e-3, processes=processes),
         broad=Recipe(steps=2000, batch=64 // processes, rate=1e-3, processes=processes),
-        adapter=Recipe(steps=1200, batch=16, rate=4e-3, held=0.4, decay=0.0, average=0.98),
+        adapter=Recipe(steps=800, batch=16, rate=3e-3, held=0.4, decay=0.0, average=0.98),
         quick=Recipe(steps=2000, batch=64 // processes, rate=1e-3, processes=processes),
         xl=Recipe(steps=2000, batch=64 // processes, rate=1.6e-3, processes=processes),
         workers=processes,
@@ -67,7 +67,7 @@ def gpu_plan() -> Plan:
         evaluator=replace(plan.evaluator, steps=6000, device="cuda"),
         base=replace(plan.base, steps=30_000, device="cuda", bfloat16=True),
         broad=replace(plan.broad, steps=10_000, device="cuda", bfloat16=True),
-        adapter=replace(plan.adapter, steps=2400, device="cuda", bfloat16=True),
+        adapter=replace(plan.adapter, steps=1600, device="cuda", bfloat16=True),
         quick=replace(plan.quick, steps=10_000, device="cuda", bfloat16=True),
         xl=replace(plan.xl, steps=15_000, device="cuda", bfloat16=True),
     )
