@@ -95,6 +95,11 @@ def load_settings(**flags: object) -> Settings:
         raise InputError(f"{home() / 'settings.toml'} is not TOML: {error}") from None
 
 
+def default_settings(**values: object) -> Settings:
+    """Return the defaults with some values, whatever environment and file say: for what comes out alike everywhere."""
+    return Settings.model_construct(**values)  # type: ignore[arg-type]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explained:
     """One setting, its value, and where the value comes from."""

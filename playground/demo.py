@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..pipeline import Velatura
 from ..records import Composition, Filter
+from ..settings import default_settings
 from .library import DUMP, FAMILY, GUIDANCE, STEPS, find_weights, make_library
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def show(folder: Path, say: Callable[[str], None], *, weights: Path | None = Non
     say("1. laying out a library of adapters")
     weights = find_weights(weights)
     loras, dump = make_library(weights / "loras", folder), folder / DUMP
-    with Velatura.open(db=str(folder / "catalogue.db"), model=str(weights / "base"), output=str(folder)) as velatura:
+    with Velatura(default_settings(db=str(folder / "catalogue.db"), model=str(weights / "base"))) as velatura:
         say(f"2. indexing {loras} and {dump}")
         for source in (loras, dump):
             report = velatura.index(source)

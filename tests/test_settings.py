@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from velatura.errors import InputError
-from velatura.settings import explain, home, load_settings
+from velatura.settings import default_settings, explain, home, load_settings
 
 
 def write(text: str) -> None:
@@ -47,3 +47,10 @@ def test_every_setting_says_where_it_comes_from(monkeypatch: pytest.MonkeyPatch)
     assert origins["steps"].startswith("file, ")
     assert origins["guidance"] == "environment, VELATURA_GUIDANCE"
     assert origins["backend"] == "default"
+
+
+def test_default_settings_ask_neither_environment_nor_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VELATURA_MOST", "1")
+    (home() / "settings.toml").write_text("steps = 3\n")
+    settings = default_settings(db="a.db")
+    assert (settings.db, settings.most, settings.steps) == ("a.db", 3, 25)

@@ -10,6 +10,7 @@ from typing import Final
 from ...errors import InputError
 from ...pipeline import Velatura
 from ...records import AdapterRecord, Choice, Composition, Filter
+from ...settings import default_settings
 from ..cards import Truth, read_truth
 from ..library import DUMP, FAMILY, make_library
 from ..world import NEW_SCENES, NEW_STYLES, NEW_SUBJECTS
@@ -71,7 +72,7 @@ def open_library(trained: Path, folder: Path, *, clean: bool, embedded_by: Velat
         embedded_by: Whose embedder to share.
     """
     loras = make_library(trained, folder, clean=clean)
-    catalogue = Velatura.open(db=str(folder / "catalogue.db"))
+    catalogue = Velatura(default_settings(db=str(folder / "catalogue.db")))
     if embedded_by is not None:
         catalogue.embedder = embedded_by.embedder
     catalogue.index(loras)
