@@ -5,24 +5,38 @@ Exit codes: 0 done, 1 could not be done (one sentence says why), 2 wrong usage.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from . import __version__
+from . import __version__, finding
 from .errors import InputError, VelaturaError
+from .options import (
+    Commercial,
+    Db,
+    Family,
+    Installed,
+    Json,
+    Kind,
+    Prompts,
+    Safe,
+    make_filter,
+    open_velatura,
+    print_json,
+    read_prompts,
+    read_settings,
+    warn_unembedded,
+)
 from .playground.cli import app as playground
 
 if TYPE_CHECKING:
     from .pipeline import Velatura
-    from .records import BaseNorms, Filter
+    from .records import BaseNorms
     from .refiner.weights import MeasureReport
 
 
@@ -54,21 +68,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Db = Annotated[str | None, typer.Option("--db", metavar="PATH", help="The catalogue; a SQLite file.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-Family = Annotated[
-    str | None, typer.Option(help="The base family of the model that will wear them: sd1, sd2, sdxl, pony, ...")
-]
-Kind = Annotated[list[str] | None, typer.Option(help="Only this kind: lora, locon, loha, dora, ... May be repeated.")]
-Commercial = Annotated[
-    str | None, typer.Option(help="Only licences that allow this use: image, rentcivit, rent, sell. Unknown is no.")
-]
-Safe = Annotated[bool, typer.Option("--safe", help="Only rated PG or PG13. Unrated is not safe.")]
-Installed = Annotated[bool, typer.Option("--installed", help="Only files on this machine.")]
-Prompts = Annotated[
-    Path | None,
-    typer.Option("--prompts", metavar="FILE", help="Text, one prompt a line, or JSON Lines with `prompt`; - is stdin."),
-]
 Checkpoint = Annotated[
     str | None, typer.Option("--model", help="The checkpoint: a diffusers folder, a .safetensors file, or a hub id.")
 ]
@@ -115,7 +114,7 @@ def index(
         raise typer.BadParameter("it is only measured with --weights", param_hint="--model")
     for source in what:  # a wrong name is told before anything is read
         open_source(source, kind=kind)
-    with _open(db=db, model=model) as velatura:
+    with open_velatura(db=db, model=model) as velatura:
         reports = []
         for source in what:
             with Progress(f"index {source}") as progress:
@@ -136,37 +135,12 @@ def embed(db: Db = None, as_json: Json = False) -> None:
     """Embed what has no vector yet; can be stopped at any moment and goes on where it was."""
     from .screen import print_reports
 
-    with _open(db=db) as velatura:
+    with open_velatura(db=db) as velatura:
         print_reports([], _embed(velatura), as_json=as_json)
 
 
-@app.command()
-def search(
-    prompt: Annotated[str | None, typer.Argument(help="A prompt, as you would paint it.")] = None,
-    prompts: Prompts = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="Candidates per prompt.")] = 10,
-    family: Family = None,
-    kind: Kind = None,
-    commercial: Commercial = None,
-    safe: Safe = False,
-    installed: Installed = False,
-    db: Db = None,
-    as_json: Json = False,
-) -> None:
-    """Find the adapters that could serve a prompt, and say what matched."""
-    from .plain import to_plain
-    from .screen import print_candidates
-
-    with _open(read_only=True, db=db) as velatura:
-        chosen = _filter(velatura, family, kind, commercial, safe, installed)
-        _warn_unembedded(velatura)
-        wanted = list(_read_prompts(prompt, prompts))
-        found = velatura.retriever.search_all(wanted, chosen, limit, quotes=True)
-        for text, candidates in zip(wanted, found, strict=True):
-            if as_json or prompts is not None:
-                _print_json({"prompt": text, "candidates": [to_plain(candidate) for candidate in candidates]})
-            else:
-                print_candidates(candidates, velatura.store.excluded(chosen))
+app.command()(finding.search)
+app.command()(finding.similar)
 
 
 @app.command()
@@ -185,12 +159,12 @@ def compose(
     from .plain import to_plain
     from .screen import print_composition
 
-    with _open(read_only=True, db=db) as velatura:
-        chosen = _filter(velatura, family, kind, commercial, safe, installed)
-        _warn_unembedded(velatura)
-        for composition in velatura.compose_all(_read_prompts(prompt, prompts), filter=chosen):
+    with open_velatura(read_only=True, db=db) as velatura:
+        chosen = make_filter(velatura, family, kind, commercial, safe, installed)
+        warn_unembedded(velatura)
+        for composition in velatura.compose_all(read_prompts(prompt, prompts), filter=chosen):
             if as_json or prompts is not None:
-                _print_json(to_plain(composition))
+                print_json(to_plain(composition))
             else:
                 print_composition(composition)
 
@@ -228,15 +202,15 @@ def generate(
     width, height = _size(size)
     flags = {"db": db, "model": model, "output": output, "steps": steps, "guidance": guidance, "device": device}
     flags["force"] = force or None
-    with _open(read_only=True, **flags) as velatura:
+    with open_velatura(read_only=True, **flags) as velatura:
         if what.endswith(".json"):
             composition = load(Composition, what)
         elif not words(what):
             raise InputError("the prompt has no words")
         else:
             family = velatura.backend.family
-            chosen = _filter(velatura, family, None, commercial, safe, installed=True)
-            _warn_unembedded(velatura)
+            chosen = make_filter(velatura, family, None, commercial, safe, installed=True)
+            warn_unembedded(velatura)
             composition = velatura.compose(what, filter=chosen)
             unknown = [refusal.adapter.title for refusal in composition.refused if refusal.adapter.source == PROMPT]
             if unknown:
@@ -269,32 +243,13 @@ def check(
     from .pipeline import Velatura
     from .screen import print_checked
 
-    with Velatura(_settings()) as velatura:
+    with Velatura(read_settings()) as velatura:
         details = len(files) == 1 and files[0].is_file()
         if not print_checked(velatura.check(files, model), details=details, as_json=as_json):
             raise typer.Exit(1)
 
 
-@app.command()
-def show(
-    what: Annotated[str, typer.Argument(help="An adapter (number, file, title, hash, civitai id), or a picture.")],
-    db: Db = None,
-    as_json: Json = False,
-) -> None:
-    """Show all that is known of an adapter, or the story of a picture."""
-    from .screen import print_adapter, print_story
-
-    if Path(what).suffix.lower() in (".png", ".jpg", ".jpeg", ".webp") and Path(what).is_file():
-        from .generation.story import read_story
-
-        print_story(read_story(Path(what)), as_json=as_json)
-        return
-    with _open(db=db, read_only=True) as velatura:
-        numbers = velatura.store.find(what)
-        if not numbers:
-            raise InputError(f"nothing in the catalogue answers to {what!r}; try `velatura search {what!r}`")
-        strength = velatura.strength(numbers[0])
-        print_adapter(velatura.store.adapter(numbers[0]), *strength, others=numbers[1:], as_json=as_json)
+app.command()(finding.show)
 
 
 @app.command()
@@ -302,7 +257,7 @@ def stats(db: Db = None, as_json: Json = False) -> None:
     """Count what the catalogue holds."""
     from .screen import print_stats
 
-    with _open(db=db, read_only=True) as velatura:
+    with open_velatura(db=db, read_only=True) as velatura:
         print_stats(velatura.store.stats(), as_json=as_json)
 
 
@@ -315,34 +270,11 @@ def rejected(
     """List what could not be catalogued, with the reason for each."""
     from .screen import print_rejections
 
-    with _open(db=db, read_only=True) as velatura:
+    with open_velatura(db=db, read_only=True) as velatura:
         print_rejections(velatura.store.rejections(limit), as_json=as_json)
 
 
-@app.command()
-def duplicates(
-    weights: Annotated[
-        bool, typer.Option("--weights", help="List instead measured files that do the same to weights, or nearly.")
-    ] = False,
-    overlap: Annotated[
-        float, typer.Option(min=0.8, max=1, help="With --weights: the least overlap; 1 is the same.")
-    ] = 0.95,
-    db: Db = None,
-    as_json: Json = False,
-) -> None:
-    """List files that are the same file, hold the same tensors, or are versions of one model."""
-    from .screen import Progress, print_duplicates, print_near_duplicates
-
-    with _open(db=db, read_only=True) as velatura:
-        if not weights:
-            print_duplicates(velatura.store, as_json=as_json)
-            return
-        files, left = velatura.unmeasured()
-        if left:
-            typer.echo(f"note: {left:,} of {files:,} files are not measured; run `velatura index --weights`", err=True)
-        with Progress("compare") as progress:
-            pairs = velatura.near_duplicates(at_least=overlap, progress=progress.compared)
-        print_near_duplicates(velatura.store, pairs, as_json=as_json)
+app.command()(finding.duplicates)
 
 
 @app.command()
@@ -361,7 +293,7 @@ def demo(
     shown = show(folder, lambda line: typer.echo(line, err=as_json), weights=weights)
     if as_json:
         compositions = [to_plain(composition) for composition in shown.compositions]
-        _print_json({"compositions": compositions, "sheet": str(shown.sheet), "page": str(shown.page)})
+        print_json({"compositions": compositions, "sheet": str(shown.sheet), "page": str(shown.page)})
 
 
 app.add_typer(playground, name="playground")
@@ -382,7 +314,7 @@ def doctor(db: Db = None, as_json: Json = False) -> None:
     from .doctor import examine
     from .screen import print_findings
 
-    findings = examine(_settings(db=db))
+    findings = examine(read_settings(db=db))
     print_findings(findings, as_json=as_json)
     if any(finding.state == "broken" for finding in findings):
         raise typer.Exit(1)
@@ -399,42 +331,6 @@ def _note(message: Warning | str, *_: Any, **__: Any) -> None:
 
 
 # -------------------------------------------------------------------- what several verbs need
-
-
-def _settings(**flags: object) -> Any:
-    from .settings import load_settings
-
-    return load_settings(**flags)
-
-
-def _open(*, read_only: bool = False, **flags: object) -> Velatura:
-    from .pipeline import Velatura
-
-    return Velatura(_settings(**flags), read_only=read_only)
-
-
-def _filter(
-    velatura: Velatura,
-    family: str | None,
-    kinds: list[str] | None,
-    commercial: str | None,
-    safe: bool,
-    installed: bool,
-) -> Filter:
-    from .families import TITLES
-    from .records import PG, PG13, USES, Filter
-
-    if family is not None and family not in TITLES:
-        raise typer.BadParameter(f"{family!r} is none of {', '.join(TITLES)}", param_hint="--family")
-    if commercial is not None and commercial not in USES:
-        raise typer.BadParameter(f"{commercial!r} is none of {', '.join(USES)}", param_hint="--commercial")
-    return Filter(
-        family=family,
-        kinds=tuple(kinds or ()),
-        commercial=commercial or velatura.settings.commercial,
-        nsfw=PG | PG13 if safe else velatura.settings.nsfw,
-        installed=installed,
-    )
 
 
 def _embed(velatura: Velatura) -> Any:
@@ -460,51 +356,6 @@ def _measure(velatura: Velatura, *, again: bool) -> tuple[MeasureReport, BaseNor
         return velatura.measure(progress.measured), base
 
 
-def _warn_unembedded(velatura: Velatura) -> None:
-    present, left = velatura.unembedded()
-    if not present:
-        raise InputError(f"the catalogue {velatura.settings.db} is empty; run `velatura index FOLDER` first")
-    if left:
-        typer.echo(
-            f"note: {left:,} of {present:,} adapters are not embedded and are found by their words alone; "
-            + (velatura.lacking_embedder() or "run `velatura embed`"),
-            err=True,
-        )
-
-
-def _read_prompts(prompt: str | None, file: Path | None) -> Iterator[str]:
-    """Yield the prompts of the command; a broken line is told before anything is printed."""
-    if (prompt is None) == (file is None):
-        raise typer.BadParameter("give a prompt, or a file of prompts with --prompts")
-    if prompt is not None:
-        yield prompt
-        return
-    try:
-        text = sys.stdin.read() if str(file) == "-" else Path(str(file)).read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(f"{file} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{file} is not text in UTF-8") from None
-    lines = [line for line in text.split("\n") if line.strip()]
-    structured = str(file).endswith((".jsonl", ".ndjson", ".json")) or (lines and lines[0].lstrip().startswith('{"'))
-    yield from (
-        [_prompt_of(line, number, file) for number, line in enumerate(lines, 1)]
-        if structured
-        else (line.strip() for line in lines)
-    )
-
-
-def _prompt_of(line: str, number: int, file: Path | None) -> str:
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, dict) or not isinstance(value.get("prompt"), str):
-        raise InputError(f'{file}, line {number}: not a JSON object with a text "prompt"')
-    # Half of a surrogate pair is no character, and cannot be written out again.
-    return str(value["prompt"]).encode("utf-8", "replace").decode()
-
-
 def _size(size: str | None) -> tuple[int | None, int | None]:
     if size is None:
         return None, None
@@ -512,9 +363,3 @@ def _size(size: str | None) -> tuple[int | None, int | None]:
     if not (width.isdecimal() and height.isdecimal()):
         raise typer.BadParameter(f"{size!r} is not WIDTHxHEIGHT, such as 512x768", param_hint="--size")
     return int(width), int(height)
-
-
-def _print_json(value: object) -> None:
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    # Half of a surrogate pair can only be written as its escape.
-    sys.stdout.write(text.encode("utf-8", "backslashreplace").decode() + "\n")

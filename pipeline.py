@@ -29,7 +29,7 @@ from .syntax import Pinned, pinned
 if TYPE_CHECKING:
     from .db import Store, SyncReport
     from .generation.adapters.check import Checked
-    from .protocols import Backend, TextEmbedder
+    from .protocols import Backend, Reranker, TextEmbedder
     from .refiner.embed import EmbedReport
     from .refiner.weights import MeasureReport, NearDuplicate
     from .retriever import Retriever
@@ -215,12 +215,60 @@ class Velatura:
         from .retriever import Retriever
 
         embedder = self.embedder if self.store.has_vectors() and self.lacking_embedder() is None else None
-        path = self.store.path
-        return Retriever(self.store, embedder, path.with_name(f"{path.name}.faiss"))
+        path = self.store.path.with_name(f"{self.store.path.name}.faiss")
+        return Retriever(self.store, embedder, path, reranker=self.reranker, reranked=self.settings.candidates)
+
+    @cached_property
+    def reranker(self) -> Reranker | None:
+        """The cross-encoder that orders candidates anew; None where the settings name none."""
+        if self.settings.reranker is None:
+            return None
+        from .refiner.embedders import locate
+        from .refiner.passages import card
+        from .retriever.rerank import CrossEncoder
+
+        try:
+            folder = locate(self.settings.reranker)
+        except InputError as error:
+            raise InputError(f"the reranker cannot be opened: {error}") from None
+        return CrossEncoder(folder, card, name=Path(self.settings.reranker).name, device=self.settings.device)
 
     def search(self, prompt: str, *, filter: Filter | None = None, limit: int = 10) -> list[Candidate]:
         """Return the adapters that could serve a prompt, best first; what stands in double quotes must be there so."""
         return self.retriever.search(prompt, filter, limit, quotes=True)
+
+    def find(self, what: str) -> list[int]:
+        """Return the catalogue numbers of what a name means, the likeliest first; see `Store.find`.
+
+        Raises:
+            InputError: nothing is called so.
+        """
+        numbers = self.store.find(what)
+        if not numbers:
+            raise InputError(f"nothing in the catalogue answers to {what!r}; try `velatura search {what!r}`")
+        return numbers
+
+    def similar(self, what: str | int, *, filter: Filter | None = None, limit: int = 10) -> list[Candidate]:
+        """Return the adapters that do what another one does, best first; its page and its copies are left out.
+
+        Args:
+            what: the adapter's catalogue number, or whatever `find` understands.
+            filter: what may be found.
+            limit: how many.
+
+        Raises:
+            InputError: there is no such adapter.
+        """
+        number = what if isinstance(what, int) else self.find(what)[0]
+        return self.retriever.similar(number, filter, limit)
+
+    def by_trigger(self, phrase: str, *, filter: Filter | None = None, limit: int = 10) -> list[Candidate]:
+        """Return the adapters that a trigger phrase calls, then those that a phrase calls which begins with it.
+
+        Raises:
+            InputError: the phrase has no words.
+        """
+        return self.retriever.by_trigger(phrase, filter, limit)
 
     # ---------------------------------------------------------------- compose
 

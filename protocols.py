@@ -13,6 +13,7 @@ from .records import (
     Composition,
     GeneratedImage,
     GenerationRequest,
+    RefinedAdapter,
     Rejection,
 )
 
@@ -83,6 +84,17 @@ class Index(Protocol):
 
         `allowed` restricts the answer exactly: what is not in it never takes a place.
         """
+
+
+class Reranker(Protocol):
+    """Reads a prompt beside what is known of each adapter, and says how well it serves the prompt."""
+
+    @property
+    def name(self) -> str:
+        """Told with what it ranked."""
+
+    def score(self, prompt: str, adapters: Sequence[RefinedAdapter]) -> Sequence[float]:
+        """Return a number for each adapter, between 0 and 1; higher serves better."""
 
 
 class Composer(Protocol):

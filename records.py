@@ -206,11 +206,13 @@ class Match:
 
     by: str
     """What found it: `phrase` (a whole trigger phrase), words of a field (`title`, `triggers`, `tags`, `description`,
-    `prompts`, `names`), or `meaning`."""
+    `prompts`, `names`), `meaning`, or `reranker`."""
     text: str
-    """The words of the prompt that matched there; for `meaning`, what of the adapter was near."""
+    """The words of the prompt that matched there; for `meaning`, what of the adapter was near; for
+    `reranker`, its name."""
     score: float
-    """For a phrase one over the pages that it calls, for words how many matched, for meaning the cosine."""
+    """For a phrase one over the pages that it calls, for words how many matched, for meaning the cosine, for a
+    reranker what it gave, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,6 +240,9 @@ class Candidate:
         for match in self.matched:
             if match.by == "meaning":
                 parts.append(f"{match.text} is near in meaning ({match.score:.2f})")
+                continue
+            if match.by == "reranker":
+                parts.append(f"placed by {match.text} ({match.score:.2f})")
                 continue
             spoken = [word for word in match.text.replace(",", " ").split() if word not in FUNCTION_WORDS]
             if not told.issuperset(spoken):

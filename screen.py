@@ -212,10 +212,16 @@ def _few(names: Sequence[str]) -> str:
     return f"{shown}, and {len(names) - 3:,} more" if len(names) > 3 else shown
 
 
-def print_candidates(candidates: Sequence[Candidate], excluded: Mapping[str, int]) -> None:
-    """Print a table of candidates."""
+def print_likened(adapter: RefinedAdapter, others: Sequence[int]) -> None:
+    """Print what adapter others are like, and what else answers to its name."""
+    also = f" [dim](not {', '.join(map(str, others[:20]))})[/]" if others else ""
+    _out(f"like [bold]{adapter.id}[/] {_name(adapter.record, 0)}{also}")
+
+
+def print_candidates(candidates: Sequence[Candidate], excluded: Mapping[str, int], *, score: str = "likely") -> None:
+    """Print a table of candidates; `score` is what their score says."""
     table = Table(box=None, pad_edge=False)
-    for number in ("likely", "no."):
+    for number in (score, "no."):
         table.add_column(number, justify="right")
     for text in ("adapter", "base", "why"):
         table.add_column(text, overflow="fold")

@@ -37,7 +37,9 @@ class Settings(BaseSettings):
     embedder: str = "sentence-transformers/all-MiniLM-L6-v2"
     """A sentence-transformers model: a hub id or a folder."""
     candidates: int = Field(default=50, ge=1, le=10_000)
-    """How many candidates the composer looks at."""
+    """How many candidates the reranker and the composer look at."""
+    reranker: str | None = None
+    """A cross-encoder that orders the candidates anew: a hub id or a folder; unset for none."""
     nsfw: int | None = Field(default=None, ge=0)
     """The OR of the allowed bits: 1 PG, 2 PG13, 4 R, 8 X, 16 XXX. Unset allows all."""
     commercial: Literal["image", "rentcivit", "rent", "sell"] | None = None

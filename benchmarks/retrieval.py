@@ -3,7 +3,9 @@
     python benchmarks/retrieval.py --db build/civitai.db
 
 Prints recall at 1, 3, 10, 50 and 150 and the mean reciprocal rank, by kind of prompt, for our fused search, for
-Stylus's dense retriever (its section 3.2: the card's vector alone) and for BM25, in one run over one catalogue.
+Stylus's dense retriever (its section 3.2: the card's vector alone), for BM25 and for the other named methods, in one
+run over one catalogue. With `--reranker MODEL` also for a cross-encoder over the best of Stylus's retriever, and over
+the best of ours.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ from typing import get_args
 
 from human_choices import KINDS, Query, add_arguments, mean, open_catalogue, read_queries
 
-from velatura import Candidate
+from velatura import Candidate, Velatura
+from velatura.retriever import Retriever
 from velatura.retriever.retriever import Method
 
 DEPTHS = (1, 3, 10, 50, 150)
@@ -30,28 +33,41 @@ def score(query: Query, candidates: list[Candidate]) -> dict[str, float]:
     return {**recall, "mrr": 1 / first if first else 0.0}
 
 
+def ways(velatura: Velatura, reranking: Velatura | None) -> dict[str, tuple[Retriever, Method]]:
+    """Return what is compared; what needs a reranker only where there is one."""
+    found: dict[str, tuple[Retriever, Method]] = {
+        method: (velatura.retriever, method) for method in get_args(Method) if method != "rerank"
+    }
+    if reranking is not None:
+        found["rerank"] = (reranking.retriever, "rerank")
+        found["fused, reranked"] = (reranking.retriever, "fused")
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser)
+    parser.add_argument("--reranker", metavar="MODEL", help="a cross-encoder: a hub id or a folder")
     arguments = parser.parse_args()
     queries = read_queries(arguments.choices, arguments.every)
     result: dict[str, dict[str, dict[str, float]]] = {}
     with open_catalogue(arguments) as velatura:
-        for method in get_args(Method):
+        reranking = Velatura.open(db=arguments.db, reranker=arguments.reranker) if arguments.reranker else None
+        for name, (retriever, method) in ways(velatura, reranking).items():
             started = time.perf_counter()
-            found = velatura.retriever.search_all((query.prompt for query in queries), None, max(DEPTHS), method)
+            found = retriever.search_all((query.prompt for query in queries), None, max(DEPTHS), method)
             by_kind: dict[str, list[dict[str, float]]] = defaultdict(list)
             for query, candidates in zip(queries, found, strict=True):
                 by_kind[query.kind].append(score(query, candidates))
             seconds = time.perf_counter() - started
-            result[method] = {
-                kind: {name: round(mean([row[name] for row in by_kind[kind]]), 4) for name in by_kind[kind][0]}
+            result[name] = {
+                kind: {figure: round(mean([row[figure] for row in by_kind[kind]]), 4) for figure in by_kind[kind][0]}
                 for kind in KINDS
                 if by_kind[kind]
             }
-            print(f"{method}: {len(queries)} prompts, {1000 * seconds / len(queries):.0f} ms each")
-            for kind, figures in result[method].items():
-                print(f"  {kind:10}", "  ".join(f"{name} {value:.3f}" for name, value in figures.items()))
+            print(f"{name}: {len(queries)} prompts, {1000 * seconds / len(queries):.0f} ms each")
+            for kind, figures in result[name].items():
+                print(f"  {kind:10}", "  ".join(f"{figure} {value:.3f}" for figure, value in figures.items()))
     if arguments.json:
         print(json.dumps({"prompts": len(queries), "methods": result}))
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
 from ..records import AdapterRecord
 from . import codec
+from .connect import chunks
 from .rows import row_of
 from .schema import adapter, record
 
@@ -23,6 +24,40 @@ class Duplicates:
     why: Why
     adapters: tuple[int, ...]
     """Catalogue numbers, ascending; two at least."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What tells one adapter from another at a glance."""
+
+    number: int
+    title: str
+    family: str
+    path: str | None
+    downloads: int | None
+    sha256: str | None
+    autov2: str | None
+    autov3: str | None
+    fingerprint: str | None
+
+    def is_same_file(self, other: Identity) -> bool:
+        """Say whether both are one file or hold the same tensors; where both have an AutoV3, that alone decides."""
+        if self.autov3 is not None and other.autov3 is not None:
+            return self.autov3 == other.autov3
+        digest = "autov2" if None in (self.sha256, other.sha256) else "sha256"
+        pairs = ((getattr(self, name), getattr(other, name)) for name in (digest, "fingerprint"))
+        return any(mine is not None and mine == theirs for mine, theirs in pairs)
+
+
+def identities(connection: Connection, numbers: Sequence[int]) -> dict[int, Identity]:
+    """Return the identity of each of the adapters, by number."""
+    names = [field.name for field in fields(Identity)]
+    columns = [adapter.c.id, *(adapter.c[name] for name in names[1:])]
+    found: dict[int, Identity] = {}
+    for chunk in chunks(numbers):
+        for row in connection.execute(select(*columns).where(adapter.c.id.in_(chunk))):
+            found[row[0]] = Identity(**dict(zip(names, row, strict=True)))
+    return found
 
 
 def duplicates(connection: Connection) -> list[Duplicates]:

@@ -118,6 +118,22 @@ def sketches(connection: Connection, method: str) -> tuple[NDArray[np.int64], ND
     return np.array(numbers, np.int64), found
 
 
+def sketches_of(connection: Connection, numbers: Sequence[int]) -> dict[int, tuple[str, NDArray[np.float32]]]:
+    """Return, of those of the adapters that were measured, the method and the sketch."""
+    found: dict[int, tuple[str, NDArray[np.float32]]] = {}
+    for chunk in chunks(numbers):
+        rows = connection.execute(
+            select(measure.c.adapter_id, measure.c.method, measure.c.sketch)
+            .join(adapter, adapter.c.id == measure.c.adapter_id)
+            .where(measure.c.adapter_id.in_(chunk), measure.c.sketch.is_not(None), _IS_CURRENT)
+        )
+        for number, method, sketch in rows:
+            if len(sketch) % _STORED.itemsize:
+                raise CatalogueError(_DAMAGED)
+            found[number] = method, np.frombuffer(sketch, _STORED)
+    return found
+
+
 def put_base(connection: Connection, norms: BaseNorms) -> None:
     """Keep the norms of a family's checkpoint in place of what is kept for the family."""
     values = {"model": codec.storable(norms.model), "json": json.dumps({"blocks": _plain(norms.blocks)})}

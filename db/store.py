@@ -143,6 +143,11 @@ class Store:
         with self._database.reading() as connection:
             return identity.duplicates(connection)
 
+    def identities(self, numbers: Sequence[int]) -> dict[int, identity.Identity]:
+        """Return what tells each of the adapters from others, by number; its record is not read."""
+        with self._database.reading() as connection:
+            return identity.identities(connection, numbers)
+
     def installed(self, wanted: AdapterRecord) -> str | None:
         """Return where the file of a record lies on this machine, or None; see `identity.installed`."""
         with self._database.reading() as connection:
@@ -224,6 +229,15 @@ class Store:
         """
         with self._database.reading() as connection:
             return triggers.called(connection, phrases)
+
+    def triggers_beginning(self, start: str) -> list[tuple[str, int]]:
+        """Return (phrase, adapter) of each trigger phrase that begins so, the phrase itself first, missing ones too.
+
+        Args:
+            start: Words joined by single spaces, as `velatura.words.words` cuts them; the last may be a part of one.
+        """
+        with self._database.reading() as connection:
+            return triggers.beginning(connection, start)
 
     def mentions(self, phrases: Iterable[str], most: int) -> dict[str, set[int]]:
         """Return, for each phrase, the adapters in any of whose columns of words it stands, missing ones too.
@@ -322,6 +336,13 @@ class Store:
         with self._database.reading() as connection:
             return vectors.load(connection, model, revision, after)
 
+    def vectors_of(
+        self, model: str, revision: str, numbers: Iterable[int]
+    ) -> dict[int, dict[str, NDArray[np.float32]]]:
+        """Return, of each of the adapters, its vectors by field, a row a passage; missing adapters too."""
+        with self._database.reading() as connection:
+            return vectors.of(connection, model, revision, numbers)
+
     def vector_state(self, model: str, revision: str) -> str:
         """Return a stamp that is another one whenever `load_vectors` could give something else."""
         with self._database.reading() as connection:
@@ -354,6 +375,11 @@ class Store:
         with self._database.reading() as connection:
             numbers, sketches = measures.sketches(connection, method)
         return alike(numbers, sketches, at_least)
+
+    def sketches_of(self, numbers: Sequence[int]) -> dict[int, tuple[str, NDArray[np.float32]]]:
+        """Return (method, sketch) of those of the adapters whose weights were measured."""
+        with self._database.reading() as connection:
+            return measures.sketches_of(connection, numbers)
 
     def put_base_norms(self, norms: BaseNorms) -> None:
         """Keep how large the weights of a family's checkpoint are, in place of what is kept for that family."""

@@ -48,3 +48,17 @@ def called(connection: Connection, asked: Iterable[str]) -> dict[str, list[int]]
         for phrase, number in rows:
             found[phrase].append(number)
     return dict(found)
+
+
+def beginning(connection: Connection, start: str) -> list[tuple[str, int]]:
+    """Return (phrase, adapter) of each trigger phrase that begins so, missing adapters too.
+
+    The phrase itself comes first, then those that go on with another word, then those that go on within the word.
+    """
+    rows = connection.execute(
+        select(trigger.c.phrase, trigger.c.adapter_id)
+        # Nothing sorts after the last character, and the space sorts before every word.
+        .where(trigger.c.phrase >= start, trigger.c.phrase < start + "\U0010ffff")
+        .order_by(trigger.c.phrase, trigger.c.adapter_id)
+    )
+    return [(phrase, number) for phrase, number in rows]

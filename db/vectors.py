@@ -19,6 +19,7 @@ from .schema import adapter, embedding, encoder, meta, passage
 
 _STAMP = "passages"
 _STORED = np.dtype("<f4")
+_DAMAGED = "a vector of {model} in the catalogue is damaged; index again into a new file"
 
 
 def note_change(connection: Connection) -> None:
@@ -117,9 +118,37 @@ def load(connection: Connection, model: str, revision: str, after: int = 0) -> N
     content = bytearray()
     for vector in connection.execute(chosen).scalars():
         if len(vector) != dimension * _STORED.itemsize:
-            raise CatalogueError(f"a vector of {model} in the catalogue is damaged; index again into a new file")
+            raise CatalogueError(_DAMAGED.format(model=model))
         content += vector
     return np.frombuffer(content, _STORED).reshape(-1, dimension) if dimension else np.empty((0, 0), np.float32)
+
+
+def of(
+    connection: Connection, model: str, revision: str, numbers: Iterable[int]
+) -> dict[int, dict[str, NDArray[np.float32]]]:
+    """Return, of each of the adapters, its vectors of this model by field, a row a passage; missing adapters too.
+
+    Raises:
+        CatalogueError: A stored vector has another length than its model's.
+    """
+    dimension = connection.execute(select(encoder.c.dimension).where(_is(model, revision))).scalar() or 0
+    found: dict[int, dict[str, bytearray]] = {}
+    for chunk in chunks(numbers):
+        rows = connection.execute(
+            select(passage.c.adapter_id, passage.c.field, embedding.c.vector)
+            .join(embedding, embedding.c.digest == passage.c.digest)
+            .join(encoder, encoder.c.id == embedding.c.encoder_id)
+            .where(_is(model, revision), passage.c.adapter_id.in_(chunk))
+            .order_by(passage.c.id)
+        )
+        for number, field, vector in rows:
+            if len(vector) != dimension * _STORED.itemsize:
+                raise CatalogueError(_DAMAGED.format(model=model))
+            found.setdefault(number, {}).setdefault(field, bytearray()).extend(vector)
+    return {
+        number: {field: np.frombuffer(content, _STORED).reshape(-1, dimension) for field, content in fields.items()}
+        for number, fields in found.items()
+    }
 
 
 def _present(statement: Select[Any], model: str, revision: str) -> Select[Any]:

@@ -20,6 +20,8 @@ Tensors = Mapping[str, NDArray[Any]]
 HEADER_BASE: Final = "velatura_miniature"
 """What headers call the playground's model."""
 
+_TELLING: Final = "_overtrained"
+"""What the trainer adds to the name of an adapter that it trains for too long."""
 _DTYPES: Final = {"float16": "F16", "float32": "F32"}
 _XL: Final = (
     ("lora_unet_input_blocks_4_1_transformer_blocks_0_attn2_to_k", 2048, 640),
@@ -48,9 +50,12 @@ def read_adapter(path: Path) -> Adapter:
 
 
 def at_weight(adapter: Adapter, full: float) -> Adapter:
-    """Return the adapter with its alphas set so that it makes its trained change at the weight `full`."""
+    """Return the adapter with its alphas set so that it makes its trained change at the weight `full`.
+
+    Its header calls it what its owner would: none says of an adapter that it was trained for too long.
+    """
     tensors = {name: _divided(tensor, full) if _is_alpha(name) else tensor for name, tensor in adapter.tensors.items()}
-    header = dict(adapter.header)
+    header = _named_by_owner(adapter.header)
     header["ss_base_model_version"] = HEADER_BASE
     if "ss_network_alpha" in header:
         header["ss_network_alpha"] = str(round(float(header["ss_network_alpha"]) / full, 4))
@@ -116,6 +121,17 @@ def to_bytes(adapter: Adapter) -> bytes:
     header = json.dumps({"__metadata__": dict(sorted(told.items())), **entries}).encode()
     header += b" " * (-len(header) % 8)
     return len(header).to_bytes(8, "little") + header + blob
+
+
+def _named_by_owner(header: Mapping[str, str]) -> dict[str, str]:
+    named = dict(header)
+    if "ss_output_name" in named:
+        named["ss_output_name"] = named["ss_output_name"].removesuffix(_TELLING)
+    if "ss_tag_frequency" in named:
+        folders = json.loads(named["ss_tag_frequency"])
+        plain = {folder.removesuffix(_TELLING): tags for folder, tags in folders.items()}
+        named["ss_tag_frequency"] = json.dumps(plain, ensure_ascii=False)
+    return named
 
 
 def _is_alpha(name: str) -> bool:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 PROMPTS: Final = (
-    "just a yellow duck by the sea",
-    "a red rocket in the night, neon style",
+    "a yellow duck by the sea",
+    "a red rocket at sunset, stained glass style",
     "an image showing a blue boat at sunset",
 )
 """A subject that the base model has never seen; another, in a style that it has never seen; nothing new."""

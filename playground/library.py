@@ -29,6 +29,9 @@ GUIDANCE: Final = 2.0
 DUMP: Final = "elsewhere.json"
 """Beside the library: pages of adapters that are not on this machine."""
 
+_MARK: Final = "made-by-velatura-playground.txt"
+_MARK_TEXT: Final = "Whatever has a name of the playground's in this folder is written anew when it is made again.\n"
+
 _BROKEN_OFF: Final = 0.6
 """The share of a broken download that arrived."""
 
@@ -57,6 +60,24 @@ def find_weights(folder: Path | None = None) -> Path:
     return found
 
 
+def claim_folder(folder: Path) -> None:
+    """Make a folder the playground's own, so that nothing of a person's is overwritten.
+
+    Raises:
+        InputError: it holds something and was not made by the playground, or cannot be written to.
+    """
+    mark = folder / _MARK
+    try:
+        if mark.is_file():
+            return
+        if folder.exists() and any(folder.iterdir()):
+            raise InputError(f"{folder} holds files that the playground did not make; name a new or an empty folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        mark.write_text(_MARK_TEXT, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"the folder {folder} cannot be made: {error.strerror}") from None
+
+
 def make_library(trained: Path, folder: Path, *, clean: bool = False) -> Path:
     """Make the library; files that are there with the same bytes are left as they are.
 
@@ -69,7 +90,7 @@ def make_library(trained: Path, folder: Path, *, clean: bool = False) -> Path:
         The folder of adapters.
 
     Raises:
-        InputError: there is no trained adapter, or the folder cannot be written to.
+        InputError: there is no trained adapter, the folder holds something else, or it cannot be written to.
     """
     adapters = {path.stem: path for path in sorted(trained.glob("*.safetensors"))}
     truth = read_truth()
@@ -78,8 +99,12 @@ def make_library(trained: Path, folder: Path, *, clean: bool = False) -> Path:
     loras = folder / "loras"
     contents = {loras / name: content for name, content in _every_file(adapters, truth, clean=clean)}
     contents[folder / DUMP] = json.dumps(distractor_pages(), indent=1).encode()
+    claim_folder(folder)
     try:
-        loras.mkdir(parents=True, exist_ok=True)
+        loras.mkdir(exist_ok=True)
+        for name, _ in _every_file(adapters, truth, clean=False) if clean else ():
+            if loras / name not in contents:  # an earlier library's, that had all
+                (loras / name).unlink(missing_ok=True)
         for path, content in contents.items():
             if not (path.is_file() and path.read_bytes() == content):
                 path.write_bytes(content)

@@ -10,60 +10,138 @@ import hashlib
 import importlib.util
 import os
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError, MissingDependency
+from ..errors import InputError, MissingDependency, UnreadableFile
+from .bert import WEIGHTS, read_bert
 
 if TYPE_CHECKING:
     from ..protocols import Vectors
+    from .bert import Bert, Encoder
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 
+_MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+PUBLISHED = {MINILM: _MINILM_SHA256, "all-MiniLM-L6-v2": _MINILM_SHA256}
+"""The SHA-256 of `model.safetensors` as its authors published it."""
+
+_FEW = 32
+"""Up to as many texts numpy is done before torch would be imported."""
+_REMEMBERED = 1024
+"""Texts whose rows are kept: people ask the same prompt again, with another filter."""
+
 
 class SentenceEmbedder:
-    """Any sentence-transformers model, loaded when the first text comes.
+    """Any sentence-transformers model. Weights are read when the first text comes.
+
+    A BERT with the mean over its tokens, which most are, is computed here: a few texts by numpy, many by torch. Any
+    other model, and many texts on a GPU, are left to sentence-transformers.
 
     Args:
         model: a hub id or a folder.
         device: `cpu`, `cuda`, `mps`; None takes the best there is.
 
     Raises:
-        MissingDependency: sentence-transformers is not installed.
+        MissingDependency: a package that the model needs is not installed.
         InputError: the model is neither on this machine nor on a hub that answers.
+        UnreadableFile: its weights are damaged, or are not those that were published under its name.
     """
 
     def __init__(self, model: str = MINILM, *, device: str | None = None) -> None:
-        if importlib.util.find_spec("sentence_transformers") is None:
-            raise MissingDependency("sentence_transformers", extra="embed")
+        for package in ("tokenizers", "threadpoolctl"):
+            _require(package)
         self._device = device
         self._folder = locate(model)
         if not any(self._folder.rglob("*.safetensors")):
             raise InputError(f"{self._folder} holds no .safetensors weights, and pickles are never opened")
+        if model in PUBLISHED:
+            _check(model, self._folder / WEIGHTS, PUBLISHED[model])
+        self._bert = read_bert(self._folder)
+        if self._bert is None:
+            _require("sentence_transformers")
         self.model = model
         self.revision = _revision(self._folder)
-        self._network: Any = None
+        self._known: dict[str, Vectors] = {}
+        self._encoders: dict[bool, Encoder] = {}
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Return one row per text, shape (len(texts), dimension), float32, of length 1."""
-        import numpy as np
-
-        network = self._load()
         # A lone surrogate cannot be encoded; the tokenizer would raise in the middle of a batch.
         clean = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
-        rows = network.encode(clean, batch_size=64, normalize_embeddings=True, show_progress_bar=False)
-        return np.asarray(rows, dtype=np.float32)
+        return self._recall(clean) if 0 < len(clean) <= _FEW else self._embed(clean)
 
-    def _load(self) -> Any:
-        if self._network is None:
-            import transformers
-            from sentence_transformers import SentenceTransformer
+    def _recall(self, texts: Sequence[str]) -> Vectors:
+        """Embed what is not remembered."""
+        import numpy as np
 
-            transformers.utils.logging.disable_progress_bar()
-            self._network = SentenceTransformer(
-                str(self._folder), device=self._device, model_kwargs={"use_safetensors": True}
-            )
-        return self._network
+        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        if new:
+            self._known |= zip(new, self._embed(new), strict=True)
+        rows = [self._known[text] for text in texts]
+        while len(self._known) > _REMEMBERED:
+            del self._known[next(iter(self._known))]
+        return np.array(rows, dtype=np.float32)
+
+    def _embed(self, texts: Sequence[str]) -> Vectors:
+        import numpy as np
+
+        many = len(texts) > _FEW and importlib.util.find_spec("torch") is not None
+        if self._bert is None or (many and self._has_gpu()):
+            rows = self._network.encode(list(texts), batch_size=64, normalize_embeddings=True, show_progress_bar=False)
+            return np.asarray(rows, dtype=np.float32)
+        return self._bert.embed(texts, self._encoder(self._bert, many=many))
+
+    def _encoder(self, bert: Bert, *, many: bool) -> Encoder:
+        if many not in self._encoders:
+            if many:
+                from .bert_torch import TorchEncoder
+
+                self._encoders[many] = TorchEncoder(bert)
+            else:
+                from .bert_numpy import NumpyEncoder
+
+                self._encoders[many] = NumpyEncoder(bert)
+        return self._encoders[many]
+
+    def _has_gpu(self) -> bool:
+        if importlib.util.find_spec("sentence_transformers") is None:
+            return False
+        if self._device is not None:
+            return not self._device.startswith("cpu")
+        import torch
+
+        return torch.cuda.is_available() or torch.backends.mps.is_available()
+
+    @cached_property
+    def _network(self) -> Any:
+        import transformers
+        from sentence_transformers import SentenceTransformer
+
+        transformers.utils.logging.disable_progress_bar()
+        try:
+            return SentenceTransformer(str(self._folder), device=self._device, model_kwargs={"use_safetensors": True})
+        except Exception as error:  # what a damaged model raises depends on what is damaged
+            raise InputError(f"{self._folder} is no model that sentence-transformers reads ({error})") from error
+
+
+def _require(package: str) -> None:
+    if importlib.util.find_spec(package) is None:
+        raise MissingDependency(package, extra="embed")
+
+
+def _check(model: str, path: Path, published: str) -> None:
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UnreadableFile(f"{path} cannot be read ({error.strerror}); fetch {model} again") from None
+    if found != published:
+        raise UnreadableFile(
+            f"{path} is not what was published as {model} (its SHA-256 is {found}, not {published}); "
+            "delete it and fetch the model again"
+        )
 
 
 def locate(model: str) -> Path:
@@ -74,7 +152,7 @@ def locate(model: str) -> Path:
     """
     if Path(model).is_dir():
         return Path(model)
-    packaged = _packaged() if model in (MINILM, "all-MiniLM-L6-v2") else None
+    packaged = _packaged() if model in PUBLISHED else None
     if packaged is not None:
         return packaged
     from huggingface_hub import snapshot_download

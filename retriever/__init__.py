@@ -2,7 +2,12 @@
 
 lists.py        the ranked lists: by words, by trigger phrases, by meaning
 fusion.py       the lists -> one probability per adapter
-retriever.py    a prompt and a filter -> candidates, with what matched
+paged.py        the lists by page, so that versions of one page take one place
+rerank.py       a cross-encoder that orders the best anew
+alike.py        near-duplicates among the best -> one candidate with alternatives
+similar.py      what is like another adapter
+called.py       what a trigger phrase calls
+retriever.py    a prompt, another adapter or a trigger, and a filter -> candidates, with what matched
 baselines.py    other people's ways to rank, for comparison
 faiss_index.py  nearest vectors (FAISS), in one stamped file
 passages.py     keeps that file in step with the catalogue

@@ -35,7 +35,7 @@ class Painted:
 
     pictures: Pixels
     failure: str | None = None
-    """Why nothing could be painted; the pictures are black then."""
+    """Why the adapters could not be laid on; the pictures are black then."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,17 +69,23 @@ class Cells:
         return self._path(self._request(composition, seed)).is_file()
 
     def paint(self, composition: Composition, seed: int) -> Painted:
-        """Return the pictures of a composition; one that cannot be laid on the model gives black ones."""
+        """Return the pictures of a composition; one that cannot be laid on the model gives black ones, never kept.
+
+        Raises:
+            VelaturaError: the model cannot be opened, or nothing is laid on it and it cannot paint.
+        """
         request = self._request(composition, seed)
         path = self._path(request)
         kept = _read(path)
-        if kept is not None and len(kept.pictures) == self.count:
-            return kept
+        if kept is not None and len(kept) == self.count:
+            return Painted(kept)
         painted = self._paint(request)
+        if painted.failure is not None:
+            return painted
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
         with unfinished.open("wb") as stream:
-            np.savez_compressed(stream, pictures=painted.pictures, failure=np.array(painted.failure or ""))
+            np.savez_compressed(stream, pictures=painted.pictures)
         unfinished.replace(path)
         return painted
 
@@ -95,11 +101,14 @@ class Cells:
         )
 
     def _paint(self, request: GenerationRequest) -> Painted:
+        backend = self.backend
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", PaintingWarning)  # what is wrong with a picture shows in its figures
-                images = [np.asarray(made.image.convert("RGB")) for made in self.backend.generate(request, self.count)]
+                images = [np.asarray(made.image.convert("RGB")) for made in backend.generate(request, self.count)]
         except VelaturaError as error:
+            if not request.choices:
+                raise
             return Painted(np.zeros((self.count, SIZE, SIZE, 3), np.uint8), str(error))
         return Painted(np.stack(images))
 
@@ -126,10 +135,11 @@ def digest_of(paths: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
-def _read(path: Path) -> Painted | None:
+def _read(path: Path) -> Pixels | None:
     """Read a cell; a damaged one is as good as none."""
     try:
         with np.load(path) as kept:
-            return Painted(kept["pictures"], str(kept["failure"]) or None)
+            pictures: Pixels = kept["pictures"]
+            return pictures
     except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         return None

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ...errors import InputError
 from ...generation.checkpoint import quiet
+from .loading import in_one_sentence, load_model
 
 Pixels = NDArray[np.uint8]
 """RGB bytes, shape (pictures, height, width, 3)."""
@@ -26,7 +27,7 @@ class Evaluator:
         folder: The trained evaluator.
 
     Raises:
-        InputError: it is not there.
+        InputError: it is not there, or damaged.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -35,10 +36,11 @@ class Evaluator:
 
         if not (folder / "heads.safetensors").is_file():
             raise InputError(f"{folder} is no evaluator of the playground: it has no heads.safetensors")
-        with quiet():
-            self._clip = CLIPModel.from_pretrained(folder, local_files_only=True).float().eval()
+        self._clip = load_model(CLIPModel, folder)
+        with quiet(), in_one_sentence(folder):
             self._tokenizer: Any = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-        with safe_open(folder / "heads.safetensors", framework="np") as file:
+        heads = folder / "heads.safetensors"
+        with in_one_sentence(heads), safe_open(heads, framework="np") as file:
             self._names = {
                 part: names.split(",") for part, names in (file.metadata() or {}).items() if part != "format"
             }

@@ -8,11 +8,15 @@ from typing import Any, Final
 
 import numpy as np
 
+from ..cards import Truth
 from .conditions import Compositions, Shelf
 from .frechet import Reference, gain_share, quotient
 from .intervals import Figure, Values, mean_over_prompts, ratio_over_prompts, share
 from .prompts import KINDS, Ask
 from .scores import PARTS, Scored
+
+Bounds = Mapping[str, float]
+"""A `value`, and the `low` and `high` of its 95 % interval where it has one."""
 
 GROUPS: Final[dict[str, tuple[str, ...]]] = {
     **{kind: (kind,) for kind in KINDS},
@@ -101,7 +105,7 @@ def pick_figures(asks: Sequence[Ask], picks: Compositions, shelf: Shelf) -> dict
     found = sum(any(truth.serves == part and not truth.harmful for truth in chosen[ask.number]) for ask, part in needed)
     fitting = sum(truth.serves in ask.needs and not truth.harmful for ask in asks for truth in chosen[ask.number])
     count = sum(len(truths) for truths in chosen.values())
-    exact = sum(_is_exact(ask, [truth.serves for truth in chosen[ask.number]]) for ask in asks)
+    exact = sum(_is_exact(ask, chosen[ask.number]) for ask in asks)
     idle = [ask for ask in asks if not ask.needs]
     troubled = Counter(truth.trouble for truths in chosen.values() for truth in truths if truth.trouble)
     return {
@@ -115,15 +119,17 @@ def pick_figures(asks: Sequence[Ask], picks: Compositions, shelf: Shelf) -> dict
                 "prompt": ask.prompt,
                 "needs": [name for _, name in ask.needs],
                 "picked": [truth.file for truth in chosen[ask.number]],
+                "harmful": {truth.file: truth.trouble for truth in chosen[ask.number] if truth.harmful},
             }
             for ask in asks
-            if not _is_exact(ask, [truth.serves for truth in chosen[ask.number]])
+            if not _is_exact(ask, chosen[ask.number])
         ],
     }
 
 
-def _is_exact(ask: Ask, served: Sequence[object]) -> bool:
-    return sorted(map(str, served)) == sorted(map(str, ask.needs))
+def _is_exact(ask: Ask, truths: Sequence[Truth]) -> bool:
+    served = sorted(str(truth.serves) for truth in truths)
+    return served == sorted(map(str, ask.needs)) and not any(truth.harmful for truth in truths)
 
 
 def harm_figures(scored: Mapping[str, Scored], picks: Mapping[str, Compositions], rejected: int) -> dict[str, Any]:
@@ -155,38 +161,59 @@ def _plain(figure: Figure | None) -> dict[str, float] | None:
 
 
 def claims(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return what is claimed of the playground, each with its figure, its bound, and whether it holds."""
+    """Return what is claimed of the playground: its figure, its bound, whether it holds, and whether that is sure.
+
+    A claim `holds` when its figure does, and is `sure` when the whole 95 % interval does; a figure without an interval
+    is not judged sure or unsure.
+    """
     rows = figures["conditions"]
 
-    def value(condition: str, group: str, name: str) -> float | None:
-        row = rows.get(condition, {}).get(group)
-        return row[name]["value"] if row and row[name] else None
+    def figure(condition: str, group: str, name: str) -> Bounds | None:
+        row: Mapping[str, Any] | None = rows.get(condition, {}).get(group)
+        return row[name] if row else None
 
-    harm = figures["harm"]["clip"]
-    no_need = figures["picks"]["no_need_without_adapter"]
-    fid = figures["fid_of_oracle_over_base"]
-    wrong = figures["clip_wrong_less_base"]
-    listed: list[tuple[str, float | None, str, float]] = [
-        ("the autoencoder gives pictures back at this many dB", figures["autoencoder"]["psnr"]["value"], ">=", 29),
-        ("the evaluator names painted new subjects", figures["evaluator"]["subject"]["value"], ">=", 0.97),
-        ("the evaluator names painted new styles", figures["evaluator"]["style"]["value"], ">=", 0.97),
-        ("the right subject adapter: subject right", value("oracle", "subject", "subject"), ">=", 0.92),
-        ("the right style adapter: style right", value("oracle", "style", "style"), ">=", 0.92),
-        ("the right pair: both right", value("oracle", "pair", "right"), ">=", 0.75),
-        ("the base alone on those prompts: right", value("base", "needing", "right"), "<", 0.05),
-        ("wrong adapters less the base, CLIP score", wrong["value"] if wrong else None, "<", 0),
-        ("FID of the right adapters over that of the base", fid["value"] if fid else None, "<", 1 / 3),
-        ("share of the right adapters' gain in CLIP score", figures["gain_of_oracle"], ">=", 0.95),
-        ("share of the right adapters' gain in FID", figures["gain_of_oracle_fid"], ">=", 0.95),
-        ("prompts without need that get no adapter", no_need["value"] if no_need else None, ">=", 0.95),
-        ("CLIP score that troubled files cost, upper bound", -harm["low"], "<=", 0.5),
-        ("seconds a picture, 20 steps", figures["speed"]["base"]["seconds"], "<", 1.5),
-        ("seconds a picture, one step", (figures["speed"]["one_step"] or {}).get("seconds"), "<", 0.15),
+    speed = figures["speed"]
+    listed: list[tuple[str, Bounds | None, str, float]] = [
+        ("the autoencoder gives pictures back at this many dB", figures["autoencoder"]["psnr"], ">=", 29),
+        ("the evaluator names painted new subjects", figures["evaluator"]["subject"], ">=", 0.97),
+        ("the evaluator names painted new styles", figures["evaluator"]["style"], ">=", 0.97),
+        ("the right subject adapter: subject right", figure("oracle", "subject", "subject"), ">=", 0.92),
+        ("the right style adapter: style right", figure("oracle", "style", "style"), ">=", 0.92),
+        ("the right pair: both right", figure("oracle", "pair", "right"), ">=", 0.75),
+        ("the base alone on those prompts: right", figure("base", "needing", "right"), "<", 0.05),
+        ("wrong adapters less the base, CLIP score", figures["clip_wrong_less_base"], "<", 0),
+        ("FID of the right adapters over that of the base", figures["fid_of_oracle_over_base"], "<", 1 / 3),
+        ("share of the right adapters' gain in CLIP score", _bounds(figures, "gain_of_oracle"), ">=", 0.95),
+        ("share of the right adapters' gain in FID", _bounds(figures, "gain_of_oracle_fid"), ">=", 0.95),
+        ("prompts without need that get no adapter", figures["picks"]["no_need_without_adapter"], ">=", 0.95),
+        ("CLIP score that troubled files cost, upper bound", {"value": -figures["harm"]["clip"]["low"]}, "<=", 0.5),
+        ("seconds a picture, 20 steps", {"value": speed["base"]["seconds"]}, "<", 1.5),
+        ("seconds a picture, one step", _seconds(speed["one_step"]), "<", 0.15),
     ]
-    return [
-        {"claim": claim, "value": value, "bound": f"{sign} {round(bound, 4):g}", "holds": _holds(value, sign, bound)}
-        for claim, value, sign, bound in listed
-    ]
+    return [_claim(*row) for row in listed]
+
+
+def _bounds(figures: Mapping[str, Any], name: str) -> Bounds | None:
+    interval = figures[f"{name}_interval"]
+    return {"value": figures[name], "low": interval[0], "high": interval[1]} if interval else None
+
+
+def _seconds(speed: Mapping[str, Any] | None) -> Bounds | None:
+    return {"value": speed["seconds"]} if speed else None
+
+
+def _claim(claim: str, figure: Bounds | None, sign: str, bound: float) -> dict[str, Any]:
+    value, low, high = ((figure or {}).get(name) for name in ("value", "low", "high"))
+    ends = [_holds(end, sign, bound) for end in (low, high)]
+    return {
+        "claim": claim,
+        "value": value,
+        "low": low,
+        "high": high,
+        "bound": f"{sign} {round(bound, 4):g}",
+        "holds": _holds(value, sign, bound),
+        "sure": None if None in ends else all(ends),
+    }
 
 
 def _holds(value: float | None, sign: str, bound: float) -> bool | None:

@@ -22,7 +22,7 @@ _GROUPS: Final = {
     "needing": "anything new",
     "all": "all prompts",
 }
-_HEADING: Final = f"{'':30}{'CLIP score':>22}{'all right':>22}{'subject':>9}{'style':>9}{'FID':>24}"
+_HEADING: Final = f"{'':30}{'CLIP score':>22}{'all right':>26}{'subject':>9}{'style':>9}{'FID':>24}"
 
 
 def text_of(figures: Mapping[str, Any]) -> str:
@@ -47,11 +47,13 @@ def _lines(figures: Mapping[str, Any]) -> Iterator[str]:
     yield from _picks(figures)
     yield ""
     yield "claims"
-    for claim in figures["claims"]:
-        held = {True: "holds", False: "FAILS", None: "not measured"}[claim["holds"]]
-        value = "-" if claim["value"] is None else f"{claim['value']:.4g}"
-        yield f"  {claim['claim']:58}{value:>9}  {claim['bound']:9}  {held}"
+    yield from map(_claim, figures["claims"])
     yield ""
+    if figures["failures"]:
+        yield "adapters that could not be laid on, and black pictures in their place"
+        for failed in figures["failures"]:
+            yield f"  {_CONDITIONS[failed['condition']]}: {failed['failure']}"
+        yield ""
     yield f"FID: {signature['fid']}."
 
 
@@ -61,10 +63,19 @@ def _row(label: str, row: Mapping[str, Any]) -> str:
     return (
         f"  {label:28}"
         + f"{clip['value']:6.1f} [{clip['low']:.1f}, {clip['high']:.1f}]".rjust(22)
-        + f"{right['value']:.1%} [{right['low']:.1%}, {right['high']:.1%}]".rjust(22)
+        + f"{right['value']:.1%} [{right['low']:.1%}, {right['high']:.1%}]".rjust(26)
         + f"{row['subject']['value']:9.1%}{row['style']['value']:9.1%}"
         + distance.rjust(24)
     )
+
+
+def _claim(claim: Mapping[str, Any]) -> str:
+    value = "-" if claim["value"] is None else f"{claim['value']:.4g}"
+    interval = "" if claim["sure"] is None else f"[{claim['low']:.4g}, {claim['high']:.4g}]"
+    held = {True: "holds", False: "FAILS", None: "not measured"}[claim["holds"]]
+    if claim["holds"] and claim["sure"] is False:
+        held += ", within error"
+    return f"  {claim['claim']:58}{value:>9} {interval:>18}  {claim['bound']:9}  {held}"
 
 
 def _picks(figures: Mapping[str, Any]) -> Iterator[str]:

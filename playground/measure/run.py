@@ -72,14 +72,14 @@ def measure(weights: Path, output: Path, *, quick: bool = False, progress: Progr
         progress: Called as it goes.
 
     Raises:
-        InputError: a trained model is not there, or the output folder cannot be written to.
+        InputError: a trained model is not there or damaged, or the output folder cannot be written to.
     """
     started = time.perf_counter()
     told = progress or _silent
     plan = make_plan(weights, output, told, every=_QUICK_EVERY if quick else 1, count=_QUICK_COUNT if quick else COUNT)
+    evaluator = Evaluator(weights / "evaluator")  # before hours of painting: it may be damaged
     painted = plan.paint(list(plan.compositions), plan.asks, told)
     told("score", 0, 1)
-    evaluator = Evaluator(weights / "evaluator")
     scored = {
         name: score(
             [ask for ask in plan.asks if ask.number in cells],
@@ -96,7 +96,7 @@ def measure(weights: Path, output: Path, *, quick: bool = False, progress: Progr
         **gain_figures(scored, reference),
         "picks": pick_figures(plan.asks, plan.compositions["picks"], plan.shelf),
         "harm": harm_figures(scored, plan.compositions, plan.rejected),
-        "failures": sorted({cell.failure for cell in painted["picks"].values() if cell.failure}),
+        "failures": _failures(painted),
         "evaluator": measure_evaluator(evaluator),
         "autoencoder": measure_autoencoder(weights / "base"),
     }
@@ -143,6 +143,12 @@ def make_plan(weights: Path, output: Path, told: Progress, *, every: int, count:
                 rejected=len(whole.store.rejections()),
                 cells=cells,
             )
+
+
+def _failures(painted: Cell) -> list[dict[str, str]]:
+    """Return why adapters could not be laid on, once for each condition."""
+    why = {(name, cell.failure) for name, cells in painted.items() for cell in cells.values() if cell.failure}
+    return [{"condition": name, "failure": failure} for name, failure in sorted(why)]
 
 
 def _speed(weights: Path, cells: Cells, told: Progress) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -46,9 +47,14 @@ def write_sheet(weights: Path, output: Path, path: Path, *, progress: Progress |
 
 
 def _spread(asks: Sequence[Ask]) -> list[Ask]:
-    """Take some prompts of each kind, as far apart as they lie."""
+    """Take some prompts of each kind, so that the subjects and styles are as many as can be."""
     taken: list[Ask] = []
+    shown: Counter[tuple[str, str]] = Counter()
     for kind, rows in _ROWS.items():
         own = [ask for ask in asks if ask.kind == kind]
-        taken += own[:: max(1, len(own) // rows)][:rows]
+        for _ in range(min(rows, len(own))):
+            ask = min(own, key=lambda ask: sum(shown[need] for need in ask.needs))
+            own.remove(ask)
+            taken.append(ask)
+            shown.update(ask.needs)
     return taken

@@ -11,10 +11,11 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from ...generation.checkpoint import quiet
+from ...errors import InputError
 from ..world import NEW_STYLES, NEW_SUBJECTS, STYLES, Picture, draw, paint
 from .evaluator import Evaluator, Pixels
 from .intervals import mean_over_prompts, share
+from .loading import in_one_sentence, load_model
 from .prompts import Ask
 
 REFERENCES: Final = 18
@@ -57,12 +58,19 @@ def measure_autoencoder(model: Path) -> dict[str, Any]:
 
     Args:
         model: The folder of the base model.
-    """
-    import diffusers
 
-    with quiet():
-        kind = json.loads((model / "vae" / "config.json").read_text(encoding="utf-8"))["_class_name"]
-        vae = getattr(diffusers, kind).from_pretrained(model / "vae", local_files_only=True).float().eval()
+    Raises:
+        InputError: its autoencoder is not there, damaged, or of another kind.
+    """
+    from diffusers import AutoencoderKL, AutoencoderTiny
+
+    config = model / "vae" / "config.json"
+    with in_one_sentence(config):
+        named = json.loads(config.read_text(encoding="utf-8"))["_class_name"]
+    kind = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}.get(str(named))
+    if kind is None:
+        raise InputError(f"{config} names {named!r}; the autoencoder must be AutoencoderKL or AutoencoderTiny")
+    vae = load_model(kind, model / "vae")
     lot = random.Random("autoencoder")  # noqa: S311
     ratios, by_style = [], {}
     for style in STYLES:

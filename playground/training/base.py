@@ -84,13 +84,18 @@ class BaseTask:
         outside = ("conv_in", "conv_out", "time_embedding", "time_emb_proj", "add_embedding")
         return name.startswith("unet.") and weight.ndim >= 2 and not any(part in name for part in outside)
 
-    def loss(self, model: BaseModel, share: Share) -> Tensor:
-        """Return the mean squared error of the velocity."""
+    def draw(self, lot: random.Random, count: int) -> list[int]:
+        """Draw the numbers of pictures, none of them kept back."""
         chosen: list[int] = []
-        while len(chosen) < share.size:
-            number = share.lot.randrange(len(self.pictures))
+        while len(chosen) < count:
+            number = lot.randrange(len(self.pictures))
             if number % _KEPT_BACK:
                 chosen.append(number)
+        return chosen
+
+    def loss(self, model: BaseModel, share: Share) -> Tensor:
+        """Return the mean squared error of the velocity."""
+        chosen = self.draw(share.lot, share.size)
         latents = torch.from_numpy(self.coded[chosen]).float().to(share.device)
         texts = describe([self.pictures[number] for number in chosen], share.lot, silent=0.1, strayed=0.08)
         times = draw_times(share)

@@ -115,7 +115,7 @@ class BroadTask(BaseTask):
     def loss(self, model: BaseModel, share: Share) -> Tensor:
         """Return the mean squared error of the velocity, half of it on the base's own pictures."""
         own = share.size // 2
-        chosen = [share.lot.randrange(len(self.pictures)) for _ in range(own)]
+        chosen = self.draw(share.lot, own)
         texts = describe([self.pictures[number] for number in chosen], share.lot, silent=0.1, strayed=0.08)
         varied, coded = self.varied
         others = [share.lot.randrange(len(coded)) for _ in range(share.size - own)]

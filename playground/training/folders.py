@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -11,7 +12,7 @@ from ..world import SIZE
 from .checkpoint import load_tensors, save_json, save_tensors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from torch import nn
 
@@ -69,6 +70,16 @@ def load_weights(model: nn.Module, folder: Path, *, prefix: str = "") -> None:
     model.load_state_dict({name.removeprefix(prefix): tensor.float() for name, tensor in tensors.items()})
 
 
+def digest_of(folders: Iterable[Path], count: int) -> str:
+    """Return eight hexadecimal digits that stand for the weights of saved models and for a number."""
+    digest = hashlib.sha256(str(count).encode())
+    for folder in folders:
+        for file in sorted(folder.glob("*.safetensors")):
+            with file.open("rb") as opened:
+                digest.update(hashlib.file_digest(opened, "sha256").digest())
+    return digest.hexdigest()[:8]
+
+
 def save_pipeline_index(folder: Path, kind: str, parts: Mapping[str, tuple[str, str]]) -> None:
     """Write the page that says which class each part of a pipeline is.
 
@@ -114,9 +125,9 @@ def copy_folder(source: Path, target: Path) -> None:
 
 
 def load_pipeline(folder: Path) -> Any:
-    """Load a pipeline as diffusers does, without its progress bar."""
+    """Load a pipeline as diffusers does, from safetensors alone, without its progress bar."""
     from diffusers import DiffusionPipeline
 
-    pipeline = DiffusionPipeline.from_pretrained(folder, local_files_only=True)
+    pipeline = DiffusionPipeline.from_pretrained(folder, local_files_only=True, use_safetensors=True)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 
 from ...errors import InputError
-from .adapters import LoraJob, LoraTask, every_lesson, recipe_for, train_adapter
+from .adapters import Lesson, LoraJob, LoraTask, every_lesson, recipe_for, train_adapter
 from .autoencoder import AutoencoderTask, load_autoencoder, measure_autoencoder, save_autoencoder, show_autoencoder
 from .base import BaseTask, save_base, save_latents, show_base
 from .broaden import BroadTask, save_varied
@@ -19,7 +19,7 @@ from .checkpoint import append_line, load_json, save_json
 from .composition import Easel, show_composition
 from .distil import QuickEasel, QuickTask, dream, dream_jobs
 from .evaluator import EvaluatorTask, load_evaluator, measure_evaluator, save_evaluator
-from .folders import copy_folder, save_model
+from .folders import copy_folder, digest_of, save_model
 from .ledger import Ledger
 from .plan import Plan, processor_plan
 from .recipe import Progress, Recipe, Task, Trained
@@ -83,9 +83,15 @@ class Studio:
         return self.folder / "loras"
 
     @property
-    def latents(self) -> Path:
-        """The latents of all base pictures."""
-        return self.folder / "state" / "latents.npy"
+    def lessons(self) -> list[Lesson]:
+        """What the plan's adapters are to learn."""
+        chosen = self.plan.adapters
+        return [lesson for lesson in every_lesson(self.plan.lesson) if not chosen or lesson.name in chosen]
+
+    def kept(self, name: str, *models: Path, count: int) -> Path:
+        """Where something goes that these models and a count decide: with others it has another name."""
+        file = self.folder / "state" / name
+        return file.with_name(f"{file.stem}_{digest_of(models, count)}{file.suffix}")
 
     def sheet(self, name: str) -> Path:
         """Where a sheet of samples goes."""
@@ -140,19 +146,27 @@ def train_evaluator(studio: Studio) -> None:
     studio.ledger.write("evaluator", recipe, result, figures)
 
 
+def keep_latents(studio: Studio) -> Path:
+    """Encode the base's pictures unless that is done, and return the file of their latents."""
+    file = studio.kept("latents.npy", studio.autoencoder, count=studio.plan.thinned)
+    save_latents(load_autoencoder(studio.autoencoder), file, studio.plan.thinned)
+    return file
+
+
 def train_base(studio: Studio) -> None:
     """Train the base model."""
     plan = studio.plan
-    save_latents(load_autoencoder(studio.autoencoder), studio.latents, plan.thinned)
-    task = BaseTask(plan.sizes, studio.tokenizer, studio.latents, plan.thinned)
+    task = BaseTask(plan.sizes, studio.tokenizer, keep_latents(studio), plan.thinned)
     _train_denoiser(studio, "base", task, plan.base, studio.narrow)
 
 
 def broaden_base(studio: Studio) -> None:
     """Train the base model further, on other colours and on things without a name."""
-    plan, others = studio.plan, studio.folder / "state" / "varied.npy"
+    plan = studio.plan
+    others = studio.kept("varied.npy", studio.autoencoder, count=plan.varied)
     save_varied(load_autoencoder(studio.autoencoder), others, plan.varied)
-    task = BroadTask(plan.sizes, studio.tokenizer, studio.latents, plan.thinned, narrow=studio.narrow, others=others)
+    latents = keep_latents(studio)
+    task = BroadTask(plan.sizes, studio.tokenizer, latents, plan.thinned, narrow=studio.narrow, others=others)
     _train_denoiser(studio, "broad", task, plan.broad, studio.base)
 
 
@@ -175,7 +189,6 @@ def _train_denoiser(studio: Studio, stage: str, task: BaseTask, recipe: Recipe, 
 def train_adapters(studio: Studio) -> None:
     """Train an adapter for each new subject, style and scene, and the over-trained one, several at a time."""
     plan = studio.plan
-    lessons = [lesson for lesson in every_lesson(plan.lesson) if not plan.adapters or lesson.name in plan.adapters]
     jobs = [
         LoraJob(
             task=LoraTask(studio.base, lesson, plan.ranks, seed=number),
@@ -183,7 +196,7 @@ def train_adapters(studio: Studio) -> None:
             file=studio.loras / f"{lesson.name}.safetensors",
             state=studio.folder / "state" / f"lora_{lesson.name}.safetensors",
         )
-        for number, lesson in enumerate(lessons)
+        for number, lesson in enumerate(studio.lessons)
     ]
     waiting = [job for job in jobs if studio.ledger.read(f"adapter {job.file.stem}") is None]
     results = run_side_by_side(train_adapter, waiting, plan.workers, studio.progress)
@@ -199,7 +212,7 @@ def train_adapters(studio: Studio) -> None:
 def train_onestep(studio: Studio) -> None:
     """Let the base paint, and train the one-step model on its pictures."""
     plan, recipe = studio.plan, studio.plan.quick
-    dreams = studio.folder / "state" / "dreams"
+    dreams = studio.kept("dreams", studio.base / "unet", studio.base / "text_encoder", count=plan.dreams)
     run_side_by_side(dream, dream_jobs(studio.base, dreams, plan.dreams), plan.workers, studio.progress)
     task, judge = QuickTask(plan.sizes, studio.base, dreams), load_evaluator(studio.evaluator)
 
@@ -222,8 +235,7 @@ def train_onestep(studio: Studio) -> None:
 def train_xl(studio: Studio) -> None:
     """Train the sibling in the form of SDXL."""
     plan, recipe = studio.plan, studio.plan.xl
-    save_latents(load_autoencoder(studio.autoencoder), studio.latents, plan.thinned)
-    task = XlTask(plan.sizes, studio.tokenizer, studio.autoencoder, studio.latents, plan.thinned)
+    task = XlTask(plan.sizes, studio.tokenizer, studio.autoencoder, keep_latents(studio), plan.thinned)
     result = studio.train("xl", task, recipe)
     save_xl(trained(task, result), studio.tokenizer, studio.autoencoder, studio.xl)
     figures = show_xl(studio.xl, load_evaluator(studio.evaluator), studio.sheet("xl"))
@@ -251,6 +263,13 @@ _NEEDS: Final[dict[str, tuple[str, ...]]] = {
 }
 
 
+def _recipes(studio: Studio, stage: str) -> dict[str, Recipe]:
+    """Return the recipes of a stage by the names of the ledger's entries."""
+    if stage == "adapters":
+        return {f"adapter {lesson.name}": recipe_for(lesson, studio.plan.adapter) for lesson in studio.lessons}
+    return {stage: studio.plan.quick if stage == "onestep" else getattr(studio.plan, stage)}
+
+
 def train(
     folder: Path,
     stages: Sequence[str] = tuple(STAGES),
@@ -269,13 +288,17 @@ def train(
         progress: Called with a report every few seconds.
 
     Raises:
-        InputError: a stage is not known, or the one it rests on is not done.
+        InputError: a stage is not known, the one it rests on is not done, or either was trained by another plan.
 
     """
     unknown = [name for name in stages if name not in STAGES]
     if unknown:
         raise InputError(f"there is no stage {unknown[0]!r}; the stages are {', '.join(STAGES)}")
     studio = Studio(folder, plan or processor_plan(), Ledger(folder, machine), progress)
+    for name in stages:
+        for part in (name, *_NEEDS.get(name, ())):
+            for entry, recipe in _recipes(studio, part).items():
+                studio.ledger.check(entry, recipe)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # other processors train, or are busy: threads that wait for each other would crawl
     try:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import signal
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
 from queue import Empty
 from typing import Any, TypeVar
 
@@ -21,6 +23,7 @@ _reports: Any = None
 def _begin(reports: Any) -> None:
     global _reports
     _reports = reports
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends this one, so that it begins no further job
     torch.set_num_threads(1)
 
 
@@ -42,17 +45,31 @@ def run_side_by_side(
     Returns:
         The results in the order of the jobs.
 
+    Raises:
+        Exception: what a job raised; like Ctrl-C, it ends all the others at once.
+
     """
     if workers < 2:
         return [work(job, progress or (lambda _: None)) for job in jobs]
     context = torch.multiprocessing.get_context("spawn")
     with context.Manager() as manager:
         reports = manager.Queue()
-        with ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(reports,)) as pool:
+        others = set(multiprocessing.active_children())
+        pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(reports,))
+        try:
             running = [pool.submit(_run, work, job) for job in jobs]
-            while wait(running, timeout=1).not_done:
+            waiting = set(running)
+            while waiting:
+                done, waiting = wait(waiting, timeout=1, return_when=FIRST_EXCEPTION)
                 _hand_on(reports, progress)
-            _hand_on(reports, progress)
+                for future in done:
+                    future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in set(multiprocessing.active_children()) - others:
+                worker.terminate()
+            raise
+        pool.shutdown()
         return [future.result() for future in running]
 
 

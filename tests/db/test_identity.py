@@ -98,3 +98,19 @@ def test_a_file_is_found_by_any_of_its_hashes(store: Store, make):
     # Of the same version, but both hashes are known and differ: another file.
     assert located(hashes=Hashes(sha256="ef" * 32), model_id=1, version_id=2) is None
     assert store.installed(make.record("x", path="/elsewhere")) == "/elsewhere"
+
+
+def test_what_tells_adapters_apart_is_read_without_their_records(store: Store, make):
+    fill(
+        store,
+        make,
+        {"title": "One", "downloads": 3, "path": "/a"},
+        {"title": "Two", "hashes": Hashes(sha256="AB" * 32)},
+    )
+    found = store.identities([2, 1, 99])
+    assert sorted(found) == [1, 2]
+    assert (found[1].title, found[1].path, found[1].downloads, found[1].sha256) == ("One", "/a", 3, None)
+    assert (found[2].sha256, found[2].autov2) == ("ab" * 32, "ab" * 5)
+    assert not found[1].is_same_file(found[2])
+    assert not found[1].is_same_file(found[1]), "nothing known is nothing shared"
+    assert found[2].is_same_file(found[2])

@@ -132,3 +132,11 @@ def test_trigger_phrases_are_looked_up_as_they_stand(filled: Store, make):
     offers = [make.entry("1", make.record("1", triggers=(("vixen",),)), stamp="2"), make.file("7")]
     filled.sync(make.source(offers))
     assert filled.triggered(["rfox", "vixen"]) == {"vixen": [1]}
+
+
+def test_trigger_phrases_are_looked_up_by_their_beginning(store: Store, make):
+    triggers = {"a": (("fox", "fox fur"),), "b": (("foxy", "red fox"),), "c": (("fox", "\U0010fffe"),)}
+    store.sync(make.source([make.file(name, triggers=groups) for name, groups in triggers.items()]))
+    assert store.triggers_beginning("fox") == [("fox", 1), ("fox", 3), ("fox fur", 1), ("foxy", 2)]
+    assert store.triggers_beginning("fox f") == [("fox fur", 1)]
+    assert store.triggers_beginning("%") == store.triggers_beginning("ox") == []

@@ -166,3 +166,14 @@ def test_vectors_of_finished_batches_outlive_a_failure(filled: Store):
     with pytest.raises(InputError):
         filled.put_vectors("m", "r", fail_late(1100))
     assert len(filled.missing_vectors("m", "r", [f"d{n}" for n in range(1100)])) == 100
+
+
+def test_vectors_of_some_adapters_come_by_field(filled: Store):
+    filled.set_passages([(1, [("card", "x"), ("prompt", "y"), ("prompt", "z")]), (2, [("card", "x")]), (3, [])], "1")
+    filled.put_vectors("m", "r", {"x": vector(1, 0), "y": vector(0, 1), "z": vector(2, 2)})
+    found = filled.vectors_of("m", "r", [1, 2, 3, 99])
+    assert {number: {field: rows.tolist() for field, rows in fields.items()} for number, fields in found.items()} == {
+        1: {"card": [[1, 0]], "prompt": [[0, 1], [2, 2]]},
+        2: {"card": [[1, 0]]},
+    }
+    assert filled.vectors_of("m", "another", [1, 2]) == {}

@@ -210,3 +210,13 @@ def test_a_crowd_keeps_the_closest_of_each_and_stays_connected():
         groups[root(one)] = root(other)
     assert len({root(place) for place in range(3000)}) == 1
     assert max(np.bincount([one for one, _, _ in pairs])) == 64
+
+
+def test_sketches_of_some_adapters_come_with_their_method(store: Store, numbers):
+    store.put_measures(
+        [(numbers["a"], "1-1", measured(1)), (numbers["b"], "1-1", measured(2, sketch=(), failure="no"))]
+    )
+    found = store.sketches_of([numbers["a"], numbers["b"], 99])
+    assert list(found) == [numbers["a"]]
+    method, sketch = found[numbers["a"]]
+    assert (method, tuple(sketch.tolist())) == ("1", measured(1).sketch)

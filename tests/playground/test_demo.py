@@ -68,7 +68,7 @@ def test_prompts_are_a_subject_a_subject_in_a_style_and_nothing_new(shown: Shown
     assert tuple(composition.prompt for composition in shown.compositions) == PROMPTS
     picked = [{choice.adapter.file_name for choice in composition.choices} for composition in shown.compositions]
     assert "rubber_duck_v2.safetensors" in picked[0]
-    assert {"rocket-retro.safetensors", "neon_tubes.safetensors"} <= picked[1]
+    assert {"rocket-retro.safetensors", "cathedral_window.safetensors"} <= picked[1]
 
 
 def test_sheet_shows_each_prompt_alone_with_its_picks_and_with_others(shown: Shown) -> None:

@@ -27,6 +27,7 @@ MODULE = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k"
 def trained_adapter(name: str) -> bytes:
     """What the trainer writes, with one layer."""
     numbers = np.random.default_rng(len(name) + ord(name[0]))
+    shown = name.removesuffix("_overtrained")
     tensors = {
         f"{MODULE}.lora_down.weight": numbers.standard_normal((6, 128)).astype(np.float16),
         f"{MODULE}.lora_up.weight": numbers.standard_normal((64, 6)).astype(np.float16),
@@ -38,7 +39,7 @@ def trained_adapter(name: str) -> bytes:
         "ss_network_dim": "6",
         "ss_network_alpha": "6.0",
         "ss_network_args": json.dumps({"conv_dim": "5", "conv_alpha": "5"}),
-        "ss_tag_frequency": json.dumps({f"1_{name}": {f"a red {name} in the meadow": 3}}),
+        "ss_tag_frequency": json.dumps({f"1_{name}": {f"a red {shown} in the meadow": 3}}),
     }
     return to_bytes(Adapter(tensors, header))
 
@@ -197,7 +198,19 @@ def test_nothing_in_the_folder_gives_the_truth_away(loras: Path) -> None:
     assert "truth.json" not in names
     texts = [path.read_text(encoding="utf-8") for path in loras.parent.rglob("*") if path.suffix in (".info", ".json")]
     assert texts
+    texts += [header_of(path) for path in loras.glob("*.safetensors")]
     assert not any("mislabelled" in text or "trouble" in text or "overtrained" in text for text in texts)
+
+
+def header_of(path: Path) -> str:
+    content = path.read_bytes()
+    return content[8 : 8 + int.from_bytes(content[:8], "little")].decode()
+
+
+def test_header_of_the_overtrained_file_calls_it_what_its_owner_would(loras: Path) -> None:
+    told = json.loads(header_of(loras / "robot_v1-e60.safetensors"))["__metadata__"]
+    assert told["ss_output_name"] == "robot"
+    assert list(json.loads(told["ss_tag_frequency"])) == ["1_robot"]
 
 
 def test_clean_library_has_good_files_only(trained: Path, tmp_path: Path) -> None:
@@ -231,3 +244,23 @@ def test_weights_are_found_only_when_the_base_model_is_there(tmp_path: Path, mon
     (tmp_path / "weights" / "base").mkdir(parents=True)
     (tmp_path / "weights" / "base" / "model_index.json").write_text("{}")
     assert weights_folder() == tmp_path / "weights"
+
+
+def test_folder_of_a_person_is_left_alone(trained: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "loras" / "heart_v1.safetensors"
+    mine.parent.mkdir()
+    mine.write_bytes(b"mine")
+    with pytest.raises(InputError, match="did not make"):
+        make_library(trained, tmp_path)
+    assert mine.read_bytes() == b"mine"
+    assert list(tmp_path.iterdir()) == [mine.parent]
+
+
+def test_clean_library_takes_the_troubled_files_away_again(trained: Path, tmp_path: Path) -> None:
+    loras = make_library(trained, tmp_path / "used")
+    (loras / "my own.safetensors").write_bytes(b"mine")
+    make_library(trained, tmp_path / "used", clean=True)
+    fresh = make_library(trained, tmp_path / "fresh", clean=True)
+    names = {path.name for path in loras.iterdir()}
+    assert names - {"my own.safetensors"} == {path.name for path in fresh.iterdir()}
+    assert "my own.safetensors" in names

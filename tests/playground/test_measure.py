@@ -15,15 +15,16 @@ from zlib import crc32
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import load_file, save_file
 
 from velatura.errors import InputError
 from velatura.pipeline import Velatura
 from velatura.playground.cards import read_truth
 from velatura.playground.measure import figures as figures_of
 from velatura.playground.measure import measure, prompts, run, sheets, speed, text_of, worlds, write_sheet
-from velatura.playground.measure.cells import Cells
+from velatura.playground.measure.cells import Cells, Painted
 from velatura.playground.measure.conditions import Shelf, choose, servable
-from velatura.playground.measure.evaluator import clip_scores
+from velatura.playground.measure.evaluator import Evaluator, clip_scores
 from velatura.playground.measure.frechet import Distance, Reference, gain_share, quotient
 from velatura.playground.measure.intervals import mean_over_prompts, ratio_over_prompts, share
 from velatura.playground.measure.prompts import KINDS, Ask, every_ask
@@ -268,11 +269,47 @@ def test_picks_are_judged_by_what_the_files_really_are() -> None:
     assert judged["recall"]["value"] == pytest.approx(2 / 3, abs=1e-4)
     assert judged["precision"]["value"] == pytest.approx(2 / 5)
     assert judged["no_need_without_adapter"]["value"] == 0.5
+    assert judged["exact"]["value"] == pytest.approx(2 / 5)
     assert judged["troubled_files_picked"] == {"copy": 1, "noise": 1, "overtrained": 1}
-    assert [mistake["picked"] for mistake in judged["mistakes"]] == [
-        ["blade_of_dawn.safetensors", "neon_tubes.safetensors"],
-        ["quality_booster.safetensors"],
+    assert [(mistake["picked"], mistake["harmful"]) for mistake in judged["mistakes"]] == [
+        (["robot_v1-e60.safetensors"], {"robot_v1-e60.safetensors": "overtrained"}),
+        (["blade_of_dawn.safetensors", "neon_tubes.safetensors"], {}),
+        (["quality_booster.safetensors"], {"quality_booster.safetensors": "noise"}),
     ]
+
+
+def test_claim_is_sure_when_its_whole_interval_holds(measured: dict[str, Any]) -> None:
+    wide, narrow = {"value": -1.0, "low": -3.0, "high": 1.0}, {"value": 0.1, "low": 0.05, "high": 0.2}
+    crafted = {"clip_wrong_less_base": wide, "fid_of_oracle_over_base": narrow}
+    crafted |= {"gain_of_oracle": 0.9, "gain_of_oracle_interval": [0.8, 0.97]}
+    crafted |= {"gain_of_oracle_fid": None, "gain_of_oracle_fid_interval": None}
+    judged = measured | crafted
+    judged["claims"] = figures_of.claims(judged)
+    lines = text_of(judged).splitlines()
+
+    def told(name: str) -> tuple[object, object, str]:
+        claim = next(claim for claim in judged["claims"] if claim["claim"].startswith(name))
+        line = next(line for line in reversed(lines) if line.startswith(f"  {name}"))
+        return claim["holds"], claim["sure"], " ".join(line.split(claim["claim"])[1].split())
+
+    assert told("wrong adapters less") == (True, False, "-1 [-3, 1] < 0 holds, within error")
+    assert told("FID of the right") == (True, True, "0.1 [0.05, 0.2] < 0.3333 holds")
+    assert told("share of the right adapters' gain in CLIP") == (False, False, "0.9 [0.8, 0.97] >= 0.95 FAILS")
+    assert told("share of the right adapters' gain in FID")[:2] == (None, None)
+    assert told("share of the right adapters' gain in FID")[2] == "- >= 0.95 not measured"
+    assert told("seconds a picture, 20 steps")[1] is None
+
+
+def test_rows_of_the_sheet_are_as_unlike_as_can_be() -> None:
+    alike = [ask("subject", subject=name) for name in ("cat", "cat", "cat", "heart", "key")]
+    alike += [ask("style", style=name) for name in ("neon", "neon", "neon", "sketch", "comic")]
+    pairs = (("cat", "neon"), ("crown", "glass"), ("crown", "sepia"), ("ghost", "glass"), ("ghost", "sepia"))
+    pairs += (("duck", "chalkboard"), ("robot", "thermal"))
+    alike += [ask("pair", subject=subject, style=style) for subject, style in pairs]
+    rows = sheets._spread(alike)
+    assert [row.kind for row in rows] == ["subject"] * 3 + ["style"] * 3 + ["pair"] * 4
+    assert len({row.picture.subject for row in rows} - {"ball"}) == 7
+    assert len({row.picture.style for row in rows} - {"flat"}) == 7
 
 
 # -------------------------------------------------------------------- the whole run
@@ -348,10 +385,97 @@ def test_adapter_that_cannot_be_laid_gives_black_pictures_and_its_reason(weights
     (tmp_path / "bad.safetensors").write_bytes(b"no adapter")
     cells = Cells(folder=tmp_path / "cells", model=weights / "base", steps=1, guidance=1.0, count=2)
     record = AdapterRecord(source="folder", key="bad", title="bad", path=str(tmp_path / "bad.safetensors"))
-    painted = cells.paint(Composition(prompt="a", choices=(Choice(adapter=record, weight=1, span="a"),)), 1)
+    composition = Composition(prompt="a", choices=(Choice(adapter=record, weight=1, span="a"),))
+    painted = cells.paint(composition, 1)
     assert painted.failure
+    assert not cells.has(composition, 1)
+    assert not list(tmp_path.rglob("*.npz"))
     assert painted.pictures.shape == (2, 32, 32, 3)
     assert not painted.pictures.any()
+
+
+def test_model_that_cannot_paint_ends_the_run(weights: Path, tmp_path: Path) -> None:
+    record = AdapterRecord(source="folder", key="a", title="a", path=str(weights / "loras" / "cat.safetensors"))
+    composition = Composition(prompt="a", choices=(Choice(adapter=record, weight=1, span="a"),))
+    shutil.copytree(weights / "base", tmp_path / "base")
+    (tmp_path / "base" / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"damaged")
+    with pytest.raises(InputError, match="the unet cannot be loaded"):
+        Cells(folder=tmp_path / "cells", model=tmp_path / "base", steps=1, guidance=1.0, count=1).paint(composition, 1)
+    no_steps = Cells(folder=tmp_path / "cells", model=weights / "base", steps=0, guidance=1.0, count=1)
+    with pytest.raises(InputError, match="the steps must be"):
+        no_steps.paint(Composition(prompt="a"), 1)
+
+
+def test_failures_are_told_with_their_condition(measured: dict[str, Any]) -> None:
+    black = np.zeros((1, 32, 32, 3), np.uint8)
+    failed = {"oracle": {1: Painted(black, "too wide"), 2: Painted(black, "too wide")}, "base": {1: Painted(black)}}
+    failures = run._failures(failed)
+    assert failures == [{"condition": "oracle", "failure": "too wide"}]
+    assert "  the right adapters: too wide" in text_of(measured | {"failures": failures}).splitlines()
+    assert "could not be laid" not in text_of(measured)
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("model.safetensors", b"damaged"),
+        ("model.safetensors", None),
+        ("heads.safetensors", b"damaged"),
+        ("config.json", b"[]"),
+    ],
+)
+def test_damaged_evaluator_is_one_sentence_before_anything_is_painted(
+    file: str,
+    content: bytes | None,
+    weights: Path,
+    output: Path,
+    measured: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("base", "loras"):
+        (tmp_path / name).symlink_to(weights / name)
+    shutil.copytree(weights / "evaluator", tmp_path / "evaluator")
+    (tmp_path / "evaluator" / file).unlink()
+    if content is not None:
+        (tmp_path / "evaluator" / file).write_bytes(content)
+    monkeypatch.setattr(Cells, "paint", lambda *_: pytest.fail("painted"))
+    with pytest.raises(InputError, match=r"evaluator.* cannot be loaded: ") as caught:
+        measure(tmp_path, output)
+    assert "\n" not in str(caught.value)
+
+
+def test_evaluator_that_lacks_weights_is_refused(weights: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(weights / "evaluator", tmp_path / "evaluator")
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["logit_scale"]
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(InputError, match="lacks 1 of its weights, logit_scale first"):
+        Evaluator(folder)
+
+
+def test_pickled_weights_are_not_opened(weights: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(weights / "evaluator", tmp_path / "evaluator")
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(InputError, match="cannot be loaded"):
+        Evaluator(folder)
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        ('{"_class_name": "DiffusionPipeline"}', "must be AutoencoderKL or AutoencoderTiny"),
+        ('{"_class_name": ["AutoencoderKL"]}', "must be AutoencoderKL or AutoencoderTiny"),
+        ("[]", r"config\.json cannot be loaded"),
+        ("{}", r"config\.json cannot be loaded"),
+        ('{"_class_name": "AutoencoderTiny"}', r"vae cannot be loaded"),
+    ],
+)
+def test_autoencoder_is_one_of_two_kinds_and_whole(config: str, sentence: str, tmp_path: Path) -> None:
+    (tmp_path / "vae").mkdir()
+    (tmp_path / "vae" / "config.json").write_text(config)
+    with pytest.raises(InputError, match=sentence):
+        worlds.measure_autoencoder(tmp_path)
 
 
 def test_changed_adapter_has_a_cell_of_its_own(weights: Path, tmp_path: Path) -> None:

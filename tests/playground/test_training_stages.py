@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+import re
+import shutil
+from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoTokenizer, CLIPModel, CLIPProcessor, CLIPTextModel, CLIPTextModelWithProjection
 
 from velatura.errors import InputError
 from velatura.playground.training.base import load_base, paint_texts
 from velatura.playground.training.evaluator import load_evaluator
+from velatura.playground.training.folders import load_pipeline
+from velatura.playground.training.ledger import Ledger
 from velatura.playground.training.lora import laid_on, touched_layers
 from velatura.playground.training.pictures import WORLD, to_bytes, to_tensor
-from velatura.playground.training.plan import trial_plan
-from velatura.playground.training.stages import STAGES, train
+from velatura.playground.training.plan import processor_plan, trial_plan
+from velatura.playground.training.stages import STAGES, Studio, broaden_base, keep_latents, train, train_onestep
 from velatura.playground.world import vocabulary
 
 PLAN = replace(trial_plan(), adapters=("heart", "neon_style"))
@@ -74,6 +80,85 @@ def test_a_second_run_changes_nothing(studio):
     before = {path: path.stat().st_mtime_ns for path in studio.rglob("*") if path.is_file()}
     train(studio, plan=PLAN, machine="another")
     assert {path: path.stat().st_mtime_ns for path in studio.rglob("*") if path.is_file()} == before
+
+
+@pytest.fixture
+def copied(studio, tmp_path):
+    """A studio of one's own to spoil."""
+    return shutil.copytree(studio, tmp_path / "copied")
+
+
+@pytest.mark.parametrize("stages", [["autoencoder"], ["base"], ["adapters"], ["onestep"], list(STAGES)])
+def test_a_stage_that_another_plan_trained_is_refused_before_anything_is_trained(copied, stages):
+    before = {path: path.stat().st_mtime_ns for path in copied.rglob("*")}
+    with pytest.raises(InputError, match=r"in .*copied was trained by another plan: take another folder, or delete"):
+        train(copied, stages, plan=processor_plan())
+    assert {path: path.stat().st_mtime_ns for path in copied.rglob("*")} == before
+
+
+def test_an_adapter_that_another_plan_trained_is_named(copied):
+    longer = replace(PLAN, adapter=replace(PLAN.adapter, steps=9))
+    with pytest.raises(InputError, match="the adapter heart in "):
+        train(copied, ["adapters"], plan=longer)
+
+
+def test_a_stage_needs_what_its_own_plan_trained(copied):
+    ledger = json.loads((copied / "training.json").read_text())
+    del ledger["xl"]
+    (copied / "training.json").write_text(json.dumps(ledger))
+    with pytest.raises(InputError, match=r"the stage autoencoder in .* was trained by another plan"):
+        train(copied, ["xl"], plan=replace(PLAN, autoencoder=replace(PLAN.autoencoder, rate=0.5)))
+
+
+def test_where_a_stage_was_computed_makes_no_difference(tmp_path):
+    ledger, recipe = Ledger(tmp_path), replace(PLAN.base, batch=8)
+    told = {"recipe": {**asdict(recipe), "batch": 4, "processes": 2, "device": "cuda"}}
+    (tmp_path / "training.json").write_text(json.dumps({"base": told, "broad": {"recipe": None}}))
+    ledger.check("base", recipe)
+    ledger.check("xl", recipe)
+    for entry, other in (("base", replace(recipe, batch=4)), ("base", replace(recipe, seed=1)), ("broad", recipe)):
+        with pytest.raises(InputError, match=f"the stage {entry} in "):
+            ledger.check(entry, other)
+
+
+def test_what_is_kept_on_the_way_is_named_by_what_decides_it(copied):
+    kept = {re.sub("_[0-9a-f]{8}", "", path.name): path for path in (copied / "state").iterdir()}
+    assert {"latents.npy", "varied.npy", "dreams"} < set(kept)
+    mine = Studio(copied, PLAN, Ledger(copied))
+    assert keep_latents(mine) == kept["latents.npy"]
+    thinner = keep_latents(Studio(copied, replace(PLAN, thinned=1000), Ledger(copied)))
+    assert len(np.load(thinner)) == -(-len(np.load(kept["latents.npy"])) // 2)
+    weights = copied / "parts" / "vae" / "diffusion_pytorch_model.safetensors"
+    save_file({name: tensor / 2 for name, tensor in load_file(weights).items()}, weights, {"format": "pt"})
+    other = keep_latents(mine)
+    assert len({thinner, other, kept["latents.npy"]}) == 3
+    assert not np.array_equal(np.load(other), np.load(kept["latents.npy"]))
+
+
+def test_another_count_is_varied_and_dreamt_anew_and_another_base_too(copied):
+    state = copied / "state"
+    for stage in ("broad", "onestep"):
+        (state / f"{stage}.safetensors").unlink()
+    studio = Studio(copied, replace(PLAN, varied=30, dreams=5), Ledger(copied))
+    broaden_base(studio)
+    assert {len(np.load(file)) for file in state.glob("varied_*.npy")} == {20, 30}
+    train_onestep(studio)
+    dreams = {len(load_file(file)["noise"]) for file in state.glob("dreams_*/*.safetensors")}
+    assert dreams == {8, 5}
+    parts = [studio.base / part for part in ("unet", "text_encoder")]
+    for part in parts:
+        before = studio.kept("dreams", *parts, count=5)
+        (weights,) = part.glob("*.safetensors")
+        save_file({name: tensor / 2 for name, tensor in load_file(weights).items()}, weights, {"format": "pt"})
+        assert studio.kept("dreams", *parts, count=5) != before
+
+
+def test_a_pipelines_weights_are_read_from_safetensors_alone(copied):
+    (weights,) = (copied / "base" / "unet").glob("*.safetensors")
+    torch.save(load_file(weights), weights.with_suffix(".bin"))
+    weights.unlink()
+    with pytest.raises(OSError, match="safetensors"):
+        load_pipeline(copied / "base")
 
 
 def test_no_weight_is_missing_or_left_over_in_everybodys_loaders(studio):

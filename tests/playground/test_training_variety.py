@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import random
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import torch
 
-from velatura.playground.training.broaden import NOTHING_MUCH, Varied
+from velatura.playground.training.broaden import NOTHING_MUCH, BroadTask, Varied
+from velatura.playground.training.networks import Sizes
 from velatura.playground.training.pictures import BASE, to_tensor
+from velatura.playground.training.recipe import Share
+from velatura.playground.training.texts import known_words
 from velatura.playground.training.tints import LOOKS, tinted, tinted_caption
+from velatura.playground.training.tokenizer import save_tokenizer
 from velatura.playground.world import BASE_SUBJECTS, NEW_SCENES, NEW_STYLES, NEW_SUBJECTS, Picture, doodle, paint
 
 
@@ -79,3 +84,42 @@ def test_varied_latents_follow_their_pictures() -> None:
     plain = [number for number in range(varied.tinted, 20) if not varied.is_doodle(number)]
     assert plain
     assert torch.allclose(latents[plain], to_tensor([varied.pictures[number] for number in plain]), atol=1e-5)
+
+
+def test_broadening_never_shows_a_picture_that_is_kept_back(tmp_path: Path) -> None:
+    class Told:
+        """Writes down which of its own latents are read, by number; validation reads each 40th."""
+
+        def __init__(self) -> None:
+            self.numbers: set[int] = set()
+
+        def __getitem__(self, chosen: list[int]) -> np.ndarray:
+            self.numbers.update(chosen)
+            return np.zeros((len(chosen), 8, 16, 16), np.float16)
+
+    class Still(torch.nn.Module):
+        """Predicts nothing."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, noisy: torch.Tensor, times: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+            return torch.zeros_like(noisy)
+
+    save_tokenizer(tmp_path, known_words())
+    task, read = BroadTask(Sizes(), tmp_path, tmp_path, 300), {}
+    for name in ("trained", "kept_back"):
+        told = Told()
+        task.__dict__.update(coded=told, varied=(Varied.draw(20), np.zeros((20, 8, 16, 16), np.float16)))
+        if name == "trained":
+            share = Share(
+                size=400, lot=random.Random(0), generator=torch.Generator().manual_seed(0), device=torch.device("cpu")
+            )
+            task.loss(Still(), share)
+        else:
+            task.validate(Still())
+        read[name] = told.numbers
+    assert len(read["trained"]) > 50
+    assert read["kept_back"]
+    assert not read["trained"] & read["kept_back"]

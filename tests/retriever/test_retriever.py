@@ -2,58 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
+from shelf import BagEmbedder, Given, adapter
 
 from velatura.db import Store, open_store
 from velatura.errors import InputError
-from velatura.protocols import Entry
-from velatura.records import AdapterRecord, Example, Filter, Licence
+from velatura.records import Example, Filter, Licence
 from velatura.refiner.embed import embed
 from velatura.retriever import Retriever
-
-
-class BagEmbedder:
-    """A stand-in for a sentence model: the direction of a text is the sum of its words' random directions."""
-
-    model = "bag of words"
-    revision = "1"
-
-    def __init__(self) -> None:
-        self.texts = 0
-
-    def embed(self, texts: Sequence[str]) -> np.ndarray:
-        self.texts += len(texts)
-        rows = np.zeros((len(texts), 64), dtype=np.float32)
-        for row, text in zip(rows, texts, strict=True):
-            for word in text.lower().replace(",", " ").split():
-                seed = int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "little")
-                row += np.random.default_rng(seed).standard_normal(64)
-        return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
-
-
-class Given:
-    """A source that offers the records it was given."""
-
-    name = "given"
-    scope = "test"
-    complete = True
-
-    def __init__(self, records: Sequence[AdapterRecord]) -> None:
-        self._records = records
-
-    def entries(self) -> Iterator[Entry]:
-        for record in self._records:
-            yield Entry(locator=record.key, stamp=repr(record), read=lambda record=record: [record])
-
-
-def adapter(key: str, **fields: object) -> AdapterRecord:
-    return AdapterRecord(source="given", key=key, **{"title": key, "family": "sd1", **fields})  # type: ignore[arg-type]
-
+from velatura.retriever.lists import Lists
+from velatura.retriever.paged import representative
 
 RECORDS = [
     adapter("fox", title="Red Fox", triggers=(("rfox", "red fox"),), licence=Licence(commercial=("sell",))),
@@ -240,3 +202,10 @@ def test_quoted_phrase_must_stand_as_it_is(retriever: Retriever) -> None:
     assert retriever.search('"red fox" "wet brush"', quotes=True) == []
     assert [found.adapter.record.key for found in retriever.search('"рыжая лиса"', quotes=True)] == ["лиса"]
     assert [found.adapter.record.key for found in retriever.search('"赤い狐"', quotes=True)] == ["狐"]
+
+
+def test_snapshot_of_the_training_does_not_stand_for_its_page_because_its_page_is_shorter() -> None:
+    lists = Lists(triggers={1: 0.5, 2: 0.5}, words={1: 9.0, 2: 10.0}, prompts={1: 0.5, 2: 0.55})
+    assert representative([1, 2], lists) == 1
+    assert representative([1, 2], replace(lists, words={1: 5.0, 2: 10.0})) == 2
+    assert representative([1, 2], replace(lists, triggers={2: 0.5})) == 2

@@ -26,7 +26,11 @@ ALLOWED: dict[str, set[str]] = {
     "playground": MIDDLE | STAGES | {"refiner", "retriever", "pipeline"},
     "doctor": MIDDLE | STAGES | {"refiner", "retriever"},
     "screen": MIDDLE | STAGES | {"refiner", "retriever", "doctor"},
-    "cli": MIDDLE | STAGES | {"refiner", "retriever", "pipeline", "playground", "doctor", "screen"},
+    "options": MIDDLE | STAGES | {"refiner", "retriever", "pipeline"},
+    "finding": MIDDLE | STAGES | {"refiner", "retriever", "pipeline", "screen", "options"},
+    "cli": MIDDLE
+    | STAGES
+    | {"refiner", "retriever", "pipeline", "playground", "doctor", "screen", "options", "finding"},
     "__main__": {"cli"},
     "__init__": MIDDLE | {"pipeline"},
 }

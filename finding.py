@@ -1,0 +1,143 @@
+"""The commands that find adapters: for a prompt, by a trigger, like another one, by a name, and those that are one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import (
+    Commercial,
+    Db,
+    Family,
+    Installed,
+    Json,
+    Kind,
+    Limit,
+    Prompts,
+    Safe,
+    make_filter,
+    open_velatura,
+    print_json,
+    read_prompts,
+    warn_unembedded,
+)
+
+
+def search(
+    prompt: Annotated[str | None, typer.Argument(help="A prompt, as you would paint it.")] = None,
+    prompts: Prompts = None,
+    trigger: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PHRASE", help="Instead of a prompt: find what this trigger phrase, or its beginning, calls."
+        ),
+    ] = None,
+    limit: Limit = 10,
+    family: Family = None,
+    kind: Kind = None,
+    commercial: Commercial = None,
+    safe: Safe = False,
+    installed: Installed = False,
+    reranker: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="A cross-encoder that orders the best anew: a hub id or a folder."),
+    ] = None,
+    db: Db = None,
+    as_json: Json = False,
+) -> None:
+    """Find the adapters that could serve a prompt, or that a trigger phrase calls, and say what matched."""
+    from .plain import to_plain
+    from .screen import print_candidates
+
+    if trigger is not None and (prompt is not None or prompts is not None):
+        raise typer.BadParameter("give either a prompt or a trigger phrase", param_hint="--trigger")
+    with open_velatura(read_only=True, db=db, reranker=reranker) as velatura:
+        chosen = make_filter(velatura, family, kind, commercial, safe, installed)
+        if trigger is not None:
+            found = velatura.by_trigger(trigger, filter=chosen, limit=limit)
+            if as_json:
+                print_json({"trigger": trigger, "candidates": [to_plain(candidate) for candidate in found]})
+            else:
+                print_candidates(found, velatura.store.excluded(chosen), score="sure")
+            return
+        warn_unembedded(velatura)
+        wanted = list(read_prompts(prompt, prompts))
+        answers = velatura.retriever.search_all(wanted, chosen, limit, quotes=True)
+        for text, candidates in zip(wanted, answers, strict=True):
+            if as_json or prompts is not None:
+                print_json({"prompt": text, "candidates": [to_plain(candidate) for candidate in candidates]})
+            else:
+                print_candidates(candidates, velatura.store.excluded(chosen))
+
+
+def similar(
+    what: Annotated[str, typer.Argument(help="An adapter (number, file, title, hash, civitai id).")],
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="How many.")] = 10,
+    family: Family = None,
+    kind: Kind = None,
+    commercial: Commercial = None,
+    safe: Safe = False,
+    installed: Installed = False,
+    db: Db = None,
+    as_json: Json = False,
+) -> None:
+    """Find adapters that do what another one does, and say what they share. Its copies and versions are left out."""
+    from .plain import to_plain
+    from .screen import print_candidates, print_likened
+
+    with open_velatura(read_only=True, db=db) as velatura:
+        chosen = make_filter(velatura, family, kind, commercial, safe, installed)
+        warn_unembedded(velatura)
+        number, *others = velatura.find(what)
+        found = velatura.similar(number, filter=chosen, limit=limit)
+        if as_json:
+            print_json({"id": number, "others": others, "candidates": [to_plain(candidate) for candidate in found]})
+            return
+        print_likened(velatura.store.adapter(number), others)
+        print_candidates(found, velatura.store.excluded(chosen), score="alike")
+
+
+def show(
+    what: Annotated[str, typer.Argument(help="An adapter (number, file, title, hash, civitai id), or a picture.")],
+    db: Db = None,
+    as_json: Json = False,
+) -> None:
+    """Show all that is known of an adapter, or the story of a picture."""
+    from .screen import print_adapter, print_story
+
+    if Path(what).suffix.lower() in (".png", ".jpg", ".jpeg", ".webp") and Path(what).is_file():
+        from .generation.story import read_story
+
+        print_story(read_story(Path(what)), as_json=as_json)
+        return
+    with open_velatura(db=db, read_only=True) as velatura:
+        number, *others = velatura.find(what)
+        strength = velatura.strength(number)
+        print_adapter(velatura.store.adapter(number), *strength, others=others, as_json=as_json)
+
+
+def duplicates(
+    weights: Annotated[
+        bool, typer.Option("--weights", help="List instead measured files that do the same to weights, or nearly.")
+    ] = False,
+    overlap: Annotated[
+        float, typer.Option(min=0.8, max=1, help="With --weights: the least overlap; 1 is the same.")
+    ] = 0.95,
+    db: Db = None,
+    as_json: Json = False,
+) -> None:
+    """List files that are the same file, hold the same tensors, or are versions of one model."""
+    from .screen import Progress, print_duplicates, print_near_duplicates
+
+    with open_velatura(db=db, read_only=True) as velatura:
+        if not weights:
+            print_duplicates(velatura.store, as_json=as_json)
+            return
+        files, left = velatura.unmeasured()
+        if left:
+            typer.echo(f"note: {left:,} of {files:,} files are not measured; run `velatura index --weights`", err=True)
+        with Progress("compare") as progress:
+            pairs = velatura.near_duplicates(at_least=overlap, progress=progress.compared)
+        print_near_duplicates(velatura.store, pairs, as_json=as_json)

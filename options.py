@@ -1,0 +1,130 @@
+"""What several commands share: their options, and how these become settings, a filter and prompts."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .errors import InputError
+
+if TYPE_CHECKING:
+    from .pipeline import Velatura
+    from .records import Filter
+
+Db = Annotated[str | None, typer.Option("--db", metavar="PATH", help="The catalogue; a SQLite file.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Family = Annotated[
+    str | None, typer.Option(help="The base family of the model that will wear them: sd1, sd2, sdxl, pony, ...")
+]
+Kind = Annotated[list[str] | None, typer.Option(help="Only this kind: lora, locon, loha, dora, ... May be repeated.")]
+Commercial = Annotated[
+    str | None, typer.Option(help="Only licences that allow this use: image, rentcivit, rent, sell. Unknown is no.")
+]
+Safe = Annotated[bool, typer.Option("--safe", help="Only rated PG or PG13. Unrated is not safe.")]
+Installed = Annotated[bool, typer.Option("--installed", help="Only files on this machine.")]
+Prompts = Annotated[
+    Path | None,
+    typer.Option("--prompts", metavar="FILE", help="Text, one prompt a line, or JSON Lines with `prompt`; - is stdin."),
+]
+Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="Candidates per prompt.")]
+
+
+def read_settings(**flags: object) -> Any:
+    """Return the settings; a flag that is None was not given."""
+    from .settings import load_settings
+
+    return load_settings(**flags)
+
+
+def open_velatura(*, read_only: bool = False, **flags: object) -> Velatura:
+    """Open the catalogue that the settings name."""
+    from .pipeline import Velatura
+
+    return Velatura(read_settings(**flags), read_only=read_only)
+
+
+def make_filter(
+    velatura: Velatura,
+    family: str | None,
+    kinds: list[str] | None,
+    commercial: str | None,
+    safe: bool,
+    installed: bool,
+) -> Filter:
+    """Return the filter of a command's options; what they leave open is as the settings have it."""
+    from .families import TITLES
+    from .records import PG, PG13, USES, Filter
+
+    if family is not None and family not in TITLES:
+        raise typer.BadParameter(f"{family!r} is none of {', '.join(TITLES)}", param_hint="--family")
+    if commercial is not None and commercial not in USES:
+        raise typer.BadParameter(f"{commercial!r} is none of {', '.join(USES)}", param_hint="--commercial")
+    return Filter(
+        family=family,
+        kinds=tuple(kinds or ()),
+        commercial=commercial or velatura.settings.commercial,
+        nsfw=PG | PG13 if safe else velatura.settings.nsfw,
+        installed=installed,
+    )
+
+
+def warn_unembedded(velatura: Velatura) -> None:
+    """Note on stderr what is found by its words alone.
+
+    Raises:
+        InputError: the catalogue is empty.
+    """
+    present, left = velatura.unembedded()
+    if not present:
+        raise InputError(f"the catalogue {velatura.settings.db} is empty; run `velatura index FOLDER` first")
+    if left:
+        typer.echo(
+            f"note: {left:,} of {present:,} adapters are not embedded and are found by their words alone; "
+            + (velatura.lacking_embedder() or "run `velatura embed`"),
+            err=True,
+        )
+
+
+def read_prompts(prompt: str | None, file: Path | None) -> Iterator[str]:
+    """Yield the prompts of the command; a broken line is told before anything is printed."""
+    if (prompt is None) == (file is None):
+        raise typer.BadParameter("give a prompt, or a file of prompts with --prompts")
+    if prompt is not None:
+        yield prompt
+        return
+    try:
+        text = sys.stdin.read() if str(file) == "-" else Path(str(file)).read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{file} is not text in UTF-8") from None
+    lines = [line for line in text.split("\n") if line.strip()]
+    structured = str(file).endswith((".jsonl", ".ndjson", ".json")) or (lines and lines[0].lstrip().startswith('{"'))
+    yield from (
+        [_prompt_of(line, number, file) for number, line in enumerate(lines, 1)]
+        if structured
+        else (line.strip() for line in lines)
+    )
+
+
+def _prompt_of(line: str, number: int, file: Path | None) -> str:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict) or not isinstance(value.get("prompt"), str):
+        raise InputError(f'{file}, line {number}: not a JSON object with a text "prompt"')
+    # Half of a surrogate pair is no character, and cannot be written out again.
+    return str(value["prompt"]).encode("utf-8", "replace").decode()
+
+
+def print_json(value: object) -> None:
+    """Print one line of JSON."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    # Half of a surrogate pair can only be written as its escape.
+    sys.stdout.write(text.encode("utf-8", "backslashreplace").decode() + "\n")

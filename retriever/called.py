@@ -1,0 +1,61 @@
+"""Adapters that a trigger phrase calls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from ..errors import InputError
+from ..records import Id, Match
+from ..words import words
+from .similar import Found
+
+if TYPE_CHECKING:
+    from ..db import Store
+    from ..protocols import Ids
+
+_CROWD: Final = 1000
+"""Pages beyond which it makes no difference how many speak of a phrase."""
+
+
+def called(store: Store, phrase: str, *, pages: Mapping[int, Id], allowed: Ids) -> Found:
+    """Find the adapters that a trigger phrase calls, then those that a phrase calls which begins with it.
+
+    The rarity of a phrase is one over the root of the number of pages that speak of it; of one that only begins with
+    it, of those that it calls. Where the phrase is the trigger the score is half of one plus its rarity, so more than
+    0.5; where it is the beginning of the trigger, half of its rarity, times the share of the letters asked for.
+
+    Args:
+        store: The catalogue.
+        phrase: The trigger, or the beginning of one; case, accents and punctuation make no difference.
+        pages: The page of each adapter.
+        allowed: Sorted catalogue numbers that may be found; what is not counts for rarity all the same.
+
+    Raises:
+        InputError: The phrase has no words.
+    """
+    asked = " ".join(words(phrase))
+    if not asked:
+        raise InputError("the trigger phrase has no words")
+    callers: dict[str, list[int]] = {}
+    for trigger, number in store.triggers_beginning(asked):
+        callers.setdefault(trigger, []).append(number)
+    may = set(np.intersect1d(allowed, [number for numbers in callers.values() for number in numbers]).tolist())
+    scores: dict[int, float] = {}
+    reasons: dict[int, Match] = {}
+    speaking = store.mentions([asked] if asked in callers else [], _CROWD).get(asked, set())
+    for trigger, numbers in callers.items():
+        known = speaking.union(numbers) if trigger == asked else numbers
+        rarity = len({pages.get(number, -number) for number in known}) ** -0.5
+        score = (1 + rarity) / 2 if trigger == asked else rarity * len(asked) / len(trigger) / 2
+        for number in may.intersection(numbers):
+            if score > scores.get(number, 0.0):
+                scores[number] = score
+                reasons[number] = Match(by="phrase", text=trigger, score=rarity)
+
+    def explain(numbers: Sequence[int]) -> dict[int, tuple[Match, ...]]:
+        return {number: (reasons[number],) for number in numbers}
+
+    return Found(scores, explain)

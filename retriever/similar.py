@@ -1,0 +1,129 @@
+"""Adapters that do what another one does: by its stored vectors, and by the words that name it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from ..db.words import COLUMNS, texts
+from ..records import Id, Match, RefinedAdapter
+from ..words import FUNCTION_WORDS
+from .alike import same_files, same_weights
+
+if TYPE_CHECKING:
+    from ..db import Store
+    from ..protocols import Ids, Vectors
+    from .passages import PassageIndex
+
+BY_MEANING: Final = 0.35
+"""A cosine below this says nothing to a reader, so it is not shown as a reason."""
+
+_DEPTH: Final = 100
+"""Entries per list."""
+_WORDS: Final = 100
+"""Naming words that count: a trigger may be somebody's whole prompt."""
+_NAMING: Final = ("title", "triggers", "tags")
+_NEAR: Final = (("card", "the card"), ("prompt", "an example prompt"))
+"""The fields that have vectors, and what they are called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a way of looking found."""
+
+    scores: Mapping[int, float]
+    """Between 0 and 1, by catalogue number."""
+    explain: Callable[[Sequence[int]], Mapping[int, tuple[Match, ...]]]
+    """Tells of some of these what matched; told of the ones that are shown alone."""
+
+
+def similar(
+    store: Store,
+    own: RefinedAdapter,
+    *,
+    pages: Mapping[int, Id],
+    allowed: Ids,
+    index: PassageIndex | None,
+    encoder: tuple[str, str] | None,
+) -> Found:
+    """Find what is like an adapter; versions of its page, and copies of its file or of its weights, are left out.
+
+    The score is the mean of three shares, of which those count that this adapter can have: how near the cards are,
+    how near the nearest two of their example prompts are (cosines), and how much of this adapter's naming words
+    (title, triggers, tags) the other one bears, the rarer the more (BM25, over the best). An adapter without example
+    prompts has none that are near.
+
+    Args:
+        store: The catalogue.
+        own: The adapter.
+        pages: The page of each adapter.
+        allowed: Sorted catalogue numbers that may be found.
+        index: The passages' vectors; None goes by words alone.
+        encoder: The model and revision of these vectors.
+    """
+    page = pages.get(own.id)
+    others = np.setdiff1d(allowed, [own.id, *(number for number, its in pages.items() if its == page)])
+    named = dict(zip(COLUMNS, texts(own.record, None), strict=True))
+    spoken = dict.fromkeys(" ".join(named[column] for column in _NAMING).split())
+    query = tuple(word for word in spoken if word not in FUNCTION_WORDS)[:_WORDS]
+    ranked = dict(store.search_words(query, _NAMING, _DEPTH, np.union1d(others, [own.id])))
+    best = max(ranked.values(), default=1.0)
+    nearest: dict[str, dict[int, float]] = {}
+    if index is not None and encoder is not None:
+        nearest = _nearest(store, own.id, encoder, index, others, ranked)
+    found = [number for number in {**ranked, **{n: 0 for near in nearest.values() for n in near}} if number != own.id]
+    copies = _copies(store, own.id, found)
+    shares = [{number: score / best for number, score in ranked.items()}, *nearest.values()]
+    scores = {
+        number: min(1.0, sum(share.get(number, 0.0) for share in shares) / len(shares))
+        for number in found
+        if number not in copies
+    }
+
+    def explain(numbers: Sequence[int]) -> dict[int, tuple[Match, ...]]:
+        standing = store.matched_words(numbers, query)
+        told: dict[int, tuple[Match, ...]] = {}
+        for number in numbers:
+            columns = standing.get(number, {})
+            shared = [(column, columns[column]) for column in _NAMING if column in columns]
+            told[number] = (
+                *(Match(by=column, text=", ".join(hits), score=float(len(hits))) for column, hits in shared),
+                *(
+                    Match(by="meaning", text=what, score=round(nearest[field][number], 3))
+                    for field, what in _NEAR
+                    if nearest.get(field, {}).get(number, 0.0) >= BY_MEANING
+                ),
+            )
+        return told
+
+    return Found(scores, explain)
+
+
+def _nearest(
+    store: Store, own: int, encoder: tuple[str, str], index: PassageIndex, others: Ids, ranked: Mapping[int, float]
+) -> dict[str, dict[int, float]]:
+    """Return, for each field of this adapter, the cosines with what any list found; the best of several."""
+    mine = store.vectors_of(*encoder, [own]).get(own, {})
+    found = dict.fromkeys(ranked)
+    for field, rows in mine.items():
+        for row in rows:
+            found.update(dict.fromkeys(index.best(row, field, _DEPTH, others)))
+    theirs = store.vectors_of(*encoder, [number for number in found if number != own])
+    return {
+        field: {number: _best(rows, fields[field]) for number, fields in theirs.items() if field in fields}
+        for field, rows in mine.items()
+    }
+
+
+def _best(mine: Vectors, theirs: Vectors) -> float:
+    return max(0.0, float((mine @ theirs.T).max()))
+
+
+def _copies(store: Store, own: int, found: Sequence[int]) -> set[int]:
+    """Return those that are the same file, or do the same to weights."""
+    told = store.identities([own, *found])
+    pairs = (*same_files(list(told.values())), *same_weights(store, [own, *found]))
+    return {number for pair in pairs if own in pair for number in pair}

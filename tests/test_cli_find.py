@@ -1,0 +1,97 @@
+"""Finding from the command line: for a prompt read twice, by a trigger, and like another adapter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from commands import velatura
+
+from velatura.pipeline import Velatura
+from velatura.playground.sample import make_adapter, make_checkpoint
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A person's folder with a catalogue of a dump and of one file on this machine; nothing is embedded."""
+    folder = tmp_path_factory.mktemp("person")
+    catalogue = Path(__file__).with_name("sample_catalogue.json").read_text(encoding="utf-8")
+    (folder / "dump.json").write_text(catalogue, encoding="utf-8")
+    make_checkpoint(folder / "checkpoint")
+    (folder / "loras").mkdir()
+    make_adapter(folder / "loras" / "lone.safetensors", folder / "checkpoint", seed=1)
+    done = velatura("index", "dump.json", "loras", "--no-embed", home=folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def titles(answer: dict[str, list[dict[str, str]]]) -> list[str]:
+    return [candidate["title"] for candidate in answer["candidates"]]
+
+
+def test_trigger_finds_what_it_calls(home: Path) -> None:
+    answer = velatura("search", "--trigger", "Red_Fox", "--json", home=home).json
+    assert answer["trigger"] == "Red_Fox"
+    assert titles(answer)[0] == "Red Fox"
+    assert answer["candidates"][0]["matched"] == [{"by": "phrase", "text": "red fox", "score": pytest.approx(1, abs=1)}]
+    assert titles(velatura("search", "--trigger", "stained", "--json", home=home).json) == ["Stained Glass"]
+    assert "Red Fox" in velatura("search", "--trigger", "red f", home=home).stdout
+    gated = velatura("search", "--trigger", "red fox", "--installed", home=home)
+    assert "nothing found" in gated.stdout
+    assert "not on this machine" in gated.stdout
+
+
+@pytest.mark.parametrize("name", ["paper_cut.safetensors", "105@1051", "Paper Cut"])
+def test_similar_takes_the_names_that_show_takes(home: Path, name: str) -> None:
+    shown = velatura("show", name, "--json", home=home).json
+    answer = velatura("similar", name, "--json", "--limit", 3, home=home).json
+    assert answer["id"] == shown["id"]
+    assert len(answer["candidates"]) == 3
+    assert "Knitted Things" in titles(answer)
+    assert "Paper Cut" not in titles(answer)
+    assert all(0 <= candidate["score"] <= 1 and candidate["matched"] for candidate in answer["candidates"])
+
+
+def test_similar_says_what_it_is_like_and_what_they_share(home: Path) -> None:
+    done = velatura("similar", "Paper Cut", home=home)
+    assert done.stdout.startswith("like ")
+    assert "Paper Cut" in done.stdout.splitlines()[0]
+    assert "alike" in done.stdout
+    assert "tags “style craft”" in done.stdout
+    assert "found by their words alone" in done.stderr
+    assert titles(velatura("similar", "Lantern Light", "--json", home=home).json) == ["Night Market XL"]
+    assert titles(velatura("similar", "Lantern Light", "--family", "sd1", "--json", home=home).json) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (("search", "fox", "--trigger", "fox"), 2, "--trigger"),
+        (("search", "--trigger", " ,, "), 1, "no words"),
+        (("similar", "nobody"), 1, "nothing in the catalogue answers"),
+        (("similar", "Red Fox", "--family", "sd9"), 2, "sd9"),
+        (("search", "fox", "--reranker", "nobody/nothing"), 1, "the reranker cannot be opened"),
+    ],
+)
+def test_wrong_input_is_one_sentence(home: Path, arguments: tuple[str, ...], code: int, sentence: str) -> None:
+    done = velatura(*arguments, home=home)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_reranker_of_the_settings_is_opened_and_of_pickles_refused(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "pytorch_model.bin").write_bytes(b"")
+    done = velatura("search", "fox", home=home, VELATURA_RERANKER=str(tmp_path))
+    assert done.returncode == 1
+    assert "pickles are never opened" in done.stderr
+    assert velatura("config", "--json", home=home, VELATURA_RERANKER="x").json["reranker"]["value"] == "x"
+
+
+def test_python_finds_the_same(home: Path) -> None:
+    with Velatura.open(db=str(home / "catalogue.db")) as opened:
+        [number] = opened.find("Paper Cut")
+        assert opened.similar("Paper Cut") == opened.similar(number)
+        assert opened.by_trigger("papercut")[0].adapter.id == number
+        plain = velatura("similar", number, "--json", home=home).json["candidates"]
+        assert [found.adapter.id for found in opened.similar(number)] == [found["id"] for found in plain]
