@@ -37,7 +37,7 @@ def test_quick_start_runs(person: Path, capsys: pytest.CaptureFixture[str]) -> N
     make_library(find_weights() / "loras", person / "demo")
     run(code, "README.md")
     said = capsys.readouterr().out
-    assert "Neon" in said
+    assert "Gothic Architecture" in said
     assert "rocket" in said
     assert list((person / "demo").glob("*.png"))
 
@@ -45,7 +45,7 @@ def test_quick_start_runs(person: Path, capsys: pytest.CaptureFixture[str]) -> N
 def test_examples_of_the_playground_run(person: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for code in examples("docs/playground.md"):
         run(code, "docs/playground.md")
-    assert "Neon" in capsys.readouterr().out
+    assert "stained glass" in capsys.readouterr().out
     assert len(list((person / "borrowed").glob("*.png"))) == 4
     with Image.open(person / "rocket.png") as picture:
         assert picture.size == (256, 256)
