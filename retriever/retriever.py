@@ -43,6 +43,8 @@ _POOL: Final = 4
 """Near-duplicates are looked for among so many times the candidates that are asked for,"""
 _BEYOND: Final = 100
 """but among no more than so many beyond them."""
+_AS_GOOD: Final = 0.8
+"""Share of the best score that fits about as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,13 +242,22 @@ class Retriever:
         return self._candidates(self._collapsed(shown, limit, wanted), found.explain)
 
     def _collapsed(self, shown: Sequence[_Shown], limit: int, wanted: Filter) -> list[_Shown]:
-        """Return the best of them, near-duplicates joined."""
+        """Return the best of them, near-duplicates joined.
+
+        Of those that fit about as well, the one that most people took stands for all: makers keep a burnt last epoch,
+        and others upload a copy, beside the adapter that is used.
+        """
         pool = {item.adapter: item for item in shown[: _pool(limit)]}
         groups = collapse(self._store, list(pool), encoder=self._encoder, across_families=wanted.family is None)
+        chosen = dict(islice(groups.items(), limit))
+        told = self._store.identities([number for first, same in chosen.items() if same for number in (first, *same)])
         joined = []
-        for number, same in islice(groups.items(), limit):
-            others = (other for item in same for other in (item, *pool[item].others))
-            joined.append(replace(pool[number], others=(*pool[number].others, *others)))
+        for first, same in chosen.items():
+            best, group = pool[first].score, [first, *same]
+            fitting = [number for number in group if pool[number].score >= _AS_GOOD * best]
+            taken = max(fitting, key=lambda number: told[number].downloads or 0) if same else first
+            others = (other for item in group for other in (item, *pool[item].others) if other != taken)
+            joined.append(replace(pool[taken], score=best, others=tuple(others)))
         return joined
 
     def _candidates(self, shown: Sequence[_Shown], explain: _Explain) -> list[Candidate]:

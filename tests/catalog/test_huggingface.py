@@ -187,7 +187,7 @@ def test_what_has_no_repository_is_refused(bad: Any) -> None:
         ("models.json", json.dumps([model(), model(id="a/b")]).encode()),
         ("models.json", json.dumps([model(), model(id="a/b")], indent=1).encode()),
         ("models.jsonl", b"\n".join(json.dumps(item).encode() for item in (model(), model(id="a/b"), model()))),
-        ("models.json.gz", gzip.compress(json.dumps([model(), model(id="a/b")]).encode())),
+        ("models.json.gz", gzip.compress(json.dumps([model(), model(id="a/b")]).encode(), mtime=0)),
     ],
 )
 def test_saved_listings_of_every_form_are_read(tmp_path: Path, name: str, content: bytes) -> None:

@@ -42,7 +42,7 @@ def test_an_empty_folder_is_a_folder_and_one_of_json_a_dump(tmp_path: Path) -> N
     [
         ("a.json", json.dumps(CIVITAI).encode(), CivitaiDump),
         ("a.json", json.dumps({"items": [CIVITAI]}).encode(), CivitaiDump),
-        ("a.jsonl.gz", gzip.compress(json.dumps(CIVITAI).encode()), CivitaiDump),
+        ("a.jsonl.gz", gzip.compress(json.dumps(CIVITAI).encode(), mtime=0), CivitaiDump),
         ("a.json", json.dumps({"id": 7, "modelId": 8, "files": []}).encode(), CivitaiDump),
         ("a.json", json.dumps([HUGGING_FACE]).encode(), HuggingFaceDump),
         ("a.jsonl", b"broken\n" + json.dumps(HUGGING_FACE).encode(), HuggingFaceDump),

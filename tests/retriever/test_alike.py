@@ -154,3 +154,31 @@ def test_search_keeps_editions_apart_where_a_base_is_named(store: Store, fill: F
     retriever = Retriever(store)
     assert [len(item.alternatives) for item in retriever.search("red fox")] == [1]
     assert [len(item.alternatives) for item in retriever.search("red fox", Filter(family="sdxl"))] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("downloads", "first"), [((41, 5320), "b"), ((5320, 41), "a"), ((None, None), "a"), ((0, 3), "b")]
+)
+def test_what_most_people_took_stands_for_copies_that_fit_as_well(
+    store: Store, fill: Fill, downloads: tuple[int | None, int | None], first: str
+) -> None:
+    numbers = fill(
+        *(
+            adapter(key, title="Red Fox", triggers=(("red fox",),), creator="Ann", model_id=page, downloads=count)
+            for page, (key, count) in enumerate(zip("ab", downloads, strict=True))
+        )
+    )
+    (found,) = Retriever(store).search("a red fox")
+    assert found.adapter.id == numbers[first]
+    assert found.alternatives == (({*numbers.values()} - {found.adapter.id}).pop(),)
+
+
+def test_a_copy_that_fits_less_well_does_not_stand_for_the_others_however_many_took_it(
+    store: Store, fill: Fill
+) -> None:
+    numbers = fill(
+        adapter("a", title="Red Fox", triggers=(("red fox",),), creator="Ann", model_id=1, downloads=1),
+        adapter("b", title="Red Fox", triggers=(("vulpes",),), creator="Ann", model_id=2, downloads=9999),
+    )
+    (found,) = Retriever(store).search("a red fox")
+    assert found.adapter.id == numbers["a"]
