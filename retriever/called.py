@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import InputError
 from ..records import Id, Match
 from ..words import words
+from .lists import CROWD, rarity
 from .similar import Found
 
 if TYPE_CHECKING:
     from ..db import Store
     from ..protocols import Ids
-
-_CROWD: Final = 1000
-"""Pages beyond which it makes no difference how many speak of a phrase."""
 
 
 def called(store: Store, phrase: str, *, pages: Mapping[int, Id], allowed: Ids) -> Found:
@@ -45,15 +43,15 @@ def called(store: Store, phrase: str, *, pages: Mapping[int, Id], allowed: Ids) 
     may = set(np.intersect1d(allowed, [number for numbers in callers.values() for number in numbers]).tolist())
     scores: dict[int, float] = {}
     reasons: dict[int, Match] = {}
-    speaking = store.mentions([asked] if asked in callers else [], _CROWD).get(asked, set())
+    speaking = store.mentions([asked] if asked in callers else [], CROWD).get(asked, set())
     for trigger, numbers in callers.items():
         known = speaking.union(numbers) if trigger == asked else numbers
-        rarity = len({pages.get(number, -number) for number in known}) ** -0.5
-        score = (1 + rarity) / 2 if trigger == asked else rarity * len(asked) / len(trigger) / 2
+        rare = rarity(known, pages)
+        score = (1 + rare) / 2 if trigger == asked else rare * len(asked) / len(trigger) / 2
         for number in may.intersection(numbers):
             if score > scores.get(number, 0.0):
                 scores[number] = score
-                reasons[number] = Match(by="phrase", text=trigger, score=rarity)
+                reasons[number] = Match(by="phrase", text=trigger, score=rare)
 
     def explain(numbers: Sequence[int]) -> dict[int, tuple[Match, ...]]:
         return {number: (reasons[number],) for number in numbers}

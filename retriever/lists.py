@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import compress
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ DEPTH = 500
 """Entries per list."""
 
 _ALL = 10**9
-_CROWD = 1000
+CROWD = 1000
 """Pages beyond which it makes no difference how many speak of a phrase."""
 
 _NAMING = ("title", "triggers", "tags", "names")
@@ -123,6 +123,12 @@ def _sum(*lists: dict[int, float]) -> dict[int, float]:
     return total
 
 
+def rarity(adapters: Iterable[int], pages: Mapping[int, Id]) -> float:
+    """Return one over the root of the number of pages that some adapters are on; one without a page is its own."""
+    rare: float = len({pages.get(adapter, -adapter) for adapter in adapters}) ** -0.5
+    return rare
+
+
 def _triggers(
     store: Store, spoken: list[list[str]], pages: Mapping[int, Id]
 ) -> tuple[dict[int, float], dict[int, str]]:
@@ -136,11 +142,11 @@ def _triggers(
     scores: dict[int, float] = {}
     called: dict[int, str] = {}
     calls = store.triggered(sorted(grams))
-    for phrase, speaking in store.mentions(calls, _CROWD).items():
+    for phrase, speaking in store.mentions(calls, CROWD).items():
         adapters = calls[phrase]
-        rarity = len({pages.get(adapter, -adapter) for adapter in speaking.union(adapters)}) ** -0.5
+        rare = rarity(speaking.union(adapters), pages)
         for adapter in adapters:
-            if rarity > scores.get(adapter, -1.0):
-                scores[adapter] = rarity
+            if rare > scores.get(adapter, -1.0):
+                scores[adapter] = rare
                 called[adapter] = phrase
     return scores, called

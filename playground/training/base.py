@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from ..world import BASE_SCENES, BASE_SUBJECTS, COLOURS, Picture, held_out_caption, sheet
 from .autoencoder import load_autoencoder, to_images, to_latents
-from .checkpoint import write_whole
+from .checkpoint import save_array, write_whole
 from .diffusion import add_noise, draw_noise, draw_times
 from .folders import copy_folder, load_weights, save_model, save_pipeline_index
 from .networks import Sizes, build_text_encoder, build_unet
@@ -136,12 +136,7 @@ def save_latents(autoencoder: Any, file: Path, thinned: int = 1) -> None:
         to_latents(autoencoder, to_tensor(pictures[start : start + 512])).half().numpy()
         for start in range(0, len(pictures), 512)
     ]
-
-    def write(beside: Path) -> None:
-        with beside.open("wb") as opened:
-            np.save(opened, np.concatenate(parts))
-
-    write_whole(file, write)
+    save_array(file, np.concatenate(parts))
 
 
 def save_base(model: BaseModel, tokenizer: Path, autoencoder: Path, folder: Path) -> None:

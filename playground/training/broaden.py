@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from .autoencoder import to_latents
 from .base import BaseModel, BaseTask, load_base
-from .checkpoint import write_whole
+from .checkpoint import save_array
 from .diffusion import add_noise, draw_noise, draw_times
 from .pictures import BASE, to_tensor
 from .texts import describe, encode
@@ -84,13 +84,7 @@ def save_varied(autoencoder: Any, file: Path, count: int) -> None:
     """Write the latents of the varied pictures; a file that is there is kept."""
     if file.is_file():
         return
-    latents = Varied.draw(count).latents(autoencoder).half().numpy()
-
-    def write(beside: Path) -> None:
-        with beside.open("wb") as opened:
-            np.save(opened, latents)
-
-    write_whole(file, write)
+    save_array(file, Varied.draw(count).latents(autoencoder).half().numpy())
 
 
 @dataclass(frozen=True)

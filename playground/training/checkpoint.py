@@ -7,12 +7,14 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from safetensors import safe_open
 from safetensors.torch import save_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from numpy.typing import NDArray
     from torch import Tensor
 
 
@@ -36,6 +38,16 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read a safetensors file: its tensors and its metadata."""
     with safe_open(path, framework="pt") as file:
         return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+
+
+def save_array(path: Path, array: NDArray[Any]) -> None:
+    """Write an array as numpy does, whole or not at all."""
+
+    def write(beside: Path) -> None:
+        with beside.open("wb") as file:
+            np.save(file, array)
+
+    write_whole(path, write)
 
 
 def save_json(path: Path, value: object) -> None:
