@@ -23,6 +23,7 @@ from .options import (
     Installed,
     Json,
     Kind,
+    PictureModel,
     Prompts,
     Safe,
     make_filter,
@@ -37,6 +38,7 @@ from .playground.cli import app as playground
 if TYPE_CHECKING:
     from .pipeline import Velatura
     from .records import BaseNorms
+    from .refiner.pictures import PictureReport
     from .refiner.weights import MeasureReport
 
 
@@ -126,17 +128,19 @@ def index(
         if lacking:
             typer.echo(f"note: nothing is embedded, and search goes by words alone: {lacking}", err=True)
         embedded = _embed(velatura) if embed and not lacking else None
+        pictures = _embed_pictures(velatura, needed=False) if embed else None
         measured, base = _measure(velatura, again=model is not None) if weights else (None, None)
-        print_reports(reports, embedded, measured, base, as_json=as_json)
+        print_reports(reports, embedded, measured, base, pictures=pictures, as_json=as_json)
 
 
 @app.command()
-def embed(db: Db = None, as_json: Json = False) -> None:
+def embed(picture_model: PictureModel = None, db: Db = None, as_json: Json = False) -> None:
     """Embed what has no vector yet; can be stopped at any moment and goes on where it was."""
     from .screen import print_reports
 
-    with open_velatura(db=db) as velatura:
-        print_reports([], _embed(velatura), as_json=as_json)
+    with open_velatura(db=db, picture_model=picture_model) as velatura:
+        embedded = _embed(velatura)
+        print_reports([], embedded, pictures=_embed_pictures(velatura, needed=True), as_json=as_json)
 
 
 app.command()(finding.search)
@@ -338,6 +342,23 @@ def _embed(velatura: Velatura) -> Any:
 
     with Progress("embed") as progress:
         return velatura.embed(progress.embedded)
+
+
+def _embed_pictures(velatura: Velatura, *, needed: bool) -> PictureReport | None:
+    """Embed the pictures beside adapters, where the settings name a model; `needed` is that nothing else was asked."""
+    from .screen import Progress
+
+    if velatura.settings.picture_model is None:
+        return None
+    try:
+        velatura.picture_embedder  # noqa: B018 - opening it is the question
+    except VelaturaError as error:
+        if needed:
+            raise
+        typer.echo(f"note: no pictures are embedded: {error}", err=True)
+        return None
+    with Progress("pictures") as progress:
+        return velatura.embed_pictures(progress.pictured)
 
 
 def _measure(velatura: Velatura, *, again: bool) -> tuple[MeasureReport, BaseNorms | None]:

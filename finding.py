@@ -15,6 +15,7 @@ from .options import (
     Json,
     Kind,
     Limit,
+    PictureModel,
     Prompts,
     Safe,
     make_filter,
@@ -34,6 +35,10 @@ def search(
             metavar="PHRASE", help="Instead of a prompt: find what this trigger phrase, or its beginning, calls."
         ),
     ] = None,
+    image: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Instead of a prompt: find the adapters whose look or subject it shows."),
+    ] = None,
     limit: Limit = 10,
     family: Family = None,
     kind: Kind = None,
@@ -42,25 +47,30 @@ def search(
     installed: Installed = False,
     reranker: Annotated[
         str | None,
-        typer.Option(metavar="MODEL", help="A cross-encoder that orders the best anew: a hub id or a folder."),
+        typer.Option(metavar="MODEL", help="What orders the best anew: a cross-encoder's hub id or folder, or llm."),
     ] = None,
+    picture_model: PictureModel = None,
     db: Db = None,
     as_json: Json = False,
 ) -> None:
-    """Find the adapters that could serve a prompt, or that a trigger phrase calls, and say what matched."""
+    """Find the adapters that could serve a prompt, that a trigger calls or a picture shows, and say what matched."""
     from .plain import to_plain
     from .screen import print_candidates
 
-    if trigger is not None and (prompt is not None or prompts is not None):
-        raise typer.BadParameter("give either a prompt or a trigger phrase", param_hint="--trigger")
-    with open_velatura(read_only=True, db=db, reranker=reranker) as velatura:
+    asked = [name for name, value in (("--trigger", trigger), ("--image", image)) if value is not None]
+    if len(asked) > 1 or (asked and (prompt is not None or prompts is not None)):
+        raise typer.BadParameter("give a prompt, a trigger phrase or a picture, one alone", param_hint=asked[0])
+    with open_velatura(read_only=True, db=db, reranker=reranker, picture_model=picture_model) as velatura:
         chosen = make_filter(velatura, family, kind, commercial, safe, installed)
-        if trigger is not None:
-            found = velatura.by_trigger(trigger, filter=chosen, limit=limit)
-            if as_json:
-                print_json({"trigger": trigger, "candidates": [to_plain(candidate) for candidate in found]})
+        if asked:
+            if image is not None:
+                found, said = velatura.by_image(image, filter=chosen, limit=limit), {"image": str(image)}
             else:
-                print_candidates(found, velatura.store.excluded(chosen), score="sure")
+                found, said = velatura.by_trigger(str(trigger), filter=chosen, limit=limit), {"trigger": str(trigger)}
+            if as_json:
+                print_json(said | {"candidates": [to_plain(candidate) for candidate in found]})
+            else:
+                print_candidates(found, velatura.store.excluded(chosen), score="near" if image else "sure")
             return
         warn_unembedded(velatura)
         wanted = list(read_prompts(prompt, prompts))

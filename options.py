@@ -31,6 +31,9 @@ Prompts = Annotated[
     Path | None,
     typer.Option("--prompts", metavar="FILE", help="Text, one prompt a line, or JSON Lines with `prompt`; - is stdin."),
 ]
+PictureModel = Annotated[
+    str | None, typer.Option(metavar="MODEL", help="A CLIP model, for search by picture: a hub id or a folder.")
+]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="Candidates per prompt.")]
 
 

@@ -27,15 +27,23 @@ from .settings import Settings, load_settings
 from .syntax import Pinned, pinned
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from .db import Store, SyncReport
     from .generation.adapters.check import Checked
-    from .protocols import Backend, Reranker, TextEmbedder
+    from .llm import LanguageModel
+    from .protocols import Backend, ImageEmbedder, Reranker, TextEmbedder
     from .refiner.embed import EmbedReport
+    from .refiner.pictures import PictureReport
     from .refiner.weights import MeasureReport, NearDuplicate
     from .retriever import Retriever
+    from .retriever.pictured import PictureIndex
 
 PROMPT = "prompt"
 """The source of an adapter that only a prompt speaks of."""
+
+LLM = "llm"
+"""The reranker's name that means the settings' language model."""
 
 _PINNED = "pinned in the prompt"
 
@@ -86,6 +94,37 @@ class Velatura:
 
         return SentenceEmbedder(self.settings.embedder, device=self.settings.device)
 
+    @cached_property
+    def language_model(self) -> LanguageModel:
+        """The language model; its `usage` says how many tokens it has read and written.
+
+        Raises:
+            InputError: the settings name none, its address is none, or there is no key for it.
+            MissingDependency: openai is not installed.
+        """
+        from .llm import LanguageModel
+
+        if self.settings.llm is None:
+            raise InputError("no language model is named; set VELATURA_LLM to its name, as its server has it")
+        return LanguageModel(self.settings.llm, url=self.settings.llm_url)
+
+    @cached_property
+    def picture_embedder(self) -> ImageEmbedder:
+        """The model that turns pictures, and cards, into vectors.
+
+        Raises:
+            InputError: the settings name none, or it cannot be opened.
+            MissingDependency: a package that it needs is not installed.
+        """
+        from .refiner.clip import ClipEmbedder
+
+        if self.settings.picture_model is None:
+            raise InputError(
+                "no picture model is named; give --picture-model, or set VELATURA_PICTURE_MODEL, "
+                "to the hub id or the folder of a CLIP model"
+            )
+        return ClipEmbedder(self.settings.picture_model, device=self.settings.device)
+
     # ---------------------------------------------------------------- index
 
     def index(
@@ -124,6 +163,19 @@ class Velatura:
         report = embed(self.store, self.embedder, progress=progress)
         self.__dict__.pop("retriever", None)
         return report
+
+    def embed_pictures(self, progress: Callable[[PictureReport], None] | None = None) -> PictureReport:
+        """Embed the pictures beside local adapters, and every card, with the picture model, where that was not done.
+
+        Can be stopped at any moment and goes on where it was. A picture that cannot be read is reported, and left out.
+
+        Raises:
+            InputError: the settings name no picture model, or it cannot be opened.
+            MissingDependency: a package that it needs is not installed.
+        """
+        from .refiner.pictures import embed_pictures
+
+        return embed_pictures(self.store, self.picture_embedder, progress=progress)
 
     def lacking_embedder(self) -> str | None:
         """Return why texts cannot be embedded here, or None when they can."""
@@ -220,9 +272,13 @@ class Velatura:
 
     @cached_property
     def reranker(self) -> Reranker | None:
-        """The cross-encoder that orders candidates anew; None where the settings name none."""
+        """What orders candidates anew, a cross-encoder or the language model; None where the settings name none."""
         if self.settings.reranker is None:
             return None
+        if self.settings.reranker == LLM:
+            from .retriever.llm_rerank import LlmReranker
+
+            return LlmReranker(self.language_model)
         from .refiner.embedders import locate
         from .refiner.passages import card
         from .retriever.rerank import CrossEncoder
@@ -269,6 +325,35 @@ class Velatura:
             InputError: the phrase has no words.
         """
         return self.retriever.by_trigger(phrase, filter, limit)
+
+    def by_image(
+        self, picture: str | Path | Image, *, filter: Filter | None = None, limit: int = 10
+    ) -> list[Candidate]:
+        """Return the adapters whose look or subject a picture shows, best first.
+
+        Args:
+            picture: a PNG, JPEG, WebP or GIF file, or a picture.
+            filter: what may be found.
+            limit: how many.
+
+        Raises:
+            InputError: the settings name no picture model, it cannot be opened, or nothing is embedded by it.
+            UnreadableFile: the file is no picture, is damaged, or larger than 50 MB or 100 million pixels.
+            MissingDependency: a package that the picture model needs is not installed.
+        """
+        from .refiner.picture_file import read_picture_file
+
+        embedder = self.picture_embedder
+        shown = read_picture_file(Path(picture)).decode() if isinstance(picture, str | Path) else picture
+        [vector] = embedder.embed_images([shown])
+        return self.retriever.by_image(vector, self._picture_index, filter, limit)
+
+    @cached_property
+    def _picture_index(self) -> PictureIndex:
+        from .retriever.pictured import PictureIndex
+
+        path = self.store.path.with_name(f"{self.store.path.name}.pictures.faiss")
+        return PictureIndex(self.store, self.picture_embedder, path)
 
     # ---------------------------------------------------------------- compose
 

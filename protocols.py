@@ -20,6 +20,7 @@ from .records import (
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from PIL.Image import Image
 
     Vectors = NDArray[np.float32]
     Ids = NDArray[np.int64]
@@ -76,6 +77,13 @@ class TextEmbedder(Protocol):
         """Return one L2-normalised float32 row per text, shape (len(texts), dimension)."""
 
 
+class ImageEmbedder(TextEmbedder, Protocol):
+    """Turns pictures, and texts, into vectors of one space, whose dot product is their likeness."""
+
+    def embed_images(self, images: Sequence[Image]) -> Vectors:
+        """Return one L2-normalised float32 row per picture, shape (len(images), dimension)."""
+
+
 class Index(Protocol):
     """Finds the nearest vectors by dot product."""
 
@@ -93,8 +101,8 @@ class Reranker(Protocol):
     def name(self) -> str:
         """Told with what it ranked."""
 
-    def score(self, prompt: str, adapters: Sequence[RefinedAdapter]) -> Sequence[float]:
-        """Return a number for each adapter, between 0 and 1; higher serves better."""
+    def score(self, prompt: str, adapters: Sequence[RefinedAdapter]) -> Sequence[float] | None:
+        """Return a number for each adapter, between 0 and 1; higher serves better. None leaves them in their order."""
 
 
 class Composer(Protocol):

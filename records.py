@@ -206,12 +206,12 @@ class Match:
 
     by: str
     """What found it: `phrase` (a whole trigger phrase), words of a field (`title`, `triggers`, `tags`, `description`,
-    `prompts`, `names`), `meaning`, or `reranker`."""
+    `prompts`, `names`), `meaning`, `picture`, or `reranker`."""
     text: str
-    """The words of the prompt that matched there; for `meaning`, what of the adapter was near; for
+    """The words of the prompt that matched there; for `meaning` and `picture`, what of the adapter was near; for
     `reranker`, its name."""
     score: float
-    """For a phrase one over the pages that it calls, for words how many matched, for meaning the cosine, for a
+    """For a phrase its rarity, for words how many matched, for meaning the cosine, for a picture how near it is, for a
     reranker what it gave, 0 to 1."""
 
 
@@ -240,6 +240,9 @@ class Candidate:
         for match in self.matched:
             if match.by == "meaning":
                 parts.append(f"{match.text} is near in meaning ({match.score:.2f})")
+                continue
+            if match.by == "picture":
+                parts.append(f"{match.text} is near ({match.score:.2f})")
                 continue
             if match.by == "reranker":
                 parts.append(f"placed by {match.text} ({match.score:.2f})")

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .doctor import Finding
     from .generation.adapters.check import Checked
     from .refiner.embed import EmbedReport
+    from .refiner.pictures import PictureReport
     from .refiner.weights import MeasureReport, NearDuplicate
     from .settings import Explained
 
@@ -95,6 +96,10 @@ class Progress:
         detail = f"{report.done:,} of {report.adapters:,}"
         self._bars.update(self._task, total=report.adapters, completed=report.done, detail=detail)
 
+    def pictured(self, report: PictureReport) -> None:
+        """Show of how many adapters the pictures are embedded."""
+        self.compared(report.done, report.adapters)
+
     def measured(self, report: MeasureReport) -> None:
         """Show how many files are measured."""
         self.compared(report.done, report.files)
@@ -110,11 +115,12 @@ def print_reports(
     measured: MeasureReport | None = None,
     base: BaseNorms | None = None,
     *,
+    pictures: PictureReport | None = None,
     as_json: bool,
 ) -> None:
-    """Print what index runs, an embed run and a run over the weights did."""
+    """Print what index runs, runs over the texts and the pictures, and a run over the weights did."""
     if as_json:
-        done = {"embedded": embedded, "measured": measured, "base": base}
+        done = {"embedded": embedded, "pictures": pictures, "measured": measured, "base": base}
         plain = {name: None if report is None else asdict(report) for name, report in done.items()}
         _json({"indexed": [asdict(report) for report in reports], **plain})
         return
@@ -137,15 +143,22 @@ def print_reports(
             _out("[dim]why: velatura rejected[/]")
     if embedded is not None and embedded.adapters:
         _out(f"embedded {embedded.adapters:,} adapters, {embedded.texts:,} texts ({embedded.seconds:.1f} s)")
+    if pictures is not None and pictures.adapters:
+        _out(f"embedded {pictures.pictures:,} pictures and {pictures.texts:,} cards ({pictures.seconds:.1f} s)")
+        _print_failed(pictures.failed, "read")
     if base is not None:
         _out(f"measured the checkpoint {_shown(base.model)}, {TITLES[base.family]}")
     if measured is not None and measured.files:
         good = measured.done - len(measured.failed)
         _out(f"measured the weights of {good:,} files ({measured.seconds:.1f} s)")
-        for failure in measured.failed[:5]:
-            _out(f"  {_shown(failure.locator)}: {_shown(failure.reason)}")
-        if len(measured.failed) > 5:
-            _out(f"[dim]and {len(measured.failed) - 5:,} more could not be measured; --json lists them[/]")
+        _print_failed(measured.failed, "measured")
+
+
+def _print_failed(failed: Sequence[Rejection], what: str) -> None:
+    for failure in failed[:5]:
+        _out(f"  {_shown(failure.locator)}: {_shown(failure.reason)}")
+    if len(failed) > 5:
+        _out(f"[dim]and {len(failed) - 5:,} more could not be {what}; --json lists them[/]")
 
 
 def print_checked(answers: Iterable[Checked], *, details: bool, as_json: bool) -> bool:

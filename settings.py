@@ -2,7 +2,8 @@
 
 A value comes from the first place that has it: a command's own flag, the environment (`VELATURA_MODEL`), the
 settings file (`settings.toml` in `VELATURA_HOME`, by default `~/.velatura`), the default below. Secrets are not
-settings: `CIVITAI_API_TOKEN` and `HF_TOKEN` are read from the environment where they are used, and never stored.
+settings: `CIVITAI_API_TOKEN`, `HF_TOKEN` and `OPENAI_API_KEY` are read from the environment where they are used, and
+never stored.
 """
 
 from __future__ import annotations
@@ -39,11 +40,20 @@ class Settings(BaseSettings):
     candidates: int = Field(default=50, ge=1, le=10_000)
     """How many candidates the reranker and the composer look at."""
     reranker: str | None = None
-    """A cross-encoder that orders the candidates anew: a hub id or a folder; unset for none."""
+    """What orders the candidates anew: a cross-encoder's hub id or folder, or `llm` for the language model; unset for
+    none."""
+    picture_model: str | None = None
+    """A CLIP model, for search by picture: a hub id or a folder; unset embeds no pictures."""
     nsfw: int | None = Field(default=None, ge=0)
     """The OR of the allowed bits: 1 PG, 2 PG13, 4 R, 8 X, 16 XXX. Unset allows all."""
     commercial: Literal["image", "rentcivit", "rent", "sell"] | None = None
     """A use that every adapter's licence must allow."""
+
+    # Language model
+    llm: str | None = None
+    """Its name, as its server has it; unset for none."""
+    llm_url: str | None = None
+    """An OpenAI-compatible server, such as `http://127.0.0.1:11434/v1`; unset takes OpenAI's."""
 
     # Choosing
     most: int = Field(default=3, ge=0, le=20)

@@ -2,86 +2,129 @@
 
     python benchmarks/fit_fusion.py --db build/civitai.db
 
-A logistic regression over the lists' features, with the pages of the adapters split in four: each fold is judged by
-coefficients that never saw its adapters. Kinds of prompts are weighed alike in the fit. Prints the coefficients to
-put into `FITTED`, recall at 10 of the held-out folds, and how well the probabilities are calibrated.
+A logistic regression over the features of each page, with the pages of the adapters split in four: each fold is judged
+by coefficients that never saw its adapters. A kind of prompt weighs by the root of its share, so that the rare kinds
+are heard. Prints the coefficients to put into `FITTED`, recall of the held-out folds, and how well the probabilities
+are calibrated. With `--ablate` also the recall without each feature, fitted anew each time.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import fields
 
 import numpy as np
-from human_choices import KINDS, add_arguments, mean, open_catalogue, read_queries
+from human_choices import KINDS, Query, add_arguments, mean, open_catalogue, read_queries
 from scipy.optimize import minimize
 
 from velatura.retriever.fusion import Features
 
 FOLDS = 4
+DEPTHS = (1, 3, 10, 50, 150)
 NAMES = [field.name for field in fields(Features)]
 
 
-def fit(rows: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return coefficients and bias that minimise the weighted log-loss with a slight pull to zero."""
+class Judged:
+    """The features of every page found for each prompt, and whether its writer took it."""
 
-    def loss(theta: np.ndarray) -> tuple[float, np.ndarray]:
-        logits = rows @ theta[:-1] + theta[-1]
-        chance = 1 / (1 + np.exp(-logits))
-        gap = weights * (chance - labels)
-        value = np.sum(weights * (np.logaddexp(0, logits) - labels * logits)) + 1e-3 * np.sum(theta[:-1] ** 2)
-        return float(value), np.append(rows.T @ gap + 2e-3 * theta[:-1], gap.sum())
+    def __init__(self, queries: list[Query], found: list[tuple[list[object], np.ndarray]]) -> None:
+        self.queries = queries
+        self.table = np.concatenate([table for _, table in found]).astype(np.float32)
+        self.owner = np.repeat(np.arange(len(queries)), [len(pages) for pages, _ in found])
+        self.taken = np.array([page in q.gold for q, (pages, _) in zip(queries, found, strict=True) for page in pages])
+        share = Counter(query.kind for query in queries)
+        self.weights = np.array([(len(queries) / share[query.kind]) ** 0.5 for query in queries])[self.owner]
+        self.weights *= len(queries) / sum((len(queries) / share[query.kind]) ** 0.5 for query in queries)
+        self.fold = np.array([min(query.gold) % FOLDS for query in queries])[self.owner]
 
-    start = np.append(np.ones(rows.shape[1]), -8.0)
-    return minimize(loss, start, jac=True, method="L-BFGS-B").x
+    def fit(self, chosen: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Return coefficients and bias that minimise the weighted log-loss with a slight pull to zero."""
+        table, taken, weights = self.table[rows][:, chosen].astype(np.float64), self.taken[rows], self.weights[rows]
+        size = table.std(axis=0) + 1e-9
+
+        def loss(theta: np.ndarray) -> tuple[float, np.ndarray]:
+            logits = table @ (theta[:-1] / size) + theta[-1]
+            gap = weights * (1 / (1 + np.exp(-logits)) - taken)
+            value = np.sum(weights * (np.logaddexp(0, logits) - taken * logits)) + 1e-3 * np.sum(theta[:-1] ** 2)
+            return float(value), np.append(table.T @ gap / size + 2e-3 * theta[:-1], gap.sum())
+
+        theta = minimize(loss, np.append(np.ones(len(chosen)), -8.0), jac=True, method="L-BFGS-B").x
+        return np.append(theta[:-1] / size, theta[-1])
+
+    def held_out(self, chosen: np.ndarray) -> np.ndarray:
+        """Return the logit of each page by coefficients that never saw the adapters of its prompt."""
+        logits = np.zeros(len(self.taken))
+        for number in range(FOLDS):
+            theta = self.fit(chosen, self.fold != number)
+            mine = self.fold == number
+            logits[mine] = self.table[mine][:, chosen] @ theta[:-1] + theta[-1]
+        return logits
+
+    def recall(self, logits: np.ndarray) -> dict[str, dict[str, float]]:
+        """Return recall at each depth and the mean reciprocal rank, by kind of prompt."""
+        rows: dict[str, list[dict[str, float]]] = {kind: [] for kind in KINDS}
+        starts = np.searchsorted(self.owner, np.arange(len(self.queries) + 1))
+        for query, start, end in zip(self.queries, starts[:-1], starts[1:], strict=True):
+            taken = self.taken[start:end][np.argsort(-logits[start:end], kind="stable")]
+            first = np.flatnonzero(taken)
+            figures = {f"recall@{depth}": taken[:depth].sum() / len(query.gold) for depth in DEPTHS}
+            rows[query.kind].append({**figures, "mrr": 1 / (first[0] + 1) if len(first) else 0.0})
+        return {
+            kind: {name: round(float(mean([row[name] for row in found])), 4) for name in found[0]}
+            for kind, found in rows.items()
+            if found
+        }
+
+
+def calibration(taken: np.ndarray, logits: np.ndarray) -> list[dict[str, float]]:
+    """Return what the probabilities say and what is true, for several ranges of them."""
+    chance = 1 / (1 + np.exp(-logits))
+    found = []
+    for low, high in ((0.02, 0.05), (0.05, 0.1), (0.1, 0.2), (0.2, 0.4), (0.4, 0.6), (0.6, 0.8), (0.8, 1.0)):
+        inside = (chance >= low) & (chance < high)
+        if inside.any():
+            found.append(
+                {"said": round(float(chance[inside].mean()), 3), "true": round(float(taken[inside].mean()), 3)}
+            )
+    return found
+
+
+def show(name: str, recall: dict[str, dict[str, float]]) -> None:
+    """Print one line for each kind of prompt."""
+    for kind, figures in recall.items():
+        print(
+            f"{name:24} {kind:10}", "  ".join(f"{figure} {value:.3f}" for figure, value in figures.items()), flush=True
+        )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser)
+    parser.add_argument("--ablate", action="store_true", help="also leave out each feature in turn")
     arguments = parser.parse_args()
     queries = read_queries(arguments.choices, arguments.every)
-    rows, labels, owner, pages = [], [], [], []
     with open_catalogue(arguments) as velatura:
-        prompts = [query.prompt for query in queries]
-        for number, (query, seen) in enumerate(zip(queries, velatura.retriever.features(prompts), strict=True)):
-            for page, values in seen.items():
-                rows.append([getattr(values, name) for name in NAMES])
-                labels.append(page in query.gold)
-                owner.append(number)
-                pages.append(page)
-    table, answers, of = np.array(rows, dtype=np.float64), np.array(labels, dtype=np.float64), np.array(owner)
-    share = Counter(query.kind for query in queries)
-    weight = np.array([len(queries) / (len(share) * share[query.kind]) for query in queries])[of]
-    fold = np.array([min(query.gold) % FOLDS for query in queries])[of]
-    held_out = np.zeros(len(answers))
-    for number in range(FOLDS):
-        theta = fit(table[fold != number], answers[fold != number], weight[fold != number])
-        held_out[fold == number] = table[fold == number] @ theta[:-1] + theta[-1]
-    recall: dict[str, list[float]] = defaultdict(list)
-    edges = np.flatnonzero(np.diff(np.append(-1, of)))
-    for number, (start, end) in enumerate(zip(edges, np.append(edges[1:], len(of)), strict=True)):
-        query = queries[int(of[start])]
-        top = start + np.argsort(-held_out[start:end], kind="stable")[:10]
-        recall[query.kind].append(answers[top].sum() / len(query.gold))
-        assert number < len(queries)
-    theta = fit(table, answers, weight)
-    coefficients = dict(zip([*NAMES, "bias"], (round(float(value), 2) for value in theta), strict=True))
-    print("coefficients", coefficients)
-    held = {kind: round(float(mean(recall[kind])), 4) for kind in KINDS}
-    print("held-out recall@10", held)
-    chance = 1 / (1 + np.exp(-held_out))
-    calibration = []
-    for low, high in ((0.02, 0.05), (0.05, 0.1), (0.1, 0.2), (0.2, 0.4), (0.4, 0.6), (0.6, 0.8), (0.8, 1.0)):
-        inside = (chance >= low) & (chance < high)
-        if inside.any():
-            said, true = float(chance[inside].mean()), float(answers[inside].mean())
-            calibration.append({"said": round(said, 3), "true": round(true, 3)})
-    print("calibration", calibration)
+        judged = Judged(queries, list(velatura.retriever.features(query.prompt for query in queries)))
+    everything = np.arange(len(NAMES))
+    logits = judged.held_out(everything)
+    theta = judged.fit(everything, np.ones(len(judged.taken), bool))
+    result = {
+        "coefficients": dict(zip([*NAMES, "bias"], (round(float(value), 3) for value in theta), strict=True)),
+        "held_out": judged.recall(logits),
+        "calibration": calibration(judged.taken, logits),
+    }
+    print("coefficients", result["coefficients"])
+    show("all features", judged.recall(logits))
+    print("calibration", result["calibration"])
+    if arguments.ablate:
+        result["without"] = {}
+        for place, name in enumerate(NAMES):
+            result["without"][name] = judged.recall(judged.held_out(np.delete(everything, place)))
+            show(f"without {name}", result["without"][name])
     if arguments.json:
-        print(json.dumps({"coefficients": coefficients, "held_out_recall@10": held, "calibration": calibration}))
+        print(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def ways(velatura: Velatura, reranking: Velatura | None) -> dict[str, tuple[Retr
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser)
-    parser.add_argument("--reranker", metavar="MODEL", help="a cross-encoder: a hub id or a folder")
+    parser.add_argument("--reranker", metavar="MODEL", help="a cross-encoder: a hub id or a folder; or llm")
     arguments = parser.parse_args()
     queries = read_queries(arguments.choices, arguments.every)
     result: dict[str, dict[str, dict[str, float]]] = {}

@@ -44,6 +44,17 @@ class Database:
         with self._errors(), self._writer.begin() as connection:
             yield connection
 
+    def mark(self) -> tuple[tuple[int, int], ...]:
+        """Return time and size of the file and of its log, where every transaction is written first."""
+        told = []
+        for path in (Path(self.name), Path(f"{self.name}-wal")):
+            try:
+                stat = path.stat()
+            except OSError:
+                continue
+            told.append((stat.st_mtime_ns, stat.st_size))
+        return tuple(told)
+
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()

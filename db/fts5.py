@@ -7,13 +7,11 @@ bury the trigger words of its own adapter.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
 
-import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from ..words import words
+from . import changes
 from .connect import chunks
 from .words import COLUMNS
 
@@ -27,41 +25,20 @@ def insert(connection: Connection, rows: Sequence[tuple[int, tuple[str, ...]]]) 
             f"INSERT INTO words_{column} (rowid, text) VALUES (?, ?)",  # noqa: S608
             [(number, texts[position]) for number, texts in rows],
         )
+    changes.note(connection, [number for number, _ in rows])
 
 
 def delete(connection: Connection, numbers: Iterable[int]) -> None:
     """Take adapters out."""
-    rows = [(number,) for number in numbers]
-    for column in COLUMNS:
-        connection.exec_driver_sql(f"DELETE FROM words_{column} WHERE rowid = ?", rows)  # noqa: S608
+    gone = list(numbers)
+    _delete(connection, gone)
+    changes.note(connection, gone)
 
 
 def replace(connection: Connection, rows: Sequence[tuple[int, tuple[str, ...]]]) -> None:
     """Give adapters new texts."""
-    delete(connection, (number for number, _ in rows))
+    _delete(connection, [number for number, _ in rows])
     insert(connection, rows)
-
-
-def search(
-    connection: Connection, query: Sequence[str], columns: Sequence[str]
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return (ids, scores) of every adapter with any of the phrases: BM25 of each column, summed; ids ascending."""
-    expression = " OR ".join(f'"{phrase}"' for phrase in phrases(query))
-    # The driver's own cursor, in the same transaction: common words match every adapter, and plain tuples come faster.
-    cursor = connection.connection.cursor()
-    found: list[tuple[int, float]] = []
-    for column in columns if expression else ():
-        cursor.execute(
-            f"SELECT rowid, -bm25(words_{column}) FROM words_{column} WHERE words_{column} MATCH ?",  # noqa: S608
-            (expression,),
-        )
-        found.extend(cursor.fetchall())
-    cursor.close()
-    table = np.fromiter(chain.from_iterable(found), dtype=np.float64, count=2 * len(found)).reshape(-1, 2)
-    ids, positions = np.unique(table[:, 0].astype(np.int64), return_inverse=True)
-    scores = np.zeros(len(ids))
-    np.add.at(scores, positions, table[:, 1])
-    return ids, scores
 
 
 def mentions(connection: Connection, phrase: str, most: int) -> set[int]:
@@ -77,6 +54,17 @@ def mentions(connection: Connection, phrase: str, most: int) -> set[int]:
         found.update(number for (number,) in cursor.fetchall())
     cursor.close()
     return found
+
+
+def texts(connection: Connection, numbers: Sequence[int] | None) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """Yield (number, the words of each of its `COLUMNS`) of these adapters, of all for None; numbers ascending."""
+    first, *others = (f"words_{column}" for column in COLUMNS)
+    tables = " ".join([first, *(f"JOIN {table} ON {table}.rowid = {first}.rowid" for table in others)])
+    statement = f"SELECT {first}.rowid, {', '.join(f'{table}.text' for table in (first, *others))} FROM {tables}"  # noqa: S608
+    for chunk in [()] if numbers is None else chunks(sorted(set(numbers))):
+        chosen = "" if numbers is None else f" WHERE {first}.rowid IN ({', '.join('?' * len(chunk))})"
+        for number, *cut in connection.exec_driver_sql(f"{statement}{chosen} ORDER BY {first}.rowid", tuple(chunk)):
+            yield number, tuple(cut)
 
 
 def texts_of(connection: Connection, numbers: Sequence[int]) -> Iterator[tuple[int, str, str]]:
@@ -103,3 +91,9 @@ def phrases(query: Sequence[str]) -> list[str]:
     found = dict.fromkeys(" ".join(words(phrase)) for phrase in query)
     found.pop("", None)
     return list(found)[:_MOST_PHRASES]
+
+
+def _delete(connection: Connection, numbers: Sequence[int]) -> None:
+    rows = [(number,) for number in numbers]
+    for column in COLUMNS:
+        connection.exec_driver_sql(f"DELETE FROM words_{column} WHERE rowid = ?", rows)  # noqa: S608

@@ -4,8 +4,10 @@
 - `adapter`: identity, and what filters ask for; `record`: the whole record as JSON, and its description.
 - `offer`: which entries offer which adapters; `rejection`: what could not become a record, and why.
 - `trigger_phrase`: the phrases that call an adapter.
+- `word_change`: the adapters whose words or trigger phrases are others than before, in the order of the changes.
 - `passage`: a text of an adapter to be embedded; `embedding`: the vector of a text, by the text's digest; `encoder`:
   the model that made it.
+- `picture`: a file with a picture beside an adapter; what is in it is a passage too.
 - `measure`: what an adapter's file does to weights; `base_norm`: how large the weights of a family's checkpoint are.
 - `meta`: facts about the catalogue itself.
 """
@@ -128,6 +130,15 @@ trigger = Table(
     sqlite_with_rowid=False,
 )
 
+word_change = Table(
+    "word_change",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("adapter_id", Integer, nullable=False),  # it may be gone
+    Column("stamp", BigInteger, nullable=False),  # drawn at random for each change
+    sqlite_autoincrement=True,
+)
+
 rejection = Table(
     "rejection",
     metadata,
@@ -170,6 +181,16 @@ embedding = Table(
     Column("encoder_id", ForeignKey("encoder.id", ondelete="CASCADE"), primary_key=True),
     Column("digest", Text, primary_key=True),
     Column("vector", LargeBinary, nullable=False),  # float32, little-endian
+)
+
+picture = Table(
+    "picture",
+    metadata,
+    Column("adapter_id", ForeignKey("adapter.id", ondelete="CASCADE"), primary_key=True),
+    Column("ordinal", Integer, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("stamp", Text, nullable=False),  # another one when the file has changed or moved
+    Column("digest", Text),  # of the bytes; NULL where no picture can be read
 )
 
 measure = Table(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,13 +15,14 @@ from ..errors import InputError
 from ..protocols import Source
 from ..records import AdapterRecord, BaseNorms, Filter, Id, RefinedAdapter, Rejection, WeightMeasure
 from ..words import words
-from . import codec, filters, fts5, identity, measures, passages, reading, stats, triggers, vectors
+from . import changes, codec, filters, fts5, identity, measures, passages, pictures, reading, stats, triggers, vectors
 from .alike import alike
 from .connect import Database, chunks, open_database
 from .find import find
+from .pictures import Seen
 from .schema import adapter, encoder, record, scope
 from .sync import SyncReport, sync
-from .words import COLUMNS, texts
+from .words import texts
 
 
 def open_store(target: str | Path, *, read_only: bool = False) -> Store:
@@ -148,6 +149,10 @@ class Store:
         with self._database.reading() as connection:
             return identity.identities(connection, numbers)
 
+    def mark(self) -> tuple[tuple[int, int], ...]:
+        """Return what is another whenever anybody has written to the catalogue; it asks no query."""
+        return self._database.mark()
+
     def installed(self, wanted: AdapterRecord) -> str | None:
         """Return where the file of a record lies on this machine, or None; see `identity.installed`."""
         with self._database.reading() as connection:
@@ -175,36 +180,33 @@ class Store:
         with self._database.reading() as connection:
             return filters.excluded(connection, wanted)
 
-    def search_words(
-        self,
-        query: Sequence[str],
-        columns: Sequence[str],
-        limit: int,
-        allowed: NDArray[np.int64] | None = None,
-    ) -> list[tuple[int, float]]:
-        """Return (number, score) of the adapters with any of the words, the best first.
+    def words_state(self) -> changes.State:
+        """Return a state that is another one whenever an adapter has other words or trigger phrases than before."""
+        with self._database.reading() as connection:
+            return changes.state(connection)
+
+    def words_changed(self, since: changes.State) -> list[int] | None:
+        """Return the adapters with other words or trigger phrases than in a state, ascending, those gone too.
+
+        Returns:
+            None when this catalogue never was in that state.
+        """
+        with self._database.reading() as connection:
+            return changes.since(connection, since)
+
+    def word_texts(self, numbers: Sequence[int] | None = None) -> Iterator[tuple[int, tuple[str, ...]]]:
+        """Yield (number, words of each of `velatura.db.words.COLUMNS`, joined by spaces), ascending, missing ones too.
 
         Args:
-            query: Words; one with several words in it is a phrase that must stand as it is. At most 512 count.
-            columns: Where to look, of `velatura.db.words.COLUMNS`; the BM25 scores of each are added up.
-            limit: How many to return.
-            allowed: Numbers that may be returned; None for all that are not missing.
-
-        Raises:
-            InputError: There is no such column.
+            numbers: Only these; None for all.
         """
-        unknown = set(columns) - set(COLUMNS)
-        if unknown:
-            raise InputError(f"there is no column {sorted(unknown)[0]!r}; the columns are {', '.join(COLUMNS)}")
         with self._database.reading() as connection:
-            ids, scores = fts5.search(connection, query, list(dict.fromkeys(columns)))
-            missing = connection.execute(select(adapter.c.id).where(adapter.c.missing_since.is_not(None))).scalars()
-            passes = np.isin(ids, np.array(missing.all(), dtype=np.int64), invert=True)
-        if allowed is not None:
-            passes &= np.isin(ids, allowed)
-        ids, scores = ids[passes], scores[passes]
-        order = np.lexsort((ids, -scores))[: max(limit, 0)]
-        return [(int(ids[place]), float(scores[place])) for place in order]
+            yield from fts5.texts(connection, numbers)
+
+    def trigger_phrases(self, numbers: Sequence[int] | None = None) -> list[tuple[str, int]]:
+        """Return (phrase, adapter) of these adapters, of all for None, missing ones too; phrases ascending."""
+        with self._database.reading() as connection:
+            return triggers.every(connection, numbers)
 
     def matched_words(self, numbers: Sequence[int], query: Sequence[str]) -> dict[int, dict[str, tuple[str, ...]]]:
         """Return, for each adapter, the words and phrases of the query that stand in each of its columns of words.
@@ -220,15 +222,6 @@ class Store:
                 if standing:
                     found.setdefault(number, {})[column] = standing
         return found
-
-    def triggered(self, phrases: Iterable[str]) -> dict[str, list[int]]:
-        """Return, for each of the phrases that is a trigger of any adapter, those adapters, missing ones too.
-
-        Args:
-            phrases: Words joined by single spaces, as `velatura.words.words` cuts them.
-        """
-        with self._database.reading() as connection:
-            return triggers.called(connection, phrases)
 
     def triggers_beginning(self, start: str) -> list[tuple[str, int]]:
         """Return (phrase, adapter) of each trigger phrase that begins so, the phrase itself first, missing ones too.
@@ -316,11 +309,36 @@ class Store:
             with self._database.writing() as connection:
                 vectors.put(connection, model, revision, dict(chunk))
 
-    def unembedded(self, version: str, model: str, revision: str) -> list[int]:
-        """Return the adapters with stale passages (see `stale_passages`) or with one that has no vector of a model."""
+    def unembedded(self, version: str, model: str, revision: str, fields: Collection[str] | None = None) -> list[int]:
+        """Return the adapters with stale passages (see `stale_passages`) or with one that has no vector of a model.
+
+        Args:
+            version: The version of whatever cuts texts into passages.
+            model: The model.
+            revision: Its revision.
+            fields: The fields whose passages the model embeds; None for all texts.
+        """
         stale = self.stale_passages(version)
         with self._database.reading() as connection:
-            return sorted({*stale, *vectors.lacking(connection, model, revision)})
+            return sorted({*stale, *passages.lacking(connection, model, revision, fields)})
+
+    def pictures(self, numbers: Iterable[int]) -> dict[int, list[Seen]]:
+        """Return the pictures beside those of the adapters that have any, as they were when they were looked at."""
+        with self._database.reading() as connection:
+            return pictures.get(connection, numbers)
+
+    def set_pictures(self, rows: Iterable[tuple[int, Sequence[Seen]]]) -> None:
+        """Let adapters have these pictures in place of theirs; writes in batches."""
+        for chunk in chunks(rows):
+            with self._database.writing() as connection:
+                pictures.replace(connection, dict(chunk))
+
+    def picture_vectors(
+        self, model: str, revision: str, numbers: Iterable[int]
+    ) -> dict[int, list[tuple[str, NDArray[np.float32]]]]:
+        """Return, of each of the adapters, (name, vector) of its pictures, in their order."""
+        with self._database.reading() as connection:
+            return pictures.vectors(connection, model, revision, numbers)
 
     def vector_rows(self, model: str, revision: str) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.str_]]:
         """Return (passage ids ascending, their adapters' ids, their fields) of the rows of `load_vectors`."""

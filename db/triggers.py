@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from sqlalchemy import Connection, delete, insert, select
 
@@ -12,8 +11,15 @@ from ..words import words
 from .connect import chunks
 from .schema import trigger
 
-LONGEST = 8
-"""Words of the longest phrase that is kept; what is longer is somebody's whole prompt."""
+_LONGEST, _LONGEST_UNSPACED = 8, 24
+
+
+def longest(cut: Sequence[str]) -> int:
+    """Return how many words the longest phrase that is kept has; what is longer is somebody's whole prompt.
+
+    In scripts without spaces each character is a word.
+    """
+    return _LONGEST if all(word.isascii() for word in cut) else _LONGEST_UNSPACED
 
 
 def phrases(record: AdapterRecord) -> list[str]:
@@ -23,7 +29,7 @@ def phrases(record: AdapterRecord) -> list[str]:
     ['red fox', 'fur']
     """
     cut = (words(phrase) for group in record.triggers for phrase in group)
-    return list(dict.fromkeys(" ".join(parts) for parts in cut if 0 < len(parts) <= LONGEST))
+    return list(dict.fromkeys(" ".join(parts) for parts in cut if 0 < len(parts) <= longest(parts)))
 
 
 def write(connection: Connection, rows: Sequence[tuple[int, AdapterRecord]], *, new: bool) -> None:
@@ -36,18 +42,15 @@ def write(connection: Connection, rows: Sequence[tuple[int, AdapterRecord]], *, 
         connection.execute(insert(trigger), values)
 
 
-def called(connection: Connection, asked: Iterable[str]) -> dict[str, list[int]]:
-    """Return, for each of the phrases that calls any adapter, those adapters, missing ones too."""
-    found: dict[str, list[int]] = defaultdict(list)
-    for chunk in chunks(asked):
-        rows = connection.execute(
-            select(trigger.c.phrase, trigger.c.adapter_id)
-            .where(trigger.c.phrase.in_(chunk))
-            .order_by(trigger.c.phrase, trigger.c.adapter_id)
-        )
-        for phrase, number in rows:
-            found[phrase].append(number)
-    return dict(found)
+def every(connection: Connection, numbers: Sequence[int] | None) -> list[tuple[str, int]]:
+    """Return (phrase, adapter) of these adapters, of all for None, missing ones too; phrases ascending."""
+    chosen = select(trigger.c.phrase, trigger.c.adapter_id)
+    if numbers is None:
+        rows = connection.execute(chosen.order_by(trigger.c.phrase, trigger.c.adapter_id)).all()
+    else:
+        parts = (connection.execute(chosen.where(trigger.c.adapter_id.in_(chunk))).all() for chunk in chunks(numbers))
+        rows = sorted(row for part in parts for row in part)
+    return [(phrase, number) for phrase, number in rows]
 
 
 def beginning(connection: Connection, start: str) -> list[tuple[str, int]]:

@@ -5,17 +5,23 @@ A vector belongs to a text, named by its digest: the same text is never embedded
 
 from __future__ import annotations
 
+import hashlib
 import secrets
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sqlalchemy import ColumnElement, Connection, Select, and_, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, insert, select, update
 
 from ..errors import CatalogueError, InputError
 from .connect import chunks
 from .schema import adapter, embedding, encoder, meta, passage
+
+if TYPE_CHECKING:
+    from .store import Store
 
 _STAMP = "passages"
 _STORED = np.dtype("<f4")
@@ -85,24 +91,60 @@ def put(connection: Connection, model: str, revision: str, vectors: Mapping[str,
     )
 
 
-def lacking(connection: Connection, model: str, revision: str) -> set[int]:
-    """Return the present adapters of which a passage has no vector of this model."""
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What the rows up to a passage rest on: while it stays the same, so do they."""
+
+    passages: int
+    """How many there are; numbers are never given again, so that as many are the same ones."""
+    lacking: int
+    """How many of them have no vector of the model."""
+    missing: str
+    """A digest of the adapters that are missing."""
+
+
+def ground(connection: Connection, model: str, revision: str, last: int, whole: int = 0) -> Ground:
+    """Return what the rows with ids up to `last` rest on.
+
+    Args:
+        connection: A transaction.
+        model: The model.
+        revision: Its revision.
+        last: A passage's id.
+        whole: None up to this id lacks its vector, so that they need not be looked at: a vector never goes.
+    """
     known = select(encoder.c.id).where(_is(model, revision)).scalar_subquery()
-    joined = passage.join(adapter, adapter.c.id == passage.c.adapter_id).outerjoin(
-        embedding, and_(embedding.c.digest == passage.c.digest, embedding.c.encoder_id == known)
+    lacks = ~exists().where(embedding.c.encoder_id == known, embedding.c.digest == passage.c.digest)
+    upto = select(func.count()).select_from(passage).where(passage.c.id <= last)
+    missing = np.array(connection.execute(_missing().order_by(adapter.c.id)).scalars().all(), np.int64)
+    return Ground(
+        connection.execute(upto).scalar_one(),
+        connection.execute(upto.where(passage.c.id > whole, lacks)).scalar_one(),
+        hashlib.blake2b(missing.tobytes(), digest_size=16).hexdigest(),
     )
-    lacks = and_(embedding.c.digest.is_(None), adapter.c.missing_since.is_(None))
-    return set(connection.execute(select(passage.c.adapter_id).select_from(joined).where(lacks)).scalars())
+
+
+def texts(connection: Connection, numbers: Collection[int]) -> dict[int, str]:
+    """Return the digests of the texts of those passages that are there."""
+    found = connection.execute(select(passage.c.id, passage.c.digest).where(passage.c.id.in_(numbers)))
+    return {row.id: row.digest for row in found}
 
 
 def rows(
-    connection: Connection, model: str, revision: str
+    connection: Connection, model: str, revision: str, after: int = 0
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.str_]]:
     """Return (passage ids ascending, their adapters' ids, their fields) of the rows of `load`."""
     columns = passage.c.id, passage.c.adapter_id, passage.c.field
-    found = connection.execute(_present(select(*columns), model, revision)).all()
+    # The driver's own rows: there may be millions.
+    found = list(_driver_rows(connection, _present(select(*columns), model, revision, after)))
     numbers, adapters, fields = zip(*found, strict=True) if found else ((), (), ())
     return np.array(numbers, np.int64), np.array(adapters, np.int64), np.array(fields, np.str_)
+
+
+def numbers(connection: Connection, model: str, revision: str) -> NDArray[np.int64]:
+    """Return the passage ids of the rows of `load`, ascending."""
+    found = _driver_rows(connection, _present(select(passage.c.id), model, revision, 0))
+    return np.fromiter((number for (number,) in found), np.int64)
 
 
 def load(connection: Connection, model: str, revision: str, after: int = 0) -> NDArray[np.float32]:
@@ -114,13 +156,47 @@ def load(connection: Connection, model: str, revision: str, after: int = 0) -> N
         CatalogueError: A stored vector has another length than its model's.
     """
     dimension = connection.execute(select(encoder.c.dimension).where(_is(model, revision))).scalar() or 0
-    chosen = _present(select(embedding.c.vector), model, revision).where(passage.c.id > after)
     content = bytearray()
-    for vector in connection.execute(chosen).scalars():
+    for (vector,) in _driver_rows(connection, _present(select(embedding.c.vector), model, revision, after)):
         if len(vector) != dimension * _STORED.itemsize:
             raise CatalogueError(_DAMAGED.format(model=model))
         content += vector
     return np.frombuffer(content, _STORED).reshape(-1, dimension) if dimension else np.empty((0, 0), np.float32)
+
+
+class Snapshot:
+    """The vectors of one model in one state of the catalogue; see the functions of these names."""
+
+    def __init__(self, connection: Connection, model: str, revision: str) -> None:
+        self._asked = connection, model, revision
+        self.state = state(connection, model, revision)
+
+    def ground(self, last: int, whole: int = 0) -> Ground:
+        """Return what the rows up to a passage rest on."""
+        return ground(*self._asked, last, whole)
+
+    def texts(self, numbers: Collection[int]) -> dict[int, str]:
+        """Return the digests of the texts of those passages that are there."""
+        return texts(self._asked[0], numbers)
+
+    def rows(self, after: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.str_]]:
+        """Return (passage ids ascending, adapters' ids, fields) of the passages after one."""
+        return rows(*self._asked, after)
+
+    def numbers(self) -> NDArray[np.int64]:
+        """Return all passage ids, ascending."""
+        return numbers(*self._asked)
+
+    def load(self, after: int = 0) -> NDArray[np.float32]:
+        """Return the vectors of the rows of `rows`, shape (passages, dimension)."""
+        return load(*self._asked, after)
+
+
+@contextmanager
+def snapshot(store: Store, model: str, revision: str) -> Iterator[Snapshot]:
+    """Open a look at the vectors of one model that sees one state, whatever others write meanwhile."""
+    with store._database.reading() as connection:
+        yield Snapshot(connection, model, revision)
 
 
 def of(
@@ -151,14 +227,26 @@ def of(
     }
 
 
-def _present(statement: Select[Any], model: str, revision: str) -> Select[Any]:
-    joined = (
-        passage.join(adapter, adapter.c.id == passage.c.adapter_id)
-        .join(embedding, embedding.c.digest == passage.c.digest)
-        .join(encoder, encoder.c.id == embedding.c.encoder_id)
+def _present(statement: Select[Any], model: str, revision: str, after: int) -> Select[Any]:
+    joined = passage.join(embedding, embedding.c.digest == passage.c.digest)
+    known = select(encoder.c.id).where(_is(model, revision)).scalar_subquery()
+    # Not a join with `adapter`: SQLite would go through the adapters, and sort all vectors by passage.
+    there = passage.c.adapter_id.not_in(_missing())
+    return (
+        statement.select_from(joined)
+        .where(passage.c.id > after, embedding.c.encoder_id == known, there)
+        .order_by(passage.c.id)
     )
-    there = and_(_is(model, revision), adapter.c.missing_since.is_(None))
-    return statement.select_from(joined).where(there).order_by(passage.c.id)
+
+
+def _missing() -> Select[tuple[int]]:
+    return select(adapter.c.id).where(adapter.c.missing_since.is_not(None))
+
+
+def _driver_rows(connection: Connection, statement: Select[Any]) -> Iterator[Any]:
+    cursor: Any = connection.execute(statement).cursor
+    while some := cursor.fetchmany(1000):
+        yield from some
 
 
 def _is(model: str, revision: str) -> ColumnElement[bool]:

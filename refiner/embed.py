@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from .passages import VERSION, digest, passages
+from .passages import FIELDS, VERSION, digest, passages
 
 if TYPE_CHECKING:
     from ..db import Store
@@ -37,11 +37,11 @@ def embed(
     Can be killed at any moment and called again: what is stored is not embedded twice.
     """
     started = time.perf_counter()
-    stale = store.unembedded(VERSION, embedder.model, embedder.revision)
+    stale = store.unembedded(VERSION, embedder.model, embedder.revision, FIELDS)
     report = EmbedReport(adapters=len(stale))
     for start in range(0, len(stale), _CHUNK):
         chunk = stale[start : start + _CHUNK]
-        texts = _embed_chunk(store, embedder, chunk)
+        texts = embed_texts(store, embedder, chunk)
         report = replace(
             report,
             done=report.done + len(chunk),
@@ -53,13 +53,18 @@ def embed(
     return report
 
 
-def _embed_chunk(store: Store, embedder: TextEmbedder, ids: Sequence[int]) -> int:
+def embed_texts(store: Store, embedder: TextEmbedder, ids: Sequence[int], fields: Collection[str] = FIELDS) -> int:
+    """Make the passages of these adapters anew, and embed the texts of some fields that have no vector yet.
+
+    Returns:
+        How many texts went through the model.
+    """
     rows: list[tuple[int, list[tuple[str, str]]]] = []
     texts: dict[str, str] = {}
     for adapter in store.adapters(ids):
         named = [(field, digest(text), text) for field, text in passages(adapter)]
         rows.append((adapter.id, [(field, address) for field, address, _ in named]))
-        texts.update({address: text for _, address, text in named})
+        texts.update({address: text for field, address, text in named if field in fields})
     missing = sorted(store.missing_vectors(embedder.model, embedder.revision, list(texts)))
     if missing:
         vectors = embedder.embed([texts[address] for address in missing])

@@ -62,7 +62,7 @@ class SentenceEmbedder:
         if self._bert is None:
             _require("sentence_transformers")
         self.model = model
-        self.revision = _revision(self._folder)
+        self.revision = folder_revision(self._folder)
         self._known: dict[str, Vectors] = {}
         self._encoders: dict[bool, Encoder] = {}
 
@@ -181,7 +181,7 @@ def _packaged() -> Path | None:
     return folder if folder.is_dir() else None
 
 
-def _revision(folder: Path) -> str:
+def folder_revision(folder: Path) -> str:
     """Return a digest of the configuration, and of the weights' sizes and samples.
 
     Two copies of one model share it however they came here, so vectors survive a move of the cache.

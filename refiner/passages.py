@@ -11,7 +11,7 @@ import hashlib
 from ..records import RefinedAdapter
 from ..syntax import plain_text
 
-VERSION = "1"
+VERSION = "2"
 """Changes when the same adapter would give other passages."""
 
 CARD = "card"

@@ -4,9 +4,11 @@ lists.py        the ranked lists: by words, by trigger phrases, by meaning
 fusion.py       the lists -> one probability per adapter
 paged.py        the lists by page, so that versions of one page take one place
 rerank.py       a cross-encoder that orders the best anew
+llm_rerank.py   a language model that does the same
 alike.py        near-duplicates among the best -> one candidate with alternatives
 similar.py      what is like another adapter
 called.py       what a trigger phrase calls
+pictured.py     whose look or subject a picture shows; common_look.py: what the pictures of one adapter have in common
 retriever.py    a prompt, another adapter or a trigger, and a filter -> candidates, with what matched
 baselines.py    other people's ways to rank, for comparison
 faiss_index.py  nearest vectors (FAISS), in one stamped file

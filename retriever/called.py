@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import InputError
-from ..records import Id, Match
+from ..records import Match
 from ..words import words
 from .lists import CROWD, rarity
 from .similar import Found
 
 if TYPE_CHECKING:
-    from ..db import Store
-    from ..protocols import Ids
+    from .corpus import Allowed, Corpus
 
 
-def called(store: Store, phrase: str, *, pages: Mapping[int, Id], allowed: Ids) -> Found:
+def called(corpus: Corpus, phrase: str, allowed: Allowed) -> Found:
     """Find the adapters that a trigger phrase calls, then those that a phrase calls which begins with it.
 
     The rarity of a phrase is one over the root of the number of pages that speak of it; of one that only begins with
@@ -26,10 +25,9 @@ def called(store: Store, phrase: str, *, pages: Mapping[int, Id], allowed: Ids) 
     0.5; where it is the beginning of the trigger, half of its rarity, times the share of the letters asked for.
 
     Args:
-        store: The catalogue.
+        corpus: The catalogue.
         phrase: The trigger, or the beginning of one; case, accents and punctuation make no difference.
-        pages: The page of each adapter.
-        allowed: Sorted catalogue numbers that may be found; what is not counts for rarity all the same.
+        allowed: What may be found; what is not counts for rarity all the same.
 
     Raises:
         InputError: The phrase has no words.
@@ -38,15 +36,15 @@ def called(store: Store, phrase: str, *, pages: Mapping[int, Id], allowed: Ids) 
     if not asked:
         raise InputError("the trigger phrase has no words")
     callers: dict[str, list[int]] = {}
-    for trigger, number in store.triggers_beginning(asked):
+    for trigger, number in corpus.store.triggers_beginning(asked):
         callers.setdefault(trigger, []).append(number)
-    may = set(np.intersect1d(allowed, [number for numbers in callers.values() for number in numbers]).tolist())
+    may = set(np.intersect1d(allowed.numbers, [number for numbers in callers.values() for number in numbers]).tolist())
     scores: dict[int, float] = {}
     reasons: dict[int, Match] = {}
-    speaking = store.mentions([asked] if asked in callers else [], CROWD).get(asked, set())
+    speaking = corpus.store.mentions([asked] if asked in callers else [], CROWD).get(asked, set())
     for trigger, numbers in callers.items():
         known = speaking.union(numbers) if trigger == asked else numbers
-        rare = rarity(known, pages)
+        rare = rarity(known, corpus.pages)
         score = (1 + rare) / 2 if trigger == asked else rare * len(asked) / len(trigger) / 2
         for number in may.intersection(numbers):
             if score > scores.get(number, 0.0):

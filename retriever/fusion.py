@@ -1,84 +1,134 @@
-"""From several ranked lists to one probability per adapter.
+"""From what every way of looking says to one probability per page.
 
 A logistic model over these features, fitted by `benchmarks/fit_fusion.py` on prompts whose writers' own choice of
-adapters is known. Ranks enter as 10 / (10 + rank), which no list's scale can disturb; trigger phrases by how rare
-they are, which says the same in a catalogue of any size.
+adapters is known. The features are those that told most out of seven parts, their squares and their products. Ranks
+enter as 10 / (10 + rank), which no list's scale can disturb; trigger phrases by how rare they are, and words by the
+share of what a word can say, which mean the same in a catalogue of any size.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, fields
-from typing import TypeVar
+from typing import TYPE_CHECKING
 
-_RANK = 10.0
+import numpy as np
 
-Page = TypeVar("Page", bound=Hashable)
-"""Whatever is ranked as one."""
+from .lists import DEPTH, top
+from .paged import Paged, ranks
+
+if TYPE_CHECKING:
+    from .corpus import Allowed, Corpus
+    from .lists import Lists
+    from .postings import Scores
 
 
-RANKED = ("named", "said", "prompts", "card")
-"""The lists whose ranks count."""
-LISTS = ("words", "triggers", *RANKED)
-"""All lists; of `words` the share of the best counts, of `triggers` the score."""
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Features:
-    """What the lists say of one adapter; 0 where a list does not have it."""
+    """What is known of each page, one number each.
 
-    words: float = 0.0
-    """Its BM25 score over all fields, over the best one's."""
-    triggers: float = 0.0
-    """The rarity of the trigger phrase that calls it: 1 where no other page speaks of it."""
-    named: float = 0.0
-    said: float = 0.0
-    prompts: float = 0.0
-    card: float = 0.0
+    The parts: `words` is the BM25 score over all fields, over the best page's; `said` the score over the example
+    prompts, by rank; `meaning` the cosine with the nearest example prompt or with the card, by rank; `triggers` the
+    rarity of the trigger phrase that calls the page, 1 where no other page speaks of it; `title` how much the most
+    telling word says that its title and the prompt share; `covered` the share of one of its trigger phrases that
+    stands in the prompt; `called` the rarity of the rarest trigger phrase in the prompt, whatever page it calls.
+    """
+
+    words: Scores
+    words_said: Scores
+    """`words` times the logarithm of one plus the words shared with the example prompts (their score, over that of a
+    word which nobody else says): a long prompt shares many words with many prompts."""
+    said_twice: Scores
+    """`said` squared: to be the first counts, to be among the first counts little."""
+    said_covered: Scores
+    """`said` times `covered`: the words of a page that is found by its prompts stand in the prompt anyway, and those
+    of its trigger among them call nothing."""
+    meaning: Scores
+    triggers: Scores
+    triggers_title: Scores
+    """`triggers` times `title`: both see the same word where an adapter is called by its title."""
+    title_twice: Scores
+    """`title` squared."""
+    title_called: Scores
+    """`title` times `called`."""
+    called_twice: Scores
+    """`called` squared: who writes a word that calls one adapter alone means that one, and no other."""
+
+    def table(self) -> Scores:
+        """Return one row per page and one column per feature, in the order of the fields."""
+        return np.stack([getattr(self, field.name) for field in fields(self)], axis=1)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Coefficients:
     """One weight per feature, and the bias."""
 
-    words: float
-    triggers: float
-    named: float
-    said: float
-    prompts: float
-    card: float
-    bias: float
+    words: float = 0.0
+    words_said: float = 0.0
+    said_twice: float = 0.0
+    said_covered: float = 0.0
+    meaning: float = 0.0
+    triggers: float = 0.0
+    triggers_title: float = 0.0
+    title_twice: float = 0.0
+    title_called: float = 0.0
+    called_twice: float = 0.0
+    bias: float = 0.0
 
 
-FITTED = Coefficients(words=3.26, triggers=7.18, named=2.0, said=1.1, prompts=3.44, card=0.04, bias=-9.11)
+FITTED = Coefficients(
+    words=4.66,
+    words_said=-1.21,
+    said_twice=3.83,
+    said_covered=-3.74,
+    meaning=3.29,
+    triggers=11.06,
+    triggers_title=-6.66,
+    title_twice=3.33,
+    title_called=3.14,
+    called_twice=-2.39,
+    bias=-9.04,
+)
 
 
-def features(lists: Mapping[str, Mapping[Page, float]]) -> dict[Page, Features]:
-    """Return the features of everything that any list holds; each of `LISTS` maps pages to scores."""
-    best = max(lists["words"].values(), default=1.0) or 1.0
-    seen = {"words": {page: score / best for page, score in lists["words"].items()}, "triggers": lists["triggers"]}
-    seen |= {name: _ranks(lists[name]) for name in RANKED}
-    found = dict.fromkeys(page for name in LISTS for page in lists[name])
-    return {page: Features(**{name: values.get(page, 0.0) for name, values in seen.items()}) for page in found}
+def found(corpus: Corpus, lists: Lists, allowed: Allowed) -> Paged:
+    """Return the pages of what may be found and stands high in any list."""
+    called = np.fromiter((row for row in lists.triggers if allowed.rows[row]), np.int64)
+    rows = [
+        called,
+        *(top(scores, allowed.rows, DEPTH) for scores in (lists.words, lists.said, lists.prompts, lists.card)),
+    ]
+    return Paged(corpus, np.unique(np.concatenate(rows)))
 
 
-def probability(seen: Features, fitted: Coefficients = FITTED) -> float:
-    """Return the probability that a person would lay this adapter on, between 0 and 1.
+def features(corpus: Corpus, lists: Lists, pages: Paged) -> Features:
+    """Return what is known of pages."""
+    present = corpus.all.rows
+    most = float(np.max(lists.words, where=present, initial=0.0)) or 1.0
+    rare = np.zeros(len(corpus.lexicon))
+    rare[list(lists.triggers)] = list(lists.triggers.values())
+    prompts, title, triggers = pages.best(lists.said), pages.best(lists.title), pages.best(rare)
+    near = np.maximum(lists.prompts, lists.card)
+    words = pages.best(lists.words) / most
+    said = ranks(corpus, lists.said, prompts, present)
+    shared = prompts / math.log(len(corpus.lexicon) + 2)
+    called = float(np.max(rare, where=present, initial=0.0))
+    return Features(
+        words=words,
+        words_said=words * np.log1p(shared),
+        said_twice=said**2,
+        said_covered=said * pages.best(lists.coverage),
+        meaning=ranks(corpus, near, pages.best(near), present),
+        triggers=triggers,
+        triggers_title=triggers * title,
+        title_twice=title**2,
+        title_called=title * called,
+        called_twice=np.full(len(pages), called**2),
+    )
 
-    >>> probability(Features()) < 0.001 < 0.5 < probability(Features(1, 1, 1, 1, 1, 1))
-    True
-    """
-    logit = fitted.bias + sum(getattr(fitted, f.name) * getattr(seen, f.name) for f in fields(Features))
-    return 1.0 / (1.0 + math.exp(-logit))
 
-
-def _ranks(scores: Mapping[Page, float]) -> dict[Page, float]:
-    """Map each adapter to 10 / (10 + rank); equal scores share the better rank."""
-    ranks: dict[Page, float] = {}
-    rank, last = 0, math.inf
-    for position, (adapter, score) in enumerate(sorted(scores.items(), key=lambda item: -item[1])):
-        if score < last:
-            rank, last = position, score
-        ranks[adapter] = _RANK / (_RANK + rank)
-    return ranks
+def probability(seen: Features, fitted: Coefficients = FITTED) -> Scores:
+    """Return the probability that a person would lay each page's adapter on, between 0 and 1."""
+    weights = np.array([getattr(fitted, field.name) for field in fields(Features)])
+    chance: Scores = 1.0 / (1.0 + np.exp(-(seen.table() @ weights + fitted.bias)))
+    return chance

@@ -1,126 +1,99 @@
-"""The ranked lists of one prompt, each a mapping from catalogue number to score, higher is better."""
+"""What each way of looking says of every adapter, for one prompt."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from itertools import compress
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from ..db.triggers import LONGEST
+from ..db.triggers import longest
 from ..records import Id
 from ..syntax import phrases, plain_text
-from ..words import FUNCTION_WORDS, words
-from .fusion import LISTS
+from ..words import FUNCTION_WORDS, terms, words
 
 if TYPE_CHECKING:
-    from ..db import Store
-    from ..protocols import Ids, Vectors
-    from .passages import PassageIndex
+    from ..protocols import Vectors
+    from .corpus import Allowed, Corpus
+    from .postings import Scores
 
-DEPTH = 500
-"""Entries per list."""
-
-_ALL = 10**9
-CROWD = 1000
+DEPTH: Final = 500
+"""Entries of a list that count."""
+CROWD: Final = 1000
 """Pages beyond which it makes no difference how many speak of a phrase."""
 
-_NAMING = ("title", "triggers", "tags", "names")
+FIELDS: Final = ("title", "triggers", "tags", "names", "prompts", "description")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lists:
-    """What each way of looking found."""
+    """What was found; arrays have a number for each row of the corpus, 0 where there is nothing to say."""
 
-    query_words: tuple[str, ...] = ()
-    words: dict[int, float] = field(default_factory=dict)
+    query_words: tuple[str, ...]
+    words: Scores
     """BM25 over all fields."""
-    named: dict[int, float] = field(default_factory=dict)
-    """BM25 over the fields that name the adapter: title, triggers, tags, file and version."""
-    said: dict[int, float] = field(default_factory=dict)
-    """BM25 over its example prompts."""
-    triggers: dict[int, float] = field(default_factory=dict)
-    """The rarest trigger phrase that stands in the prompt: one over the root of the number of pages that speak of it.
+    said: Scores
+    """BM25 over the example prompts."""
+    title: Scores
+    """How much the word of its title that says most says, of those that stand in the prompt."""
+    coverage: Scores
+    """The share of one of its trigger phrases that stands in the prompt, in any order, by what its words say."""
+    prompts: Scores
+    """Cosine with the nearest example prompt."""
+    card: Scores
+    """Cosine with the card; Stylus's own retriever is this list alone."""
+    triggers: Mapping[int, float]
+    """The rarest trigger phrase that stands in the prompt, by row: one over the root of the number of pages that speak
+    of it.
 
     Pages that name it anywhere count: `smile` is the trigger of one adapter and stands in the prompts of a thousand.
     """
-    phrases: dict[int, str] = field(default_factory=dict)
+    phrases: Mapping[int, str]
     """That phrase."""
-    prompts: dict[int, float] = field(default_factory=dict)
-    """Cosine with the nearest example prompt."""
-    card: dict[int, float] = field(default_factory=dict)
-    """Cosine with the card; Stylus's own retriever is this list alone."""
-
-    @property
-    def scores(self) -> dict[str, dict[int, float]]:
-        """The lists by the names that `fusion.Features` gives them."""
-        return {name: getattr(self, name) for name in LISTS}
 
 
-def look(
-    store: Store,
-    prompt: str,
-    *,
-    pages: Mapping[int, Id],
-    vector: Vectors | None = None,
-    index: PassageIndex | None = None,
-    allowed: Ids | None = None,
-) -> Lists:
-    """Make every list for a prompt.
+def look(corpus: Corpus, prompt: str, *, vector: Vectors | None = None, allowed: Allowed | None = None) -> Lists:
+    """Look in every way for what a prompt asks for.
 
-    A list holds the best of the whole catalogue, allowed or not, and the best of what is allowed: a rank says how
-    well something fits among everything, so a filter may not make it better.
+    Everything present is looked at, allowed or not: a rank says how well something fits among everything, so a filter
+    may not make it better.
 
     Args:
-        store: the catalogue.
-        prompt: as its writer wrote it.
-        pages: the page of each adapter.
-        vector: the prompt's embedding, shape (dimension,); None leaves the lists by meaning empty.
-        index: the passages' vectors.
-        allowed: sorted catalogue numbers that may be found; None allows all.
+        corpus: The catalogue.
+        prompt: As its writer wrote it.
+        vector: The prompt's embedding, shape (dimension,); None leaves the lists by meaning empty.
+        allowed: What may be found, of which the nearest are looked for too; None allows all.
     """
-    spoken = tuple(dict.fromkeys(words(plain_text(prompt))))
-    query = tuple(word for word in spoken if word not in FUNCTION_WORDS) or spoken
-    triggers, called = _triggers(store, [words(phrase) for phrase in phrases(prompt)], pages)
-    prompts: dict[int, float] = {}
-    card: dict[int, float] = {}
-    if vector is not None and index is not None:
-        for may in (None,) if allowed is None else (None, allowed):
-            prompts |= index.best(vector, "prompt", DEPTH, may)
-            card |= index.best(vector, "card", DEPTH, may)
-    named = _best(store.search_words(query, _NAMING, _ALL), allowed)
-    said = _best(store.search_words(query, ("prompts",), _ALL), allowed)
-    told = _best(store.search_words(query, ("description",), _ALL), allowed)
+    query = query_words(prompt)
+    asked = corpus.lexicon.ask(query)
+    said = corpus.lexicon.bm25(asked, ("prompts",))
+    triggers, called = _triggers(corpus, prompt)
     return Lists(
         query_words=query,
-        words=_sum(named, said, told),
-        named=named,
+        words=said + corpus.lexicon.bm25(asked, (field for field in FIELDS if field != "prompts")),
         said=said,
+        title=corpus.lexicon.best_word(asked, "title"),
+        coverage=corpus.lexicon.coverage(asked),
+        prompts=_nearest(corpus, vector, "prompt", allowed),
+        card=_nearest(corpus, vector, "card", allowed),
         triggers=triggers,
         phrases=called,
-        prompts=prompts,
-        card=card,
     )
 
 
-def _best(ranked: list[tuple[int, float]], allowed: Ids | None) -> dict[int, float]:
-    """Keep the best of all, and the best of what is allowed."""
-    best = dict(ranked[:DEPTH])
-    if allowed is not None and len(ranked) > DEPTH:
-        rest = ranked[DEPTH:]
-        passes = np.isin([adapter for adapter, _ in rest], allowed)
-        best |= dict(list(compress(rest, passes))[:DEPTH])
-    return best
+def query_words(prompt: str) -> tuple[str, ...]:
+    """Return the words that a prompt asks for, each once: those that say nothing only where there are no others."""
+    spoken = tuple(dict.fromkeys(terms(plain_text(prompt))))
+    return tuple(word for word in spoken if word not in FUNCTION_WORDS) or spoken
 
 
-def _sum(*lists: dict[int, float]) -> dict[int, float]:
-    total: dict[int, float] = {}
-    for scores in lists:
-        for adapter, score in scores.items():
-            total[adapter] = total.get(adapter, 0.0) + score
-    return total
+def top(scores: Scores, rows: np.ndarray, count: int) -> np.ndarray:
+    """Return the rows of the best scores above 0 among some rows (a mask), in no order."""
+    found = np.flatnonzero(np.where(rows, scores, 0.0) > 0)
+    if len(found) <= count:
+        return found
+    return found[np.argpartition(-scores[found], count)[:count]]
 
 
 def rarity(adapters: Iterable[int], pages: Mapping[int, Id]) -> float:
@@ -129,24 +102,48 @@ def rarity(adapters: Iterable[int], pages: Mapping[int, Id]) -> float:
     return rare
 
 
-def _triggers(
-    store: Store, spoken: list[list[str]], pages: Mapping[int, Id]
-) -> tuple[dict[int, float], dict[int, str]]:
-    """Find the adapters one of whose trigger phrases stands, word for word, in one phrase of the prompt."""
+def _nearest(corpus: Corpus, vector: Vectors | None, field: str, allowed: Allowed | None) -> Scores:
+    nearest = np.zeros(len(corpus.lexicon))
+    if vector is None or corpus.index is None:
+        return nearest
+    for numbers in (None,) if allowed is None else (None, allowed.numbers):
+        found = corpus.index.best(vector, field, DEPTH, numbers)
+        rows = corpus.lexicon.rows_of(np.fromiter(found, np.int64, len(found)))
+        cosines = np.fromiter(found.values(), np.float64, len(found))
+        nearest[rows[rows >= 0]] = cosines[rows >= 0]
+    return nearest
+
+
+def _triggers(corpus: Corpus, prompt: str) -> tuple[dict[int, float], dict[int, str]]:
+    """Find the rows one of whose trigger phrases stands, word for word, in one phrase of the prompt."""
+    spoken = [words(phrase) for phrase in phrases(prompt)]
     grams = {
         " ".join(phrase[start : start + length])
         for phrase in spoken
-        for length in range(1, LONGEST + 1)
+        for length in range(1, longest(phrase) + 1)
         for start in range(len(phrase) - length + 1)
     }
     scores: dict[int, float] = {}
     called: dict[int, str] = {}
-    calls = store.triggered(sorted(grams))
-    for phrase, speaking in store.mentions(calls, CROWD).items():
-        adapters = calls[phrase]
-        rare = rarity(speaking.union(adapters), pages)
-        for adapter in adapters:
-            if rare > scores.get(adapter, -1.0):
-                scores[adapter] = rare
-                called[adapter] = phrase
+    for phrase, rows in corpus.lexicon.called(sorted(grams)).items():
+        if phrase not in corpus.rarities:
+            corpus.rarities[phrase] = _rarity(corpus, phrase, rows)
+        rare = corpus.rarities[phrase]
+        for row in rows:
+            if rare > scores.get(row, -1.0):
+                scores[row] = rare
+                called[row] = phrase
     return scores, called
+
+
+def _rarity(corpus: Corpus, phrase: str, rows: list[int]) -> float:
+    """Return one over the root of the number of pages that speak of a phrase, or that it calls."""
+    if " " in phrase:
+        speaking = corpus.store.mentions([phrase], CROWD)[phrase]
+        also = corpus.lexicon.rows_of(np.fromiter(speaking, np.int64, len(speaking)))
+        also = also[also >= 0]
+    else:
+        also = corpus.lexicon.speaking(phrase)
+    pages = corpus.pages_of(np.concatenate([also, np.array(rows, np.int64)]))
+    rare: float = pages**-0.5
+    return rare

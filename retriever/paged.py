@@ -1,68 +1,90 @@
-"""The ranked lists by page, so that the versions of one page take one place."""
+"""What was found by page, so that the versions of one page take one place."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from ..records import Id
-from .lists import Lists
+from .lists import DEPTH, Lists, top
 
 if TYPE_CHECKING:
-    from ..protocols import Ids
+    from numpy.typing import NDArray
+
+    from .corpus import Corpus, Mask, Rows
+    from .postings import Scores
 
 _ALIKE: Final = 0.8
 """Share of the best BM25 score that fits as well,"""
 _NEAR: Final = 0.1
 """and how much less of a cosine does."""
-
-Page = tuple[Id, bool]
-"""A page, and whether these members of it are allowed."""
+_RANK: Final = 10.0
 
 
 class Paged:
-    """The lists by page, each page with its best member's score, so that ninety versions do not fill a list.
+    """Rows in groups, one for each page."""
 
-    What is not allowed keeps its place in the ranks, apart from the allowed members of its page.
+    def __init__(self, corpus: Corpus, rows: Rows) -> None:
+        pages = corpus.page_of[rows]
+        order = np.lexsort((rows, pages))
+        self._rows = rows[order]
+        self.pages, starts = np.unique(pages[order], return_index=True)
+        """The page of each group."""
+        self._starts: NDArray[np.int64] = np.append(starts, len(rows))
+
+    def __len__(self) -> int:
+        return len(self.pages)
+
+    def members(self, group: int) -> list[int]:
+        """Return the rows of a group, ascending."""
+        members: list[int] = self._rows[self._starts[group] : self._starts[group + 1]].tolist()
+        return members
+
+    def best(self, scores: Scores) -> Scores:
+        """Return the greatest score of each group."""
+        if not len(self):
+            return np.empty(0)
+        best: Scores = np.maximum.reduceat(scores[self._rows], self._starts[:-1])
+        return best
+
+
+def ranks(corpus: Corpus, scores: Scores, asked: Scores, present: Mask) -> Scores:
+    """Return 10 / (10 + rank) of scores among those of all pages; 0 beyond the depth of a list.
+
+    Equal scores share the better rank.
+
+    Args:
+        corpus: The catalogue.
+        scores: One for each row.
+        asked: The scores to be ranked.
+        present: The rows among which they are ranked.
     """
-
-    def __init__(self, lists: Lists, pages: Mapping[int, Id], allowed: Ids | None) -> None:
-        found = list(dict.fromkeys(adapter for scores in lists.scores.values() for adapter in scores))
-        passes = [True] * len(found) if allowed is None else np.isin(found, allowed).tolist()
-        self._page_of = {
-            adapter: (pages.get(adapter, -adapter), may) for adapter, may in zip(found, passes, strict=True)
-        }
-        self.members: dict[Page, list[int]] = {}
-        for adapter, page in self._page_of.items():
-            self.members.setdefault(page, []).append(adapter)
-        self.scores = {name: self._by_page(scores) for name, scores in lists.scores.items()}
-
-    def _by_page(self, scores: Mapping[int, float]) -> dict[Page, float]:
-        pages: dict[Page, float] = {}
-        for adapter, score in scores.items():
-            page = self._page_of[adapter]
-            if score > pages.get(page, float("-inf")):
-                pages[page] = score
-        return pages
+    best = Paged(corpus, top(scores, present, DEPTH)).best(scores)
+    if not len(best):
+        return np.zeros(len(asked))
+    best.sort()
+    above = len(best) - np.searchsorted(best, asked, side="right")
+    return np.where(asked >= best[0], _RANK / (_RANK + above), 0.0)
 
 
-def representative(members: list[int], lists: Lists) -> int:
-    """Return the page's member that fits best; among those that fit about as well the first listed.
+def representative(members: Sequence[int], lists: Lists) -> int:
+    """Return the page's row that fits best; among those that fit about as well the first.
 
     Versions differ in a few words, and a shorter page alone makes BM25 score a little higher: that is no reason to
     take a snapshot of the training before the version that its maker shows first.
     """
-    words = max(lists.words.get(adapter, 0.0) for adapter in members)
-    prompts = max(lists.prompts.get(adapter, 0.0) for adapter in members)
+    if len(members) == 1:
+        return members[0]
+    words = max(lists.words[row] for row in members)
+    prompts = max(lists.prompts[row] for row in members)
 
-    def fit(adapter: int) -> tuple[float, bool, bool, int]:
+    def fit(row: int) -> tuple[float, bool, bool, int]:
         return (
-            round(lists.triggers.get(adapter, 0.0), 3),
-            lists.words.get(adapter, 0.0) >= _ALIKE * words,
-            lists.prompts.get(adapter, 0.0) >= prompts - _NEAR,
-            -adapter,
+            round(lists.triggers.get(row, 0.0), 3),
+            bool(lists.words[row] >= _ALIKE * words),
+            bool(lists.prompts[row] >= prompts - _NEAR),
+            -row,
         )
 
     return max(members, key=fit)

@@ -1,27 +1,30 @@
-"""The passages' vectors as an index file beside the catalogue, kept in step with it.
+"""The passages' vectors as index files beside the catalogue, kept in step with it.
 
-The database is the truth and the file can be deleted at any time. Its stamp says what it was built from: when
-passages were only added since, they are appended; when any was changed, it is built anew.
+The database is the truth and the files can be deleted at any time. They are mapped, so that processes share them, and
+replaced as a whole, so that one process may read what another replaces.
 """
 
 from __future__ import annotations
 
-import hashlib
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import CatalogueError
-from .faiss_index import FaissIndex, read_stamp
+from ..db.vectors import snapshot
+from .faiss_index import Selection
+from .growth import NOTED, caught_up
+from .segment import Field, Segment, read_note
 
 if TYPE_CHECKING:
     from ..db import Store
     from ..protocols import Ids, TextEmbedder, Vectors
 
+_REMEMBERED = 4
+"""So many filters are remembered, with the rows that each leaves."""
 
-_TRIES = 5
+_Selections = dict[tuple[int, str], Selection | None]
 
 
 class PassageIndex:
@@ -30,23 +33,46 @@ class PassageIndex:
     Args:
         store: the catalogue.
         embedder: the model whose vectors are searched.
-        path: the index file; None keeps the index in memory.
+        path: the base's file, beside which the second one lies; None keeps the index in memory.
     """
 
     def __init__(self, store: Store, embedder: TextEmbedder, path: Path | None) -> None:
-        # Rows and vectors are read apart, and another process may write between: then all is read again.
-        for _ in range(_TRIES):
-            state = store.vector_state(embedder.model, embedder.revision)
-            self.passages, self.adapters, fields = store.vector_rows(embedder.model, embedder.revision)
-            self._index = _open(store, embedder, path, self.passages) if len(self.passages) else None
-            if store.vector_state(embedder.model, embedder.revision) == state:
-                break
-        else:
-            raise CatalogueError("the catalogue's vectors keep changing; try again when `velatura embed` has finished")
-        self._of_field = {str(field): fields == field for field in np.unique(fields)}
+        self._store = store
+        self._named = {"model": embedder.model, "revision": embedder.revision}
+        self._path = path
+        self._segments: tuple[Segment, ...] = ()
+        self._remembered: list[tuple[Ids | None, _Selections]] = []
+        self.refresh()
 
     def __len__(self) -> int:
-        return len(self.passages)
+        return sum(map(len, self._segments)) - len(self._gone())
+
+    @property
+    def passages(self) -> Ids:
+        """The passages' ids, ascending."""
+        return self._living()[0]
+
+    @property
+    def adapters(self) -> Ids:
+        """The adapter of each of `passages`."""
+        return self._living()[1]
+
+    def refresh(self) -> bool:
+        """Bring the index up to date with the catalogue, whoever changed it.
+
+        Returns:
+            Whether anything had changed.
+        """
+        if self._state() == self._store.vector_state(**self._named):
+            return False
+        self._read_files()
+        with snapshot(self._store, **self._named) as now:
+            if self._state() != now.state:
+                before = self._segments
+                self._segments = caught_up(now, self._named, before)
+                self._write_files(before)
+        self._remembered = []
+        return True
 
     def best(self, vector: Vectors, field: str, k: int, allowed: Ids | None = None) -> dict[int, float]:
         """Return the adapters with the k nearest passages of a field, and the cosine of each one's nearest.
@@ -55,51 +81,94 @@ class PassageIndex:
             vector: shape (dimension,), of length 1.
             field: `card` or `prompt`.
             k: passages looked at; several may belong to one adapter.
-            allowed: sorted catalogue numbers; None allows all.
+            allowed: sorted catalogue numbers; None allows all. The last few are remembered.
         """
-        if self._index is None or field not in self._of_field:
+        selections = self._selections(allowed)
+        scores, adapters = [], []
+        for number, segment in enumerate(self._segments):
+            part = segment.fields.get(field)
+            if part is None:
+                continue
+            selection = self._selection(selections, number, field, part, allowed)
+            if selection is None or selection.count:
+                found, rows = part.index.search(vector[None, :], k, selection)
+                scores.append(found[0][rows[0] >= 0])
+                adapters.append(part.adapters[rows[0][rows[0] >= 0]])
+        if not scores:
             return {}
-        mask = self._of_field[field]
-        if allowed is not None:
-            mask = mask & np.isin(self.adapters, allowed)
-        rows_allowed = np.flatnonzero(mask)
-        if not len(rows_allowed):
-            return {}
-        scores, rows = self._index.search(vector[None, :], min(k, len(rows_allowed)), rows_allowed)
+        together = np.concatenate(scores)
+        order = np.argsort(-together, kind="stable")[:k] if len(scores) > 1 else slice(k)
         cosine: dict[int, float] = {}
-        for score, row in zip(scores[0].tolist(), rows[0].tolist(), strict=True):
-            if row >= 0:
-                cosine.setdefault(int(self.adapters[row]), score)
+        for adapter, score in zip(np.concatenate(adapters)[order].tolist(), together[order].tolist(), strict=True):
+            cosine.setdefault(adapter, score)
         return cosine
 
+    def _selections(self, allowed: Ids | None) -> _Selections:
+        """Return what is known of a filter, which is compared by what is in it: an array may be filled anew."""
+        for known, selections in self._remembered:
+            if known is allowed or (known is not None and allowed is not None and np.array_equal(known, allowed)):
+                return selections
+        new: _Selections = {}
+        kept = None if allowed is None else allowed.copy()
+        self._remembered = [(kept, new), *self._remembered[: _REMEMBERED - 1]]
+        return new
 
-def _open(store: Store, embedder: TextEmbedder, path: Path | None, passages: Ids) -> FaissIndex:
-    model, revision = embedder.model, embedder.revision
-    stamp = {"model": model, "revision": revision, "rows": len(passages), "passages": _digest(passages)}
-    known = (read_stamp(path) if path is not None else None) or {}
-    if path is not None and (known.get("model"), known.get("revision")) == (model, revision):
-        try:
-            if known == stamp:
-                return FaissIndex.load(path)
-            rows = known.get("rows")
-            # Passages are never changed in place: with the same ids in front, only the rest is new.
-            if isinstance(rows, int) and rows < len(passages) and known.get("passages") == _digest(passages[:rows]):
-                index = FaissIndex.load(path, growing=True)
-                index.add(store.load_vectors(model, revision, after=int(passages[rows - 1]) if rows else 0))
-                return _saved(index, path, stamp)
-        except RuntimeError:  # a damaged file is only a lost copy
-            pass
-    return _saved(FaissIndex.build(store.load_vectors(model, revision)), path, stamp)
+    def _selection(
+        self, selections: _Selections, number: int, field: str, part: Field, allowed: Ids | None
+    ) -> Selection | None:
+        """Return the rows of a part that may be found; None for all of them."""
+        if (number, field) not in selections:
+            mask = np.isin(part.passages, self._gone(), invert=True)
+            if allowed is not None:
+                mask &= np.isin(part.adapters, allowed)
+            selections[number, field] = None if mask.all() else Selection(mask)
+        return selections[number, field]
 
+    def _state(self) -> str | None:
+        return self._segments[-1].note["state"] if self._segments else None
 
-def _saved(index: FaissIndex, path: Path | None, stamp: dict[str, object]) -> FaissIndex:
-    if path is not None and len(index) == stamp["rows"]:
+    def _gone(self) -> Ids:
+        return self._segments[-1].gone if self._segments else np.empty(0, dtype=np.int64)
+
+    def _living(self) -> tuple[Ids, Ids]:
+        parts = [part for segment in self._segments for part in segment.fields.values()]
+        if not parts:
+            return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+        passages = np.concatenate([part.passages for part in parts])
+        adapters = np.concatenate([part.adapters for part in parts])
+        order = np.argsort(passages)
+        order = order[np.isin(passages[order], self._gone(), invert=True)]
+        return passages[order], adapters[order]
+
+    def _read_files(self) -> None:
+        """Take what the files have, when it is something else than what is at hand."""
+        if self._path is None:
+            return
+        beside = _beside(self._path)
+        notes = read_note(self._path), read_note(beside)
+        if notes[0] is None or any(notes[0].get(key) != name for key, name in self._named.items()):
+            return
+        if [segment.note for segment in self._segments] == [note for note in notes if note is not None]:
+            return
+        base, recent = Segment.load(self._path), Segment.load(beside)
+        if base is None or not base.note.keys() >= NOTED:
+            return
+        fits = recent is not None and recent.note.keys() >= NOTED and recent.note["base"] == base.note["base"]
+        self._segments = (base, recent) if recent is not None and fits else (base,)
+
+    def _write_files(self, written: tuple[Segment, ...]) -> None:
+        """Write the segments of the index that are not among those written before."""
+        if self._path is None:
+            return
+        paths = self._path, _beside(self._path)
         # Where nothing may be written the index lives in memory, and the next run builds it again.
         with suppress(OSError):
-            index.save(path, stamp)
-    return index
+            for path, segment in zip(paths, self._segments, strict=False):
+                if not any(segment is one for one in written):
+                    segment.save(path)
+            if len(self._segments) == 1:
+                paths[1].unlink(missing_ok=True)
 
 
-def _digest(passages: Ids) -> str:
-    """Return a digest of passage ids: it stands for their texts, for an id is never given to another text."""
-    return hashlib.blake2b(np.ascontiguousarray(passages).tobytes(), digest_size=16).hexdigest()
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.recent")

@@ -15,20 +15,22 @@ import numpy as np
 from ..errors import InputError
 from ..records import Candidate, Filter, Id, Match
 from ..syntax import plain_text, quoted
-from ..words import FUNCTION_WORDS, words
+from ..words import words
 from .alike import collapse
 from .baselines import RANKERS
 from .called import called
-from .fusion import Features, features, probability
-from .lists import Lists, look
-from .paged import Page, Paged, representative
-from .passages import PassageIndex
+from .corpus import Allowed, Corpus
+from .fusion import features, found, probability
+from .lists import DEPTH, Lists, look, top
+from .paged import Paged, representative
 from .similar import BY_MEANING, Found, similar
 
 if TYPE_CHECKING:
     from ..db import Store
-    from ..protocols import Ids, Reranker, TextEmbedder, Vectors
+    from ..protocols import Reranker, TextEmbedder, Vectors
     from .baselines import Ranker
+    from .pictured import PictureIndex
+    from .postings import Scores
 
 Method = Literal["fused", "dense", "bm25", "rerank", "tfidf", "overlap", "random"]
 """`fused` is ours, `dense` Stylus's retriever (its section 3.2), `rerank` the same with a cross-encoder over its best,
@@ -67,7 +69,7 @@ class Retriever:
     Args:
         store: The catalogue.
         embedder: None searches by words alone.
-        index_path: Where the vectors' index file lies; None keeps it in memory.
+        index_path: Where the vectors' index file lies, and beside it that of the words; None keeps both in memory.
         reranker: Orders the best candidates of a prompt anew; None leaves them as they are.
         reranked: How many it reads.
     """
@@ -83,9 +85,7 @@ class Retriever:
     ) -> None:
         self._store = store
         self._embedder = embedder
-        self._index = PassageIndex(store, embedder, index_path) if embedder is not None else None
-        self._encoder = (embedder.model, embedder.revision) if embedder is not None else None
-        self._pages = store.pages()
+        self._corpus = Corpus(store, embedder, index_path)
         self._rankers: dict[str, Ranker] = {}
         self._reranker = reranker
         self._read = reranked
@@ -129,13 +129,14 @@ class Retriever:
         if method == "rerank" and self._reranker is None:
             raise InputError("the method 'rerank' needs a cross-encoder; name one with --reranker or VELATURA_RERANKER")
         wanted = filter or Filter()
-        allowed = self._store.select(wanted)
         remaining = iter(prompts)
         while batch := list(islice(remaining, _BATCH)):
+            self._refresh()
+            allowed = self._corpus.allow(wanted)
             vectors = [None] * len(batch) if method in RANKERS else self._embed(batch)
             for prompt, vector in zip(batch, vectors, strict=True):
                 may = self._holding(quoted(prompt), allowed) if quotes else allowed
-                lists = self._look(prompt, vector, may, method)
+                lists = look(self._corpus, prompt, vector=vector, allowed=None if may is self._corpus.all else may)
                 shown = self._rank(prompt, lists, may, limit, method)
                 if method == "fused":
                     shown = self._collapsed(shown, limit, wanted)
@@ -153,16 +154,9 @@ class Retriever:
             InputError: No adapter has the number.
         """
         wanted = filter or Filter()
-        own = self._store.adapter(number)
-        found = similar(
-            self._store,
-            own,
-            pages=self._pages,
-            allowed=self._store.select(wanted),
-            index=self._index,
-            encoder=self._encoder,
-        )
-        return self._gathered(found, limit, wanted)
+        self._refresh()
+        likened = similar(self._corpus, self._store.adapter(number), self._corpus.allow(wanted))
+        return self._gathered(likened, limit, wanted)
 
     def by_trigger(self, phrase: str, filter: Filter | None = None, limit: int = 10) -> list[Candidate]:
         """Return the adapters that a trigger phrase calls, then those that a phrase calls which begins with it.
@@ -178,68 +172,112 @@ class Retriever:
             InputError: The phrase has no words.
         """
         wanted = filter or Filter()
-        found = called(self._store, phrase, pages=self._pages, allowed=self._store.select(wanted))
-        return self._gathered(found, limit, wanted)
+        self._refresh()
+        return self._gathered(called(self._corpus, phrase, self._corpus.allow(wanted)), limit, wanted)
 
-    def features(self, prompts: Iterable[str]) -> Iterator[dict[Id, Features]]:
-        """Yield, for each prompt, what the lists say of every page found: what `fusion` is fitted on."""
+    def by_image(
+        self, vector: Vectors, pictures: PictureIndex, filter: Filter | None = None, limit: int = 10
+    ) -> list[Candidate]:
+        """Return the adapters whose look or subject a picture shows, best first; see `PictureIndex.near`.
+
+        Args:
+            vector: The picture, as the model of the index sees it: shape (dimension,), of length 1.
+            pictures: The vectors of pictures and cards.
+            filter: What may be found.
+            limit: How many.
+
+        Raises:
+            InputError: Nothing is embedded by this model.
+        """
+        wanted = filter or Filter()
+        self._refresh()
+        pictures.refresh()
+        return self._gathered(pictures.near(vector, self._corpus.allow(wanted).numbers), limit, wanted)
+
+    def features(self, prompts: Iterable[str]) -> Iterator[tuple[list[Id], Scores]]:
+        """Yield, for each prompt, the pages found and the table of their `fusion.Features`, on which it is fitted."""
         remaining = iter(prompts)
         while batch := list(islice(remaining, _BATCH)):
             for prompt, vector in zip(batch, self._embed(batch), strict=True):
-                lists = look(self._store, prompt, pages=self._pages, vector=vector, index=self._index)
-                seen = features(Paged(lists, self._pages, None).scores)
-                yield {page: values for (page, _), values in seen.items()}
+                lists = look(self._corpus, prompt, vector=vector)
+                pages = found(self._corpus, lists, self._corpus.all)
+                names = [self._corpus.page_names[page] for page in pages.pages.tolist()]
+                yield names, features(self._corpus, lists, pages).table()
 
-    def _holding(self, phrases: Iterable[str], allowed: Ids) -> Ids:
+    def _refresh(self) -> None:
+        if self._corpus.refresh():
+            self._rankers.clear()
+
+    def _holding(self, phrases: Iterable[str], allowed: Allowed) -> Allowed:
         """Keep those in whose texts every phrase stands."""
-        asked = filter(None, (" ".join(words(phrase)) for phrase in phrases))
+        asked = [cut for phrase in phrases if (cut := " ".join(words(phrase)))]
+        if not asked:
+            return allowed
+        numbers = allowed.numbers
         for standing in self._store.mentions(asked, _EVERY).values():
-            allowed = allowed[np.isin(allowed, list(standing))]
-        return allowed
+            numbers = numbers[np.isin(numbers, list(standing))]
+        return self._corpus.only(numbers)
 
-    def _ranker(self, method: Method) -> Ranker:
+    def _ranked_by(self, method: Method, prompt: str) -> Scores:
+        """Return what another people's method says of each row."""
         if method not in self._rankers:
-            adapters = list(self._store.adapters(self._store.select(Filter()).tolist()))
+            adapters = list(self._store.adapters(self._corpus.all.numbers.tolist()))
             self._rankers[method] = RANKERS[method](adapters)
-        return self._rankers[method]
+        told = self._rankers[method](prompt)
+        rows = self._corpus.lexicon.rows_of(np.fromiter(told, np.int64, len(told)))
+        scores = np.zeros(len(self._corpus.lexicon))
+        scores[rows] = list(told.values())
+        return scores
 
     def _embed(self, prompts: list[str]) -> list[Vectors | None]:
-        if self._embedder is None or not self._index:
+        if self._embedder is None or not self._corpus.index:
             return [None] * len(prompts)
         return list(self._embedder.embed([plain_text(prompt) for prompt in prompts]))
 
-    def _look(self, prompt: str, vector: Vectors | None, allowed: Ids, method: Method) -> Lists:
-        if method in RANKERS:
-            asked = tuple(word for word in dict.fromkeys(words(plain_text(prompt))) if word not in FUNCTION_WORDS)
-            return Lists(query_words=asked, words=self._ranker(method)(prompt))
-        return look(self._store, prompt, pages=self._pages, vector=vector, index=self._index, allowed=allowed)
+    def _score(self, prompt: str, lists: Lists, allowed: Allowed, method: Method) -> tuple[Paged, Scores]:
+        """Return the pages found and their scores."""
+        if method == "fused":
+            pages = found(self._corpus, lists, allowed)
+            return pages, probability(features(self._corpus, lists, pages))
+        scores = (
+            lists.card
+            if method in ("dense", "rerank")
+            else lists.words
+            if method == "bm25"
+            else self._ranked_by(method, prompt)
+        )
+        pages = Paged(self._corpus, top(scores, allowed.rows, DEPTH))
+        most = 1.0 if method in ("dense", "rerank") else float(scores.max(initial=0.0)) or 1.0
+        return pages, pages.best(scores) / most
 
-    def _rank(self, prompt: str, lists: Lists, allowed: Ids, limit: int, method: Method) -> list[_Shown]:
+    def _rank(self, prompt: str, lists: Lists, allowed: Allowed, limit: int, method: Method) -> list[_Shown]:
         """Return the best pages, each with the member that represents it; more than `limit` where some may fall out."""
-        paged = Paged(lists, self._pages, allowed)
-        scores = [(page, score) for page, score in _page_scores(paged, method).items() if page[1]]
+        pages, scores = self._score(prompt, lists, allowed, method)
         reads = 0 if self._reranker is None else {"fused": self._read, "rerank": _RERANKED}.get(method, 0)
         depth = _RERANKED if method == "rerank" else max(reads, _pool(limit) if method == "fused" else limit)
         shown = []
-        for page, score in sorted(scores, key=lambda item: -item[1])[:depth]:
-            first = representative(paged.members[page], lists)
-            shown.append(_Shown(first, score, tuple(other for other in paged.members[page] if other != first)))
+        numbers = self._corpus.lexicon.numbers
+        for group in np.argsort(-scores, kind="stable")[:depth].tolist():
+            members = pages.members(group)
+            first = representative(members, lists)
+            others = tuple(int(numbers[row]) for row in members if row != first)
+            shown.append(_Shown(int(numbers[first]), float(scores[group]), others))
         if self._reranker is None or not reads:
             return shown
         return [*_reranked(self._reranker, self._store, prompt, shown[:reads], method), *shown[reads:]]
 
-    def _gathered(self, found: Found, limit: int, wanted: Filter) -> list[Candidate]:
+    def _gathered(self, told: Found, limit: int, wanted: Filter) -> list[Candidate]:
         """Make candidates of what was found: each page's best represents it, and among equals what is installed."""
-        told = self._store.identities(list(found.scores))
+        known = self._store.identities(list(told.scores))
 
         def place(number: int) -> tuple[float, bool, int, int]:
-            return -found.scores[number], told[number].path is None, -(told[number].downloads or 0), number
+            return -told.scores[number], known[number].path is None, -(known[number].downloads or 0), number
 
         members: dict[Id, list[int]] = {}
-        for number in sorted(told, key=place):
-            members.setdefault(self._pages.get(number, -number), []).append(number)
-        shown = [_Shown(first, found.scores[first], tuple(others)) for first, *others in members.values()]
-        return self._candidates(self._collapsed(shown, limit, wanted), found.explain)
+        for number in sorted(known, key=place):
+            members.setdefault(self._corpus.pages.get(number, -number), []).append(number)
+        shown = [_Shown(first, told.scores[first], tuple(others)) for first, *others in members.values()]
+        return self._candidates(self._collapsed(shown, limit, wanted), told.explain)
 
     def _collapsed(self, shown: Sequence[_Shown], limit: int, wanted: Filter) -> list[_Shown]:
         """Return the best of them, near-duplicates joined.
@@ -248,7 +286,7 @@ class Retriever:
         and others upload a copy, beside the adapter that is used.
         """
         pool = {item.adapter: item for item in shown[: _pool(limit)]}
-        groups = collapse(self._store, list(pool), encoder=self._encoder, across_families=wanted.family is None)
+        groups = collapse(self._store, list(pool), encoder=self._corpus.encoder, across_families=wanted.family is None)
         chosen = dict(islice(groups.items(), limit))
         told = self._store.identities([number for first, same in chosen.items() if same for number in (first, *same)])
         joined = []
@@ -276,17 +314,10 @@ class Retriever:
 
     def _explain(self, lists: Lists, numbers: Sequence[int]) -> dict[int, tuple[Match, ...]]:
         standing = self._store.matched_words(numbers, lists.query_words)
-        return {number: _reasons(number, lists, standing.get(number, {})) for number in numbers}
-
-
-def _page_scores(paged: Paged, method: Method) -> dict[Page, float]:
-    if method in ("dense", "rerank"):
-        return {page: max(0.0, cosine) for page, cosine in paged.scores["card"].items()}
-    if method != "fused":
-        words = paged.scores["words"]
-        top = max(words.values(), default=1.0)
-        return {page: score / top for page, score in words.items()}
-    return {page: probability(seen) for page, seen in features(paged.scores).items()}
+        rows = self._corpus.lexicon.rows_of(np.array(numbers, np.int64)).tolist()
+        return {
+            number: _reasons(row, lists, standing.get(number, {})) for number, row in zip(numbers, rows, strict=True)
+        }
 
 
 def _reranked(reranker: Reranker, store: Store, prompt: str, shown: Sequence[_Shown], method: Method) -> list[_Shown]:
@@ -296,7 +327,10 @@ def _reranked(reranker: Reranker, store: Store, prompt: str, shown: Sequence[_Sh
     its order, and a threshold means what it meant.
     """
     adapters = store.adapters([item.adapter for item in shown])
-    given = [_bounded(number) for number in reranker.score(prompt, adapters)]
+    told = reranker.score(prompt, adapters)
+    if told is None:
+        return list(shown)
+    given = [_bounded(number) for number in told]
     if len(given) != len(shown):
         raise InputError(f"the reranker {reranker.name} gave {len(given)} numbers for {len(shown)} adapters")
     order = sorted(range(len(shown)), key=lambda place: -given[place])
@@ -315,18 +349,18 @@ def _bounded(number: float) -> float:
     return min(1.0, max(0.0, number)) if math.isfinite(number) else 0.0
 
 
-def _reasons(adapter: int, lists: Lists, standing: Mapping[str, tuple[str, ...]]) -> tuple[Match, ...]:
+def _reasons(row: int, lists: Lists, standing: Mapping[str, tuple[str, ...]]) -> tuple[Match, ...]:
     """Say what matched: the trigger phrase, the words that stand in each field, what is near in meaning."""
     matches: list[Match] = []
-    phrase = lists.phrases.get(adapter)
+    phrase = lists.phrases.get(row)
     if phrase is not None:
-        matches.append(Match(by="phrase", text=phrase, score=lists.triggers[adapter]))
+        matches.append(Match(by="phrase", text=phrase, score=lists.triggers[row]))
     for column, hits in standing.items():
         if column == "triggers" and phrase is not None:
             hits = tuple(word for word in hits if word not in phrase.split())
         if hits:
             matches.append(Match(by=column, text=", ".join(hits), score=float(len(hits))))
-    for what, scores in (("an example prompt", lists.prompts), ("the card", lists.card)):
-        if scores.get(adapter, 0.0) >= BY_MEANING:
-            matches.append(Match(by="meaning", text=what, score=round(scores[adapter], 3)))
+    for what, cosines in (("an example prompt", lists.prompts), ("the card", lists.card)):
+        if cosines[row] >= BY_MEANING:
+            matches.append(Match(by="meaning", text=what, score=round(float(cosines[row]), 3)))
     return tuple(matches)

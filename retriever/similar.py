@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from ..db.words import COLUMNS, texts
-from ..records import Id, Match, RefinedAdapter
+from ..records import Match, RefinedAdapter
 from ..words import FUNCTION_WORDS
 from .alike import same_files, same_weights
+from .lists import top
 
 if TYPE_CHECKING:
     from ..db import Store
     from ..protocols import Ids, Vectors
-    from .passages import PassageIndex
+    from .corpus import Allowed, Corpus
 
 BY_MEANING: Final = 0.35
 """A cosine below this says nothing to a reader, so it is not shown as a reason."""
@@ -40,15 +41,7 @@ class Found:
     """Tells of some of these what matched; told of the ones that are shown alone."""
 
 
-def similar(
-    store: Store,
-    own: RefinedAdapter,
-    *,
-    pages: Mapping[int, Id],
-    allowed: Ids,
-    index: PassageIndex | None,
-    encoder: tuple[str, str] | None,
-) -> Found:
+def similar(corpus: Corpus, own: RefinedAdapter, allowed: Allowed) -> Found:
     """Find what is like an adapter; versions of its page, and copies of its file or of its weights, are left out.
 
     The score is the mean of three shares, of which those count that this adapter can have: how near the cards are,
@@ -57,27 +50,24 @@ def similar(
     prompts has none that are near.
 
     Args:
-        store: The catalogue.
+        corpus: The catalogue; without vectors its words alone tell.
         own: The adapter.
-        pages: The page of each adapter.
-        allowed: Sorted catalogue numbers that may be found.
-        index: The passages' vectors; None goes by words alone.
-        encoder: The model and revision of these vectors.
+        allowed: What may be found.
     """
-    page = pages.get(own.id)
-    others = np.setdiff1d(allowed, [own.id, *(number for number, its in pages.items() if its == page)])
+    store, page = corpus.store, corpus.pages.get(own.id)
+    others = np.setdiff1d(allowed.numbers, [own.id, *(number for number, its in corpus.pages.items() if its == page)])
     named = dict(zip(COLUMNS, texts(own.record, None), strict=True))
     spoken = dict.fromkeys(" ".join(named[column] for column in _NAMING).split())
     query = tuple(word for word in spoken if word not in FUNCTION_WORDS)[:_WORDS]
-    ranked = dict(store.search_words(query, _NAMING, _DEPTH, np.union1d(others, [own.id])))
+    scores = corpus.lexicon.bm25(corpus.lexicon.ask(query), _NAMING)
+    rows = top(scores, corpus.only(np.union1d(others, [own.id])).rows, _DEPTH)
+    ranked = dict(zip(corpus.lexicon.numbers[rows].tolist(), scores[rows].tolist(), strict=True))
     best = max(ranked.values(), default=1.0)
-    nearest: dict[str, dict[int, float]] = {}
-    if index is not None and encoder is not None:
-        nearest = _nearest(store, own.id, encoder, index, others, ranked)
+    nearest = _nearest(corpus, own.id, others, ranked)
     found = [number for number in {**ranked, **{n: 0 for near in nearest.values() for n in near}} if number != own.id]
     copies = _copies(store, own.id, found)
     shares = [{number: score / best for number, score in ranked.items()}, *nearest.values()]
-    scores = {
+    means = {
         number: min(1.0, sum(share.get(number, 0.0) for share in shares) / len(shares))
         for number in found
         if number not in copies
@@ -99,18 +89,19 @@ def similar(
             )
         return told
 
-    return Found(scores, explain)
+    return Found(means, explain)
 
 
-def _nearest(
-    store: Store, own: int, encoder: tuple[str, str], index: PassageIndex, others: Ids, ranked: Mapping[int, float]
-) -> dict[str, dict[int, float]]:
+def _nearest(corpus: Corpus, own: int, others: Ids, ranked: Mapping[int, float]) -> dict[str, dict[int, float]]:
     """Return, for each field of this adapter, the cosines with what any list found; the best of several."""
+    if corpus.index is None or corpus.encoder is None:
+        return {}
+    store, encoder = corpus.store, corpus.encoder
     mine = store.vectors_of(*encoder, [own]).get(own, {})
     found = dict.fromkeys(ranked)
     for field, rows in mine.items():
         for row in rows:
-            found.update(dict.fromkeys(index.best(row, field, _DEPTH, others)))
+            found.update(dict.fromkeys(corpus.index.best(row, field, _DEPTH, others)))
     theirs = store.vectors_of(*encoder, [number for number in found if number != own])
     return {
         field: {number: _best(rows, fields[field]) for number, fields in theirs.items() if field in fields}

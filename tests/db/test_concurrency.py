@@ -39,7 +39,7 @@ def test_readers_see_the_last_whole_batch(path: Path, make, monkeypatch: pytest.
         def look_before_it_is_kept(connection: object, rows: list[tuple[int, tuple[str, ...]]]) -> None:
             insert(connection, rows)
             assert len(reader.select(Filter())) == reader.stats().files == len(reader.adapters(range(1, 999)))
-            assert len(reader.search_words(["title"], ["title"], 999)) == reader.stats().files
+            assert len(reader.mentions(["title"], 999)["title"]) == reader.stats().files
             seen.append(reader.stats().files)
 
         monkeypatch.setattr(fts5, "insert", look_before_it_is_kept)

@@ -26,8 +26,8 @@ def test_a_renamed_file_keeps_everything(store: Store, make):
     assert (moved.description, moved.record.path) == ("it paints moonlight", "/adapters/sub/new.safetensors")
     assert store.find("new") == [1]
     assert store.find("old") == []
-    assert [number for number, _ in store.search_words(["moonlight"], ["description"], 9)] == [1]
-    assert [number for number, _ in store.search_words(["new"], ["names"], 9)] == [1]
+    assert store.mentions(["moonlight"], 9) == {"moonlight": {1}}
+    assert store.mentions(["new"], 9) == {"new": {1}}
     assert store.vector_rows("m", "r")[1].tolist() == [1]
     assert store.stats().missing == 0
 

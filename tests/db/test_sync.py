@@ -14,8 +14,8 @@ from velatura.records import Example, Filter, Hashes, Licence, Rejection, Weight
 
 def titles(store: Store) -> set[str]:
     """What is found, by words."""
-    hits = store.search_words(["title", "renamed"], ["title"], 100)
-    return {adapter.record.key for adapter in store.adapters([number for number, _ in hits])}
+    hits = set().union(*store.mentions(["title", "renamed"], 100).values()) & set(store.select(Filter()).tolist())
+    return {adapter.record.key for adapter in store.adapters(sorted(hits))}
 
 
 def state(path: Path) -> list[tuple[str, bytes]]:
@@ -99,9 +99,9 @@ def test_a_changed_record_keeps_its_number_and_is_found_by_its_new_words(store: 
     assert (report.updated, report.unchanged, report.added) == (1, 1, 0)
     assert store.adapter(1).record.title == "Renamed"
     assert store.adapter(1).description == "it paints moonlight"
-    assert [number for number, _ in store.search_words(["renamed"], ["title"], 9)] == [1]
-    assert [number for number, _ in store.search_words(["title"], ["title"], 9)] == [2]
-    assert [number for number, _ in store.search_words(["moonlight"], ["description"], 9)] == [1]
+    assert store.mentions(["renamed"], 9) == {"renamed": {1}}
+    assert store.mentions(["title"], 9) == {"title": {2}}
+    assert store.mentions(["moonlight"], 9) == {"moonlight": {1}}
 
 
 def test_a_new_stamp_on_an_equal_record_is_no_update(store: Store, make, monkeypatch: pytest.MonkeyPatch):
@@ -286,7 +286,7 @@ def test_a_batch_is_kept_as_a_whole_or_not_at_all(path: Path, make, rows, monkey
         with pytest.raises(KeyboardInterrupt):
             store.sync(make.source(offers), batch=4)
         assert store.stats().files == 4
-        assert len(store.search_words(["title"], ["title"], 99)) == 4
+        assert len(store.mentions(["title"], 99)["title"]) == 4
         monkeypatch.undo()
         report = store.sync(make.source(offers), batch=4)
         assert (report.unchanged, report.added) == (4, 6)
@@ -331,7 +331,7 @@ def test_hostile_texts_and_numbers_are_kept(store: Store, make):
     assert store.rejections() == []
     kept = [adapter.record for adapter in store.adapters(range(1, 99))]
     assert [repr(record) for record in kept] == [repr(record) for record in hostile]
-    assert [number for number, _ in store.search_words(["owl"], ["title"], 9)] == [2]
+    assert store.mentions(["owl"], 9) == {"owl": {2}}
     assert store.sync(make.source([make.entry(record.key, record) for record in hostile])).unchanged == len(hostile)
 
 

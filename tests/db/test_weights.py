@@ -163,14 +163,16 @@ def test_a_catalogue_of_before_is_brought_up_to_date(path: Path, make):
     with open_store(path) as store:
         store.sync(make.source([make.file("a.safetensors", "fa")]))
     connection = sqlite3.connect(path)
-    for sql in ("DROP TABLE measure", "DROP TABLE base_norm", "UPDATE alembic_version SET version_num = '0001'"):
-        connection.execute(sql)
+    for table in ("measure", "base_norm", "word_change", "picture"):
+        connection.execute(f"DROP TABLE {table}")
+    connection.execute("UPDATE alembic_version SET version_num = '0001'")
     connection.commit()
     connection.close()
     with open_store(path) as store:
         [file] = store.weight_files("1")
         store.put_measures([(file.number, "1-1", measured())])
         assert store.measure(file.number) == measured()
+        assert store.words_changed((0, 0)) == [file.number]
 
 
 # ---------------------------------------------------------------------------------- the search itself

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from shelf import BagEmbedder, Given, adapter
 
@@ -205,7 +206,18 @@ def test_quoted_phrase_must_stand_as_it_is(retriever: Retriever) -> None:
 
 
 def test_snapshot_of_the_training_does_not_stand_for_its_page_because_its_page_is_shorter() -> None:
-    lists = Lists(triggers={1: 0.5, 2: 0.5}, words={1: 9.0, 2: 10.0}, prompts={1: 0.5, 2: 0.55})
+    nothing = np.zeros(3)
+    lists = Lists(
+        query_words=(),
+        words=np.array([0.0, 9.0, 10.0]),
+        said=nothing,
+        title=nothing,
+        coverage=nothing,
+        prompts=np.array([0.0, 0.5, 0.55]),
+        card=nothing,
+        triggers={1: 0.5, 2: 0.5},
+        phrases={},
+    )
     assert representative([1, 2], lists) == 1
-    assert representative([1, 2], replace(lists, words={1: 5.0, 2: 10.0})) == 2
+    assert representative([1, 2], replace(lists, words=np.array([0.0, 5.0, 10.0]))) == 2
     assert representative([1, 2], replace(lists, triggers={2: 0.5})) == 2

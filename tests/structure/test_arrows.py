@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 BASE = {"errors", "records", "families", "syntax", "words"}
-MIDDLE = BASE | {"protocols", "settings", "plain"}
+MIDDLE = BASE | {"protocols", "settings", "plain", "llm"}
 STAGES = {"catalog", "db", "composer", "generation", "eval"}
 
 ALLOWED: dict[str, set[str]] = {
@@ -19,6 +19,7 @@ ALLOWED: dict[str, set[str]] = {
     "protocols": BASE,
     "settings": BASE,
     "plain": BASE,
+    "llm": BASE,
     **dict.fromkeys(STAGES, MIDDLE),
     "refiner": MIDDLE | {"db"},
     "retriever": MIDDLE | {"db"},

@@ -1,0 +1,107 @@
+"""The catalogue as the retriever sees it: the words, the vectors, the pages and what a filter allows, kept in step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from ..records import Filter, Id
+from .lexicon import Lexicon
+from .passages import PassageIndex
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..db import Store
+    from ..protocols import Ids, TextEmbedder
+
+    Mask = NDArray[np.bool_]
+    Rows = NDArray[np.int64]
+
+_FILTERS: Final = 16
+"""Filters whose answer is remembered."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Allowed:
+    """What may be found."""
+
+    numbers: Ids
+    """Catalogue numbers, ascending."""
+    rows: Mask
+    """The same by row."""
+
+
+class Corpus:
+    """Words, vectors and pages of a catalogue; an adapter is told by its row in the lexicon.
+
+    Args:
+        store: The catalogue.
+        embedder: None leaves the vectors out.
+        index_path: Where the vectors' index file lies, and with another suffix that of the words; None keeps both in
+            memory.
+    """
+
+    def __init__(self, store: Store, embedder: TextEmbedder | None = None, index_path: Path | None = None) -> None:
+        self.store = store
+        self.encoder = (embedder.model, embedder.revision) if embedder is not None else None
+        self._mark = store.mark()
+        self.index = PassageIndex(store, embedder, index_path) if embedder is not None else None
+        self.lexicon = Lexicon(store, index_path.with_suffix(".words") if index_path is not None else None)
+        self._read()
+
+    def refresh(self) -> bool:
+        """Take in what anybody has written since; return whether anything was."""
+        mark = self.store.mark()
+        if mark == self._mark:
+            return False
+        self._mark = mark
+        if self.index is not None:
+            self.index.refresh()
+        self.lexicon.refresh()
+        self._read()
+        return True
+
+    def allow(self, wanted: Filter) -> Allowed:
+        """Return what a filter lets through; asked again, it is remembered."""
+        if wanted not in self._allowed:
+            if len(self._allowed) >= _FILTERS:
+                self._allowed.clear()
+            self._allowed[wanted] = self.only(self.store.select(wanted))
+        return self._allowed[wanted]
+
+    def only(self, numbers: Ids) -> Allowed:
+        """Return leave for these adapters alone, ascending."""
+        rows = np.zeros(len(self.lexicon), bool)
+        places = self.lexicon.rows_of(numbers)
+        rows[places[places >= 0]] = True
+        return Allowed(numbers, rows)
+
+    @property
+    def all(self) -> Allowed:
+        """Leave for everything that is not missing."""
+        return self.allow(Filter())
+
+    def pages_of(self, rows: Rows) -> int:
+        """Return how many pages these rows are on."""
+        marked = np.zeros(len(self.page_names), bool)
+        marked[self.page_of[rows]] = True
+        return int(marked.sum())
+
+    def _read(self) -> None:
+        self.pages: Mapping[int, Id] = self.store.pages()
+        """The page of each adapter."""
+        names: dict[Id, int] = {}
+        places = [
+            names.setdefault(self.pages.get(number, -number), len(names)) for number in self.lexicon.numbers.tolist()
+        ]
+        self.page_of = np.array(places, np.int64)
+        """The place of each row's page among `page_names`."""
+        self.page_names = list(names)
+        self._allowed: dict[Filter, Allowed] = {}
+        self.rarities: dict[str, float] = {}
+        """What was worked out of trigger phrases already; see `lists.rarity`."""
