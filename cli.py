@@ -17,15 +17,14 @@ from typer.core import TyperGroup
 from . import __version__, finding
 from .errors import InputError, VelaturaError
 from .options import (
+    Choose,
     Commercial,
     Db,
-    Family,
-    Installed,
     Json,
-    Kind,
     PictureModel,
     Prompts,
     Safe,
+    filtered,
     make_filter,
     open_velatura,
     print_json,
@@ -148,23 +147,21 @@ app.command()(finding.similar)
 
 
 @app.command()
+@filtered
 def compose(
     prompt: Annotated[str | None, typer.Argument(help="A prompt, as you would paint it.")] = None,
     prompts: Prompts = None,
-    family: Family = None,
-    kind: Kind = None,
-    commercial: Commercial = None,
-    safe: Safe = False,
-    installed: Installed = False,
     db: Db = None,
     as_json: Json = False,
+    *,
+    choose: Choose,
 ) -> None:
     """Choose adapters for the words of a prompt, with weights and reasons. `--json` can be edited and painted."""
     from .plain import to_plain
     from .screen import print_composition
 
     with open_velatura(read_only=True, db=db) as velatura:
-        chosen = make_filter(velatura, family, kind, commercial, safe, installed)
+        chosen = choose(velatura)
         warn_unembedded(velatura)
         for composition in velatura.compose_all(read_prompts(prompt, prompts), filter=chosen):
             if as_json or prompts is not None:
@@ -213,7 +210,7 @@ def generate(
             raise InputError("the prompt has no words")
         else:
             family = velatura.backend.family
-            chosen = make_filter(velatura, family, None, commercial, safe, installed=True)
+            chosen = make_filter(velatura, family=family, commercial=commercial, safe=safe, installed=True)
             warn_unembedded(velatura)
             composition = velatura.compose(what, filter=chosen)
             unknown = [refusal.adapter.title for refusal in composition.refused if refusal.adapter.source == PROMPT]

@@ -8,24 +8,22 @@ from typing import Annotated
 import typer
 
 from .options import (
-    Commercial,
+    Choose,
     Db,
-    Family,
-    Installed,
     Json,
-    Kind,
     Limit,
     PictureModel,
     Prompts,
-    Safe,
-    make_filter,
+    filtered,
     open_velatura,
     print_json,
     read_prompts,
     warn_unembedded,
 )
+from .protocols import Method
 
 
+@filtered
 def search(
     prompt: Annotated[str | None, typer.Argument(help="A prompt, as you would paint it.")] = None,
     prompts: Prompts = None,
@@ -40,11 +38,10 @@ def search(
         typer.Option(metavar="FILE", help="Instead of a prompt: find the adapters whose look or subject it shows."),
     ] = None,
     limit: Limit = 10,
-    family: Family = None,
-    kind: Kind = None,
-    commercial: Commercial = None,
-    safe: Safe = False,
-    installed: Installed = False,
+    method: Annotated[
+        Method,
+        typer.Option(help="How to rank: fused (ours), or to compare dense, bm25, rerank, tfidf, overlap, random."),
+    ] = "fused",
     reranker: Annotated[
         str | None,
         typer.Option(metavar="MODEL", help="What orders the best anew: a cross-encoder's hub id or folder, or llm."),
@@ -52,6 +49,8 @@ def search(
     picture_model: PictureModel = None,
     db: Db = None,
     as_json: Json = False,
+    *,
+    choose: Choose,
 ) -> None:
     """Find the adapters that could serve a prompt, that a trigger calls or a picture shows, and say what matched."""
     from .plain import to_plain
@@ -61,7 +60,7 @@ def search(
     if len(asked) > 1 or (asked and (prompt is not None or prompts is not None)):
         raise typer.BadParameter("give a prompt, a trigger phrase or a picture, one alone", param_hint=asked[0])
     with open_velatura(read_only=True, db=db, reranker=reranker, picture_model=picture_model) as velatura:
-        chosen = make_filter(velatura, family, kind, commercial, safe, installed)
+        chosen = choose(velatura)
         if asked:
             if image is not None:
                 found, said = velatura.by_image(image, filter=chosen, limit=limit), {"image": str(image)}
@@ -74,7 +73,7 @@ def search(
             return
         warn_unembedded(velatura)
         wanted = list(read_prompts(prompt, prompts))
-        answers = velatura.retriever.search_all(wanted, chosen, limit, quotes=True)
+        answers = velatura.retriever.search_all(wanted, chosen, limit, method, quotes=True)
         for text, candidates in zip(wanted, answers, strict=True):
             if as_json or prompts is not None:
                 print_json({"prompt": text, "candidates": [to_plain(candidate) for candidate in candidates]})
@@ -82,23 +81,21 @@ def search(
                 print_candidates(candidates, velatura.store.excluded(chosen))
 
 
+@filtered
 def similar(
     what: Annotated[str, typer.Argument(help="An adapter (number, file, title, hash, civitai id).")],
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="How many.")] = 10,
-    family: Family = None,
-    kind: Kind = None,
-    commercial: Commercial = None,
-    safe: Safe = False,
-    installed: Installed = False,
     db: Db = None,
     as_json: Json = False,
+    *,
+    choose: Choose,
 ) -> None:
     """Find adapters that do what another one does, and say what they share. Its copies and versions are left out."""
     from .plain import to_plain
     from .screen import print_candidates, print_likened
 
     with open_velatura(read_only=True, db=db) as velatura:
-        chosen = make_filter(velatura, family, kind, commercial, safe, installed)
+        chosen = choose(velatura)
         warn_unembedded(velatura)
         number, *others = velatura.find(what)
         found = velatura.similar(number, filter=chosen, limit=limit)

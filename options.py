@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial, wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
@@ -34,6 +36,8 @@ Prompts = Annotated[
 PictureModel = Annotated[
     str | None, typer.Option(metavar="MODEL", help="A CLIP model, for search by picture: a hub id or a folder.")
 ]
+Choose = Callable[..., Any]
+"""Makes the filter of a command's options, of an open Velatura; see `filtered`."""
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="Candidates per prompt.")]
 
 
@@ -53,11 +57,23 @@ def open_velatura(*, read_only: bool = False, **flags: object) -> Velatura:
 
 def make_filter(
     velatura: Velatura,
-    family: str | None,
-    kinds: list[str] | None,
-    commercial: str | None,
-    safe: bool,
-    installed: bool,
+    *,
+    family: Family = None,
+    whole: Annotated[bool, typer.Option("--whole", help="With --family: only what it wears whole.")] = False,
+    unknown_family: Annotated[
+        bool, typer.Option("--unknown-family", help="With --family: also what is of no known family.")
+    ] = False,
+    kind: Kind = None,
+    commercial: Commercial = None,
+    safe: Safe = False,
+    no_real_people: Annotated[
+        bool, typer.Option("--no-real-people", help="Nothing that depicts a real person.")
+    ] = False,
+    installed: Installed = False,
+    block: Annotated[
+        list[str] | None,
+        typer.Option(metavar="WHAT", help="Never this one (number, file, title, hash, civitai id). May be repeated."),
+    ] = None,
 ) -> Filter:
     """Return the filter of a command's options; what they leave open is as the settings have it."""
     from .families import TITLES
@@ -67,13 +83,50 @@ def make_filter(
         raise typer.BadParameter(f"{family!r} is none of {', '.join(TITLES)}", param_hint="--family")
     if commercial is not None and commercial not in USES:
         raise typer.BadParameter(f"{commercial!r} is none of {', '.join(USES)}", param_hint="--commercial")
+    known = velatura.store.stats().by_kind if kind else {}
+    for name in kind or ():
+        if name not in known:
+            listed = ", ".join(known) or "nothing"
+            raise typer.BadParameter(f"no adapter is of the kind {name!r}; there is {listed}", param_hint="--kind")
     return Filter(
         family=family,
-        kinds=tuple(kinds or ()),
+        partial=not whole,
+        unknown_family=unknown_family,
+        kinds=tuple(kind or ()),
         commercial=commercial or velatura.settings.commercial,
         nsfw=PG | PG13 if safe else velatura.settings.nsfw,
         installed=installed,
+        real_people=velatura.settings.real_people and not no_real_people,
+        blocked=velatura.blocked(block or ()),
     )
+
+
+def filtered(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of `make_filter` before its `--db`; it is handed `choose`, which makes the filter."""
+    own = _parameters(command)
+    options = [parameter for name, parameter in _parameters(make_filter).items() if name != "velatura"]
+    place = list(own).index("db")
+    others = [parameter for name, parameter in own.items() if name != "choose"]
+    parameters = [*others[:place], *options, *others[place:]]
+
+    @wraps(command)
+    def wrapper(**given: Any) -> None:
+        chosen = {option.name: given.pop(option.name) for option in options}
+        command(**given, choose=partial(make_filter, **chosen))
+
+    wrapper.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return wrapper
+
+
+def _parameters(function: Callable[..., object]) -> dict[str, Parameter]:
+    """Return the parameters by name, their types as objects; those that the command line does not see as they are."""
+    later = {"Velatura": Any, "Filter": Any}
+    hints = get_type_hints(function, globals() | function.__globals__, later, include_extras=True)
+    return {
+        name: parameter.replace(annotation=hints.get(name, Any), kind=Parameter.KEYWORD_ONLY)
+        for name, parameter in signature(function).parameters.items()
+    }
 
 
 def warn_unembedded(velatura: Velatura) -> None:

@@ -304,6 +304,15 @@ class Velatura:
             raise InputError(f"nothing in the catalogue answers to {what!r}; try `velatura search {what!r}`")
         return numbers
 
+    def blocked(self, names: Iterable[str] = ()) -> tuple[int, ...]:
+        """Return the catalogue numbers of what these names mean, and those that the settings block where they are here.
+
+        Raises:
+            InputError: nothing is called so.
+        """
+        always = (number for name in self.settings.blocked for number in self.store.find(name))
+        return tuple(sorted({*always, *(number for name in names for number in self.find(name))}))
+
     def similar(self, what: str | int, *, filter: Filter | None = None, limit: int = 10) -> list[Candidate]:
         """Return the adapters that do what another one does, best first; its page and its copies are left out.
 

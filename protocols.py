@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from .records import (
     AdapterRecord,
@@ -82,6 +82,11 @@ class ImageEmbedder(TextEmbedder, Protocol):
 
     def embed_images(self, images: Sequence[Image]) -> Vectors:
         """Return one L2-normalised float32 row per picture, shape (len(images), dimension)."""
+
+
+Method = Literal["fused", "dense", "bm25", "rerank", "tfidf", "overlap", "random"]
+"""How adapters are ranked for a prompt. `fused` is ours, `dense` Stylus's retriever (its section 3.2), `rerank` the
+same with a reranker over its best, `bm25` the words alone; the others are what other tools do, and chance."""
 
 
 class Index(Protocol):

@@ -48,6 +48,10 @@ class Settings(BaseSettings):
     """The OR of the allowed bits: 1 PG, 2 PG13, 4 R, 8 X, 16 XXX. Unset allows all."""
     commercial: Literal["image", "rentcivit", "rent", "sell"] | None = None
     """A use that every adapter's licence must allow."""
+    real_people: bool = True
+    """Whether adapters that depict real people may be found."""
+    blocked: tuple[str, ...] = ()
+    """Adapters that may never be found: numbers, files, titles, hashes or civitai ids."""
 
     # Language model
     llm: str | None = None

@@ -19,8 +19,8 @@ from typing import get_args
 from human_choices import KINDS, Query, add_arguments, mean, open_catalogue, read_queries
 
 from velatura import Candidate, Velatura
+from velatura.protocols import Method
 from velatura.retriever import Retriever
-from velatura.retriever.retriever import Method
 
 DEPTHS = (1, 3, 10, 50, 150)
 

@@ -49,8 +49,6 @@ class Features:
     """`triggers` times `title`: both see the same word where an adapter is called by its title."""
     title_twice: Scores
     """`title` squared."""
-    title_called: Scores
-    """`title` times `called`."""
     called_twice: Scores
     """`called` squared: who writes a word that calls one adapter alone means that one, and no other."""
 
@@ -71,23 +69,21 @@ class Coefficients:
     triggers: float = 0.0
     triggers_title: float = 0.0
     title_twice: float = 0.0
-    title_called: float = 0.0
     called_twice: float = 0.0
     bias: float = 0.0
 
 
 FITTED = Coefficients(
     words=4.66,
-    words_said=-1.21,
-    said_twice=3.83,
-    said_covered=-3.74,
-    meaning=3.29,
-    triggers=11.06,
-    triggers_title=-6.66,
-    title_twice=3.33,
-    title_called=3.14,
-    called_twice=-2.39,
-    bias=-9.04,
+    words_said=-1.22,
+    said_twice=3.81,
+    said_covered=-3.68,
+    meaning=3.32,
+    triggers=10.65,
+    triggers_title=-5.30,
+    title_twice=5.13,
+    called_twice=-1.78,
+    bias=-9.13,
 )
 
 
@@ -122,7 +118,6 @@ def features(corpus: Corpus, lists: Lists, pages: Paged) -> Features:
         triggers=triggers,
         triggers_title=triggers * title,
         title_twice=title**2,
-        title_called=title * called,
         called_twice=np.full(len(pages), called**2),
     )
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from typing import TYPE_CHECKING, Final, get_args
 
 import numpy as np
 
 from ..errors import InputError
+from ..protocols import Method
 from ..records import Candidate, Filter, Id, Match
 from ..syntax import plain_text, quoted
 from ..words import words
@@ -31,10 +32,6 @@ if TYPE_CHECKING:
     from .baselines import Ranker
     from .pictured import PictureIndex
     from .postings import Scores
-
-Method = Literal["fused", "dense", "bm25", "rerank", "tfidf", "overlap", "random"]
-"""`fused` is ours, `dense` Stylus's retriever (its section 3.2), `rerank` the same with a cross-encoder over its best,
-`bm25` the words alone; the others are `baselines`."""
 
 _BATCH: Final = 32
 """Prompts embedded at once: so few that the embedder computes them as exactly as one alone."""

@@ -95,3 +95,44 @@ def test_python_finds_the_same(home: Path) -> None:
         assert opened.by_trigger("papercut")[0].adapter.id == number
         plain = velatura("similar", number, "--json", home=home).json["candidates"]
         assert [found.adapter.id for found in opened.similar(number)] == [found["id"] for found in plain]
+
+
+def test_filter_options_are_those_of_every_command_that_chooses(home: Path) -> None:
+    """One list of options for all: what the filter knows can be asked for everywhere."""
+    for command in ("search", "similar", "compose"):
+        told = velatura(command, "--help", home=home).stdout
+        for option in ("--family", "--whole", "--unknown-family", "--kind", "--commercial", "--safe", "--installed"):
+            assert option in told, (command, option)
+        for option in ("--no-real-people", "--block"):
+            assert option in told, (command, option)
+
+
+def test_what_is_blocked_is_never_found(home: Path) -> None:
+    open_ = titles(velatura("search", "red fox", "--json", home=home).json)
+    assert "Red Fox" in open_
+    assert "Red Fox" not in titles(velatura("search", "red fox", "--json", "--block", "Red Fox", home=home).json)
+    shown = velatura("search", "red fox", "--block", "Red Fox", home=home).stdout
+    assert "blocked" in shown
+    unknown = velatura("search", "red fox", "--block", "nobody at all", home=home)
+    assert unknown.returncode == 1
+    assert "answers to 'nobody at all'" in unknown.stderr
+    (home / "settings.toml").write_text('blocked = ["Red Fox", "not in this catalogue"]\n', encoding="utf-8")
+    try:
+        assert "Red Fox" not in titles(velatura("search", "red fox", "--json", home=home).json)
+    finally:
+        (home / "settings.toml").unlink()
+
+
+def test_kind_that_no_adapter_is_of_is_told(home: Path) -> None:
+    done = velatura("search", "red fox", "--kind", "lorra", home=home)
+    assert done.returncode == 2
+    assert "lorra" in done.stderr
+    assert "lora" in done.stderr
+
+
+def test_methods_are_asked_for_by_name(home: Path) -> None:
+    for method in ("bm25", "overlap", "random"):
+        assert titles(velatura("search", "red fox", "--method", method, "--json", home=home).json), method
+    refused = velatura("search", "red fox", "--method", "rerank", home=home)
+    assert refused.returncode == 1
+    assert "--reranker" in refused.stderr
