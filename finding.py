@@ -21,6 +21,7 @@ from .options import (
     warn_unembedded,
 )
 from .protocols import Method
+from .syntax import quoted
 
 
 @filtered
@@ -59,6 +60,8 @@ def search(
     asked = [name for name, value in (("--trigger", trigger), ("--image", image)) if value is not None]
     if len(asked) > 1 or (asked and (prompt is not None or prompts is not None)):
         raise typer.BadParameter("give a prompt, a trigger phrase or a picture, one alone", param_hint=asked[0])
+    if asked and (method != "fused" or reranker is not None):
+        raise typer.BadParameter("--method and --reranker rank for a prompt alone", param_hint=asked[0])
     with open_velatura(read_only=True, db=db, reranker=reranker, picture_model=picture_model) as velatura:
         chosen = choose(velatura)
         if asked:
@@ -73,7 +76,11 @@ def search(
             return
         warn_unembedded(velatura)
         wanted = list(read_prompts(prompt, prompts))
-        answers = velatura.retriever.search_all(wanted, chosen, limit, method, quotes=True)
+        # A file holds prompts to be painted, in which quotes are what a sign in the picture says.
+        answers = velatura.retriever.search_all(wanted, chosen, limit, method, quotes=prompts is None)
+        if prompts is None and quoted(wanted[0]):
+            told = ", ".join(f"“{phrase}”" for phrase in quoted(wanted[0]))
+            typer.echo(f"note: only what has {told} in its texts is looked at, because of the quotes", err=True)
         for text, candidates in zip(wanted, answers, strict=True):
             if as_json or prompts is not None:
                 print_json({"prompt": text, "candidates": [to_plain(candidate) for candidate in candidates]})

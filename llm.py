@@ -178,8 +178,11 @@ def _reason(error: Exception) -> str:
 
 def _leave_away(refusal: str, formats: list[str], options: dict[str, Any]) -> bool:
     """Drop what a refusal speaks of, else ask for less of a form; False when nothing is left to drop."""
-    if "max_tokens" in refusal and "max_tokens" in options:
+    limit = next((name for name in ("max_tokens", "max_completion_tokens") if name in options), None)
+    if limit == "max_tokens" and "max_completion_tokens" in refusal:
         options["max_completion_tokens"] = options.pop("max_tokens")  # its name for models that think
+    elif limit is not None and limit in refusal:
+        del options[limit]  # more than the server has room for: it then gives what it has
     elif "temperature" in refusal and "temperature" in options:
         del options["temperature"]
     elif len(formats) > 1:

@@ -88,13 +88,14 @@ def make_filter(
         if name not in known:
             listed = ", ".join(known) or "nothing"
             raise typer.BadParameter(f"no adapter is of the kind {name!r}; there is {listed}", param_hint="--kind")
+    allowed = velatura.settings.nsfw
     return Filter(
         family=family,
         partial=not whole,
         unknown_family=unknown_family,
         kinds=tuple(kind or ()),
         commercial=commercial or velatura.settings.commercial,
-        nsfw=PG | PG13 if safe else velatura.settings.nsfw,
+        nsfw=allowed if not safe else PG | PG13 if allowed is None else allowed & (PG | PG13),
         installed=installed,
         real_people=velatura.settings.real_people and not no_real_people,
         blocked=velatura.blocked(block or ()),

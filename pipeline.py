@@ -152,17 +152,13 @@ class Velatura:
         bookmark = self.store.bookmark(source.name, source.scope)
         if bookmark is not None:
             source = open_again(resume_from=bookmark)
-        report = self.store.sync(source, progress=progress)
-        self.__dict__.pop("retriever", None)
-        return report
+        return self.store.sync(source, progress=progress)
 
     def embed(self, progress: Callable[[EmbedReport], None] | None = None) -> EmbedReport:
         """Embed what has no vector yet. Can be stopped at any moment and goes on where it was."""
         from .refiner.embed import embed
 
-        report = embed(self.store, self.embedder, progress=progress)
-        self.__dict__.pop("retriever", None)
-        return report
+        return embed(self.store, self.embedder, progress=progress)
 
     def embed_pictures(self, progress: Callable[[PictureReport], None] | None = None) -> PictureReport:
         """Embed the pictures beside local adapters, and every card, with the picture model, where that was not done.
@@ -263,10 +259,10 @@ class Velatura:
 
     @cached_property
     def retriever(self) -> Retriever:
-        """The retriever over this catalogue; without vectors it searches by words alone."""
+        """The retriever over this catalogue; where texts cannot be embedded it searches by words alone."""
         from .retriever import Retriever
 
-        embedder = self.embedder if self.store.has_vectors() and self.lacking_embedder() is None else None
+        embedder = self.embedder if self.lacking_embedder() is None else None
         path = self.store.path.with_name(f"{self.store.path.name}.faiss")
         return Retriever(self.store, embedder, path, reranker=self.reranker, reranked=self.settings.candidates)
 
@@ -283,10 +279,7 @@ class Velatura:
         from .refiner.passages import card
         from .retriever.rerank import CrossEncoder
 
-        try:
-            folder = locate(self.settings.reranker)
-        except InputError as error:
-            raise InputError(f"the reranker cannot be opened: {error}") from None
+        folder = locate(self.settings.reranker, "reranker")
         return CrossEncoder(folder, card, name=Path(self.settings.reranker).name, device=self.settings.device)
 
     def search(self, prompt: str, *, filter: Filter | None = None, limit: int = 10) -> list[Candidate]:

@@ -187,6 +187,11 @@ class Filter:
     blocked: tuple[int, ...] = ()
     """Catalogue numbers that may never be found."""
 
+    def __post_init__(self) -> None:
+        """Take lists for tuples, so that a filter can be remembered."""
+        object.__setattr__(self, "kinds", tuple(self.kinds))
+        object.__setattr__(self, "blocked", tuple(self.blocked))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefinedAdapter:

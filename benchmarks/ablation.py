@@ -41,7 +41,8 @@ def nothing(*names: str) -> Change:
 
     def change(corpus: Corpus, lists: Lists) -> Lists:
         empty = {name: {} if name in ("triggers", "phrases") else np.zeros(len(corpus.lexicon)) for name in names}
-        return replace(lists, **empty)
+        left = replace(lists, **empty)
+        return replace(left, meaning=np.maximum(left.prompts, left.card))
 
     return change
 

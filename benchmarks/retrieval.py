@@ -2,6 +2,9 @@
 
     python benchmarks/retrieval.py --db build/civitai.db
 
+The coefficients of `fused` were fitted on these prompts; what they are worth on others is told by `fit_fusion.py`, on
+folds held out.
+
 Prints recall at 1, 3, 10, 50 and 150 and the mean reciprocal rank, by kind of prompt, for our fused search, for
 Stylus's dense retriever (its section 3.2: the card's vector alone), for BM25 and for the other named methods, in one
 run over one catalogue. With `--reranker MODEL` also for a cross-encoder over the best of Stylus's retriever, and over

@@ -2,17 +2,8 @@
 
     python benchmarks/search_scale.py --db CATALOGUE [--adapters 75000] [--keep 0.3] [--prompts 200] [--json]
 
-The catalogue searched is made of the one given, which has to be embedded and is only read: its adapters as they are,
-then copies of them, round after round, drawn from a seed. In each round the versions of a page stay versions of one
-page, which gets an own made-up word. A copy has
-
-- the keys and ids of its round, a SHA-256 of its own and no other hash, and its creator's name with the round's number;
-- one word of the page's title replaced by one of another adapter's title;
-- in each trigger phrase that calls one page alone, one word replaced by the page's own, in its prompts and description
-  too; phrases that call several pages stay, so that common ones become commoner;
-- three words in ten of the example prompts and of the description replaced by words of the same field of another
-  adapter, one for each text; tags stay;
-- the original's vectors, card and example prompts, with noise as in `scale.py`.
+The catalogue searched is made of the one given, which has to be embedded and is only read: of its adapters and of
+copies of them, as `copied_catalogue.py` tells, with vectors copied as in `scale.py`.
 
 All of them are read in by `Store.sync`, so words, phrases and records are written as they always are. Bases are dealt
 out by page, so that a filter on one of them keeps the share asked for. Queries are prompts that people wrote.
@@ -29,29 +20,24 @@ import argparse
 import json
 import multiprocessing
 import os
-import random
-import sqlite3
+import queue
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
-from hashlib import sha256
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from copied_catalogue import KEPT, Dealer, Later, Pages, encoder_of, fill
 from human_choices import data_folder, read_queries
 from scale import copies, memory
 
 from velatura.db import Store, open_store
-from velatura.protocols import Entry
-from velatura.records import AdapterRecord, Example, Filter, Hashes
+from velatura.records import Filter
 from velatura.syntax import plain_text
 
-KEPT, OTHER = "sdxl", "sd1"
-EXCHANGED = 0.3
 NEW = 100
 WAYS = ("given", "given kept", "encoded", "encoded kept")
 
@@ -80,7 +66,7 @@ class Folder:
 
 
 class Given:
-    """An embedder that knows its texts' vectors."""
+    """An embedder that knows the vectors of the prompts; any other text has that of the first."""
 
     def __init__(self, folder: Folder) -> None:
         encoder = encoder_of(folder.db)
@@ -90,141 +76,8 @@ class Given:
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """Look the vectors up."""
-        return np.stack([self._vectors[text] for text in texts])
-
-
-@dataclass
-class Pages:
-    """A source that offers records page by page."""
-
-    pages: list[tuple[str, list[AdapterRecord]]]
-    name: str = "civitai"
-    scope: str = "scale"
-    complete: bool = False
-
-    def entries(self) -> Iterator[Entry]:
-        """Offer every page."""
-        for locator, records in self.pages:
-            yield Entry(locator=locator, stamp="1", read=partial(list, records))
-
-
-class Copier:
-    """Makes adapters that are like the real ones and none of them."""
-
-    def __init__(self, records: Sequence[AdapterRecord], keep: float) -> None:
-        self._keep = keep
-        self._titles = [record.title.split() or ["untitled"] for record in records]
-        self._said = [
-            cut for record in records if (cut := " ".join(example.prompt or "" for example in record.examples).split())
-        ]
-        self._told = [cut for record in records if (cut := (record.description or "").split())]
-        pages: dict[str, set[Any]] = {}
-        for record in records:
-            for phrase in (phrase for group in record.triggers for phrase in group):
-                pages.setdefault(phrase, set()).add(record.model_id)
-        self._alone = {phrase for phrase, owners in pages.items() if len(owners) == 1}
-
-    def page(self, records: Sequence[AdapterRecord], copy: int) -> list[AdapterRecord]:
-        """Return the versions of a page as those of its copy; copy 0 is the page itself, on a base dealt to it."""
-        chance = random.Random(f"{records[0].model_id} {copy}")
-        family = KEPT if chance.random() < self._keep else OTHER
-        if not copy:
-            return [replace(record, family=family) for record in records]
-        own = "".join(chance.choice("bdfgklmnprstvz") + chance.choice("aeiou") for _ in range(4)) + str(copy)
-        place, word = chance.random(), chance.choice(chance.choice(self._titles))
-        phrases = {
-            phrase: _with_word(phrase, chance.random(), own)
-            for record in records
-            for group in record.triggers
-            for phrase in group
-            if phrase in self._alone
-        }
-        return [
-            self._record(record, copy, chance, family, phrases, _with_word(record.title, place, word))
-            for record in records
-        ]
-
-    def _record(
-        self,
-        record: AdapterRecord,
-        copy: int,
-        chance: random.Random,
-        family: str,
-        phrases: dict[str, str],
-        title: str,
-    ) -> AdapterRecord:
-        def spoken(text: str | None, others: list[list[str]]) -> str | None:
-            if text is None:
-                return None
-            for phrase, mine in phrases.items():
-                text = text.replace(phrase, mine)
-            other = chance.choice(others)
-            return " ".join(chance.choice(other) if chance.random() < EXCHANGED else word for word in text.split(" "))
-
-        examples = tuple(
-            Example(
-                image=example.image,
-                prompt=spoken(example.prompt, self._said),
-                negative=example.negative,
-                nsfw=example.nsfw,
-            )
-            for example in record.examples
-        )
-        key = f"{record.key}-{copy}"
-        return replace(
-            record,
-            key=key,
-            title=title,
-            model_id=f"{record.model_id}-{copy}",
-            version_id=f"{record.version_id}-{copy}",
-            file_id=f"{record.file_id}-{copy}",
-            creator=f"{record.creator}{copy}",
-            hashes=Hashes(sha256=sha256(key.encode()).hexdigest()),
-            fingerprint=None,
-            family=family,
-            triggers=tuple(tuple(phrases.get(phrase, phrase) for phrase in group) for group in record.triggers),
-            examples=examples,
-            description=spoken(record.description, self._told),
-        )
-
-
-def _with_word(text: str, place: float, word: str) -> str:
-    """Return a text with another word at a place, 0 to 1."""
-    cut = text.split() or [""]
-    cut[int(place * len(cut))] = word
-    return " ".join(cut)
-
-
-@dataclass
-class Later:
-    """Adapters that come when the catalogue is there already."""
-
-    pages: list[tuple[str, list[AdapterRecord]]]
-    keys: dict[str, int]
-    vectors: tuple[np.ndarray, np.ndarray, np.ndarray]
-    """(place, field, vector) of their passages; the places are those that `keys` tells."""
-
-
-class Dealer:
-    """Deals out the pages of the catalogue that is made, round by round, and remembers which copy is which."""
-
-    def __init__(self, records: Sequence[AdapterRecord], keep: float) -> None:
-        self._copier = Copier(records, keep)
-        self._count = len(records)
-        self._together: dict[str, list[tuple[int, AdapterRecord]]] = {}
-        for place, record in enumerate(records):
-            self._together.setdefault(str(record.model_id), []).append((place, record))
-
-    def round(self, copy: int, count: int, keys: dict[str, int]) -> list[tuple[str, list[AdapterRecord]]]:
-        """Return (name, versions) of the pages of a round's first adapters, and add the place of each by its key."""
-        pages = []
-        for page, members in self._together.items():
-            places = [place for place, _ in members if place < count]
-            if places:
-                versions = self._copier.page([record for place, record in members if place < count], copy)
-                keys.update((one.key, copy * self._count + at + 1) for one, at in zip(versions, places, strict=True))
-                pages.append((f"{page}-{copy}", versions))
-        return pages
+        first = next(iter(self._vectors.values()))
+        return np.stack([self._vectors.get(text, first) for text in texts])
 
 
 def make(options: argparse.Namespace, folder: Folder) -> tuple[float, Later]:
@@ -255,44 +108,6 @@ def make(options: argparse.Namespace, folder: Folder) -> tuple[float, Later]:
     np.save(folder.path / "queries.npy", SentenceEmbedder(device="cpu").embed([plain_text(one) for one in prompts]))
     first = {key: place - rounds * len(records) for key, place in later.items()}
     return round(seconds, 1), Later(pages, first, new)
-
-
-def encoder_of(path: str | Path) -> dict[str, str]:
-    """Return the model whose vectors a catalogue has."""
-    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-    model, revision = connection.execute("SELECT model, revision FROM encoder").fetchone()
-    connection.close()
-    return {"model": model, "revision": revision}
-
-
-def fill(
-    path: Path,
-    encoder: dict[str, str],
-    keys: dict[str, int],
-    owners: np.ndarray,
-    fields: np.ndarray,
-    rows: np.ndarray,
-) -> None:
-    """Write the vectors of adapters that are there already."""
-    connection = sqlite3.connect(path)
-    number_of = {keys[key]: number for number, key in connection.execute("SELECT id, key FROM adapter") if key in keys}
-    connection.execute(
-        "INSERT INTO encoder (model, revision, dimension, stamp) VALUES (?, ?, ?, 'x')",
-        (*encoder.values(), rows.shape[1]),
-    )
-    connection.executemany(
-        "INSERT INTO embedding (encoder_id, digest, vector) VALUES (1, ?, ?)",
-        ((f"{place:064d}", row.tobytes()) for place, row in enumerate(rows)),
-    )
-    connection.executemany(
-        "INSERT INTO passage (adapter_id, field, ordinal, digest) VALUES (?, ?, ?, ?)",
-        (
-            (number_of[owner], name, place, f"{place:064d}")
-            for place, (owner, name) in enumerate(zip(owners.tolist(), fields.tolist(), strict=True))
-        ),
-    )
-    connection.commit()
-    connection.close()
 
 
 @dataclass
@@ -340,7 +155,7 @@ def watched() -> Steps:
     steps.watch("collapse", retriever, "collapse")
     steps.watch("collapse", Store, "identities")
     steps.watch("records", Store, "adapters")
-    steps.watch("explain", Store, "matched_words")
+    steps.watch("explain", Lexicon, "standing")
     return steps
 
 
@@ -392,13 +207,16 @@ def measure(folder: Folder, way: str, told: Any) -> None:
 
 
 def open_cold(folder: Folder, told: Any) -> None:
-    """Open in a new process, with both index files there, and search once."""
-    embedder = Given(folder)
-    import velatura.retriever.retriever as module
+    """Open in a new process, with both index files there, and search once; without the imports."""
+    import faiss
 
+    from velatura.retriever import Retriever
+
+    faiss.omp_set_num_threads(1)
+    embedder = Given(folder)
     store = open_store(folder.db, read_only=True)
     started = time.perf_counter()
-    retriever = module.Retriever(store, embedder, folder.index)
+    retriever = Retriever(store, embedder, folder.index)
     there = time.perf_counter()
     retriever.search(folder.prompts[0])
     first = time.perf_counter()
@@ -484,7 +302,13 @@ def run(work: Callable[..., None], folder: Folder, *rest: Any, processes: int = 
     started = [context.Process(target=work, args=(folder, *rest, told)) for _ in range(processes)]
     for process in started:
         process.start()
-    results = [told.get() for _ in started]
+    results: list[Any] = []
+    while len(results) < processes:
+        try:
+            results.append(told.get(timeout=1))
+        except queue.Empty:
+            if any(process.exitcode for process in started):
+                raise SystemExit("a process that measures has failed; it said why") from None
     for process in started:
         process.join()
     return results

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,8 +38,9 @@ def _judge(connection: Connection, wanted: Filter) -> tuple[NDArray[np.int64], N
     rules = _rules(wanted)
     reasons = [reason for reason, _ in rules]
     verdict = case(*((rule, place) for place, (_, rule) in enumerate(rules, start=1)), else_=0)
-    rows = connection.execute(select(adapter.c.id, verdict).order_by(adapter.c.id)).all()
-    table = np.fromiter((value for row in rows for value in row), dtype=np.int64, count=2 * len(rows)).reshape(-1, 2)
+    # The driver's own rows, of which there may be a million.
+    cursor: Any = connection.execute(select(adapter.c.id, verdict).order_by(adapter.c.id)).cursor
+    table = np.fromiter(chain.from_iterable(cursor), dtype=np.int64).reshape(-1, 2)
     numbers, verdicts = table[:, 0], table[:, 1].copy()
     if wanted.blocked:
         # Here and not in SQL: a list of any length, and of any whole numbers.

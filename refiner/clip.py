@@ -42,10 +42,7 @@ class ClipEmbedder:
         for package in ("torch", "transformers"):
             if importlib.util.find_spec(package) is None:
                 raise MissingDependency(package, extra="generate")
-        try:
-            self._folder = locate(model)
-        except InputError as error:
-            raise InputError(f"the picture model cannot be opened: {error}") from None
+        self._folder = locate(model, "picture model")
         config = _read_config(self._folder)
         if not any(self._folder.glob("*.safetensors")):
             raise InputError(f"{self._folder} holds no .safetensors weights, and pickles are never opened")

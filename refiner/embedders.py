@@ -144,8 +144,12 @@ def _check(model: str, path: Path, published: str) -> None:
         )
 
 
-def locate(model: str) -> Path:
+def locate(model: str, what: str = "embedder") -> Path:
     """Return the folder that holds the model: itself a folder, in the hub's cache, on the hub, or in the package.
+
+    Args:
+        model: A folder, or a hub id.
+        what: What it is for, as an error calls it.
 
     Raises:
         InputError: it is nowhere; says what to do.
@@ -155,6 +159,8 @@ def locate(model: str) -> Path:
     packaged = _packaged() if model in PUBLISHED else None
     if packaged is not None:
         return packaged
+    if Path(model).is_absolute() or model.startswith((".", "~")) or model.count("/") > 1:
+        raise InputError(f"the {what} {model} is not on this machine: there is no such folder")
     from huggingface_hub import snapshot_download
 
     offline = os.environ.get("HF_HUB_OFFLINE") == "1"
@@ -163,7 +169,7 @@ def locate(model: str) -> Path:
     except Exception as error:  # the hub's client raises a dozen unrelated classes
         hint = "pip install 'velatura[offline]'" if model == MINILM else "name a folder that holds it"
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"the embedder {model} is not on this machine and no hub gave it ({reason}); {hint}") from None
+        raise InputError(f"the {what} {model} is not on this machine and no hub gave it ({reason}); {hint}") from None
 
 
 # Pickles are never fetched, and other runtimes' weights are not needed.

@@ -1,18 +1,19 @@
 """The retriever: which adapters could serve this prompt.
 
-lists.py        the ranked lists: by words, by trigger phrases, by meaning
-fusion.py       the lists -> one probability per adapter
-paged.py        the lists by page, so that versions of one page take one place
+corpus.py       the catalogue as it is searched: words, vectors, pages, and what a filter allows
+postings.py     an inverted index of words, in one file; lexicon.py keeps it in step with the catalogue
+faiss_index.py  nearest vectors; segment.py: their file; growth.py, passages.py keep it in step with the catalogue
+lists.py        what each way of looking says: words, trigger phrases, meaning
+paged.py        the same by page, so that versions of one page take one place
+fusion.py       all of it -> one probability per page
 rerank.py       a cross-encoder that orders the best anew
 llm_rerank.py   a language model that does the same
 alike.py        near-duplicates among the best -> one candidate with alternatives
 similar.py      what is like another adapter
 called.py       what a trigger phrase calls
 pictured.py     whose look or subject a picture shows; common_look.py: what the pictures of one adapter have in common
-retriever.py    a prompt, another adapter or a trigger, and a filter -> candidates, with what matched
+retriever.py    a prompt, another adapter, a trigger or a picture, and a filter -> candidates, with what matched
 baselines.py    other people's ways to rank, for comparison
-faiss_index.py  nearest vectors (FAISS), in one stamped file
-passages.py     keeps that file in step with the catalogue
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import InputError
 from ..records import Match
 from ..words import words
-from .lists import CROWD, rarity
+from .lists import rarity
 from .similar import Found
 
 if TYPE_CHECKING:
@@ -41,10 +41,9 @@ def called(corpus: Corpus, phrase: str, allowed: Allowed) -> Found:
     may = set(np.intersect1d(allowed.numbers, [number for numbers in callers.values() for number in numbers]).tolist())
     scores: dict[int, float] = {}
     reasons: dict[int, Match] = {}
-    speaking = corpus.store.mentions([asked] if asked in callers else [], CROWD).get(asked, set())
     for trigger, numbers in callers.items():
-        known = speaking.union(numbers) if trigger == asked else numbers
-        rare = rarity(known, corpus.pages)
+        rows = corpus.lexicon.rows_of(np.array(numbers, np.int64))
+        rare = rarity(corpus, trigger, rows[rows >= 0], spoken=trigger == asked)
         score = (1 + rare) / 2 if trigger == asked else rare * len(asked) / len(trigger) / 2
         for number in may.intersection(numbers):
             if score > scores.get(number, 0.0):

@@ -96,10 +96,10 @@ class Corpus:
         self.pages: Mapping[int, Id] = self.store.pages()
         """The page of each adapter."""
         names: dict[Id, int] = {}
-        places = [
-            names.setdefault(self.pages.get(number, -number), len(names)) for number in self.lexicon.numbers.tolist()
-        ]
-        self.page_of = np.array(places, np.int64)
+        order = np.argsort(self.lexicon.numbers, kind="stable")
+        numbers = self.lexicon.numbers[order].tolist()
+        self.page_of = np.empty(len(order), np.int64)
+        self.page_of[order] = [names.setdefault(self.pages.get(number, -number), len(names)) for number in numbers]
         """The place of each row's page among `page_names`."""
         self.page_names = list(names)
         self._allowed: dict[Filter, Allowed] = {}

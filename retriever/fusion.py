@@ -89,32 +89,31 @@ FITTED = Coefficients(
 
 def found(corpus: Corpus, lists: Lists, allowed: Allowed) -> Paged:
     """Return the pages of what may be found and stands high in any list."""
-    called = np.fromiter((row for row in lists.triggers if allowed.rows[row]), np.int64)
-    rows = [
-        called,
-        *(top(scores, allowed.rows, DEPTH) for scores in (lists.words, lists.said, lists.prompts, lists.card)),
-    ]
-    return Paged(corpus, np.unique(np.concatenate(rows)))
+    high = np.zeros(len(corpus.lexicon), bool)
+    high[list(lists.triggers)] = True
+    high &= allowed.rows
+    for scores in (lists.words, lists.said, lists.prompts, lists.card):
+        high[top(scores, allowed.rows, DEPTH)] = True
+    return Paged(corpus, np.flatnonzero(high))
 
 
 def features(corpus: Corpus, lists: Lists, pages: Paged) -> Features:
     """Return what is known of pages."""
     present = corpus.all.rows
-    most = float(np.max(lists.words, where=present, initial=0.0)) or 1.0
+    most = float((lists.words * present).max(initial=0.0)) or 1.0
     rare = np.zeros(len(corpus.lexicon))
     rare[list(lists.triggers)] = list(lists.triggers.values())
     prompts, title, triggers = pages.best(lists.said), pages.best(lists.title), pages.best(rare)
-    near = np.maximum(lists.prompts, lists.card)
     words = pages.best(lists.words) / most
     said = ranks(corpus, lists.said, prompts, present)
     shared = prompts / math.log(len(corpus.lexicon) + 2)
-    called = float(np.max(rare, where=present, initial=0.0))
+    called = float((rare * present).max(initial=0.0))
     return Features(
         words=words,
         words_said=words * np.log1p(shared),
         said_twice=said**2,
         said_covered=said * pages.best(lists.coverage),
-        meaning=ranks(corpus, near, pages.best(near), present),
+        meaning=ranks(corpus, lists.meaning, pages.best(lists.meaning), present),
         triggers=triggers,
         triggers_title=triggers * title,
         title_twice=title**2,

@@ -6,7 +6,7 @@ Most passages are in one segment, the *base*; what came since, and what of both 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +31,8 @@ DEAD = 4
 NOTED = frozenset({"model", "revision", "base", "state", "last", "ground", "texts"})
 """What a segment's note tells."""
 
-_TEXTS = 16
-"""Of so many of the latest passages the note tells the texts."""
+_TEXTS = 8
+"""Of so many of the passages that were there, and of so many new ones, the note tells the texts."""
 _NONE: Ids = np.empty(0, dtype=np.int64)
 
 
@@ -100,15 +100,21 @@ def _after(now: Snapshot, last: int) -> _Rows:
 def _noted(now: Snapshot, named: Mapping[str, str], before: Mapping[str, Any], new: Ids) -> dict[str, Any]:
     """Return the note of segments that have these rows beside those of before."""
     last = int(max([before.get("last", 0), *new[-1:]]))
-    latest = sorted({*map(int, before.get("texts", ())), *new[-_TEXTS:].tolist()})[-_TEXTS:]
+    told = sorted({*_spread(sorted(map(int, before.get("texts", ())))), *_spread(new.tolist())})
     return {
         **named,
         "base": before["base"],
         "state": now.state,
         "last": last,
         "ground": asdict(now.ground(last, _whole(before))),
-        "texts": {str(number): text for number, text in now.texts(latest).items()},
+        "texts": {str(number): text for number, text in now.texts(told).items()},
     }
+
+
+def _spread(numbers: Sequence[int]) -> list[int]:
+    """Return a few of the numbers, from the first to the last: the latest alone are those that change next."""
+    places = np.unique(np.linspace(0, len(numbers) - 1, _TEXTS, dtype=int)) if numbers else ()
+    return [numbers[place] for place in places]
 
 
 def _whole(note: Mapping[str, Any]) -> int:

@@ -26,8 +26,11 @@ LONGEST_ASKED: Final = 512
 
 _FEW: Final = 500
 """So many changed adapters are read in an instant,"""
-_SHARE: Final = 0.05
+_SHARE: Final = 0.02
 """and more than this share of all is worth a new file."""
+
+
+_NONE: Final = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +72,10 @@ class Lexicon:
         if changed is None or len(changed) > max(_FEW, _SHARE * len(self._base.numbers)):
             self._base, self._made_from = self._make()
             changed = []
-        recent = build(self._store.word_texts(changed), self._store.trigger_phrases(changed)) if changed else None
-        self._parts = (self._base,) if recent is None else (self._base, recent)
+        self._parts = (self._base,)
+        if changed:
+            texts, phrases = self._store.word_texts(changed), self._store.trigger_phrases(changed)
+            self._parts = (self._base, build(texts, phrases, self._base.averages))
         self._seen = state
         self._settle(changed)
         return True
@@ -95,7 +100,7 @@ class Lexicon:
         for part, at in zip(self._parts, places, strict=True):
             known = at >= 0
             frequencies[:, known] += part.starts[:, at[known] + 1] - part.starts[:, at[known]]
-        frequencies = np.minimum(frequencies, count)
+        frequencies -= self._lost_of(places[0])
         rarity = np.maximum(np.log((count - frequencies + 0.5) / (frequencies + 0.5)), 1e-6)
         return Asked(asked, places, rarity, specificity(frequencies, count))
 
@@ -143,6 +148,17 @@ class Lexicon:
                 found.setdefault(phrases[at], []).extend(rows[self._live[rows]].tolist())
         return {phrase: rows for phrase, rows in found.items() if rows}
 
+    def standing(self, words: Sequence[str], rows: NDArray[np.int64]) -> list[dict[str, list[str]]]:
+        """Return, for each of some rows, those of the words that stand in each of its fields, in their order."""
+        asked = self.ask(words)
+        standing: list[dict[str, list[str]]] = [{} for _ in rows]
+        for part, places, first in zip(self._parts, asked.places, self._firsts, strict=True):
+            known = np.flatnonzero(places >= 0)
+            inside = np.flatnonzero((rows >= first) & (rows < first + len(part.numbers)))
+            for at, field, word in np.argwhere(part.bearing(places[known], rows[inside] - first)).tolist():
+                standing[inside[at]].setdefault(FIELDS[field], []).append(asked.words[known[word]])
+        return standing
+
     def speaking(self, word: str) -> NDArray[np.int64]:
         """Return the rows in any of whose fields a word stands; some more than once."""
         asked = self.ask([word])
@@ -155,7 +171,8 @@ class Lexicon:
         return np.concatenate(rows) if rows else np.empty(0, np.int64)
 
     def _joined(self, parts: Iterable[Scores]) -> Scores:
-        scores = np.concatenate(list(parts))
+        first, *others = parts
+        scores = np.concatenate([first, *others]) if others else first
         scores[self._dead] = 0.0
         return scores
 
@@ -168,10 +185,35 @@ class Lexicon:
         self._live = np.ones(len(self.numbers), bool)
         self._live[: sizes[0]] = ~np.isin(self._base.numbers, np.array(changed, np.int64))
         self._dead = np.flatnonzero(~self._live)
+        self._lost = self._base.counted(~self._live[: sizes[0]]) if len(self._dead) else (_NONE, _NONE)
         rows = np.flatnonzero(self._live)
         order = np.argsort(self.numbers[rows], kind="stable")
         self._rows = rows[order]
         self._known = self.numbers[self._rows]
+        if changed:
+            self._weigh()
+
+    def _lost_of(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return with how many adapters words of the base stand no more, shape (fields, words)."""
+        keys, counts = self._lost
+        if not len(keys):
+            return np.zeros((len(FIELDS), len(places)), np.int64)
+        asked = places + np.arange(len(FIELDS))[:, None] * len(self._base.words)
+        at = np.minimum(np.searchsorted(keys, asked), len(keys) - 1)
+        return np.where((keys[at] == asked) & (places >= 0), counts[at], 0)
+
+    def _weigh(self) -> None:
+        """Weigh the phrases of all parts by how common words are in the whole."""
+        base, recent = self._parts
+        common, late = np.diff(base.starts, axis=1), np.diff(recent.starts, axis=1)
+        keys, counts = self._lost
+        common.ravel()[keys] -= counts
+        places = base.places(recent.words)
+        known = places >= 0
+        common[:, places[known]] += late[:, known]
+        late[:, known] = common[:, places[known]]
+        count = len(self._known)
+        self._parts = base.weighted(common, count), recent.weighted(late, count)
 
     def _open(self) -> tuple[Postings, tuple[int, int]]:
         if self._path is not None and (found := load(self._path)) is not None:

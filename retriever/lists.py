@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from ..db.triggers import longest
-from ..records import Id
 from ..syntax import phrases, plain_text
 from ..words import FUNCTION_WORDS, terms, words
 
 if TYPE_CHECKING:
     from ..protocols import Vectors
-    from .corpus import Allowed, Corpus
+    from .corpus import Allowed, Corpus, Rows
     from .postings import Scores
 
 DEPTH: Final = 500
 """Entries of a list that count."""
 CROWD: Final = 1000
 """Pages beyond which it makes no difference how many speak of a phrase."""
+
+_CROWDED: Final = 8
+"""Rows above 0 beyond which, times those that count, most are passed over at a glance."""
 
 FIELDS: Final = ("title", "triggers", "tags", "names", "prompts", "description")
 
@@ -40,9 +42,11 @@ class Lists:
     coverage: Scores
     """The share of one of its trigger phrases that stands in the prompt, in any order, by what its words say."""
     prompts: Scores
-    """Cosine with the nearest example prompt."""
+    """Cosine with the nearest example prompt, of what is nearest among everything, and among what is allowed."""
     card: Scores
     """Cosine with the card; Stylus's own retriever is this list alone."""
+    meaning: Scores
+    """The greater of both, of what is nearest among everything alone: what ranks are told by."""
     triggers: Mapping[int, float]
     """The rarest trigger phrase that stands in the prompt, by row: one over the root of the number of pages that speak
     of it.
@@ -68,6 +72,12 @@ def look(corpus: Corpus, prompt: str, *, vector: Vectors | None = None, allowed:
     query = query_words(prompt)
     asked = corpus.lexicon.ask(query)
     said = corpus.lexicon.bm25(asked, ("prompts",))
+    nearest = {field: _nearest(corpus, vector, field, None) for field in ("prompt", "card")}
+    allowed_too = nearest
+    if allowed is not None:
+        allowed_too = {
+            name: np.maximum(near, _nearest(corpus, vector, name, allowed)) for name, near in nearest.items()
+        }
     triggers, called = _triggers(corpus, prompt)
     return Lists(
         query_words=query,
@@ -75,8 +85,9 @@ def look(corpus: Corpus, prompt: str, *, vector: Vectors | None = None, allowed:
         said=said,
         title=corpus.lexicon.best_word(asked, "title"),
         coverage=corpus.lexicon.coverage(asked),
-        prompts=_nearest(corpus, vector, "prompt", allowed),
-        card=_nearest(corpus, vector, "card", allowed),
+        prompts=allowed_too["prompt"],
+        card=allowed_too["card"],
+        meaning=np.maximum(nearest["prompt"], nearest["card"]),
         triggers=triggers,
         phrases=called,
     )
@@ -89,28 +100,55 @@ def query_words(prompt: str) -> tuple[str, ...]:
 
 
 def top(scores: Scores, rows: np.ndarray, count: int) -> np.ndarray:
-    """Return the rows of the best scores above 0 among some rows (a mask), in no order."""
-    found = np.flatnonzero(np.where(rows, scores, 0.0) > 0)
+    """Return the rows of the best scores above 0 among some rows (a mask), in no order; of equal scores the first."""
+    found = np.flatnonzero((scores > 0) & rows)
     if len(found) <= count:
         return found
-    return found[np.argpartition(-scores[found], count)[:count]]
+    told = scores[found]
+    if len(found) > _CROWDED * count:
+        # What is below the last that counts of a part of them is below that of all.
+        high = told >= _last(told[:: _CROWDED // 2], count)
+        found, told = found[high], told[high]
+    least = _last(told, count)
+    above = found[told > least]
+    return np.concatenate([above, found[told == least][: count - len(above)]])
 
 
-def rarity(adapters: Iterable[int], pages: Mapping[int, Id]) -> float:
-    """Return one over the root of the number of pages that some adapters are on; one without a page is its own."""
-    rare: float = len({pages.get(adapter, -adapter) for adapter in adapters}) ** -0.5
+def _last(scores: Scores, count: int) -> float:
+    """Return the score that so many reach."""
+    last: float = np.partition(scores, -count)[-count]
+    return last
+
+
+def rarity(corpus: Corpus, phrase: str, rows: Sequence[int] | Rows, *, spoken: bool = True) -> float:
+    """Return one over the root of the number of pages that a phrase calls; those that only speak of it count, too.
+
+    Args:
+        corpus: The catalogue.
+        phrase: Its words, joined by spaces.
+        rows: Those that it calls.
+        spoken: Whether pages count that only speak of it.
+    """
+    also = np.empty(0, np.int64)
+    if spoken and " " not in phrase:
+        also = corpus.lexicon.speaking(phrase)
+    elif spoken:
+        speaking = corpus.store.mentions([phrase], CROWD)[phrase]
+        also = corpus.lexicon.rows_of(np.fromiter(speaking, np.int64, len(speaking)))
+    pages = corpus.pages_of(np.concatenate([also[also >= 0], np.array(rows, np.int64)]))
+    rare: float = pages**-0.5
     return rare
 
 
 def _nearest(corpus: Corpus, vector: Vectors | None, field: str, allowed: Allowed | None) -> Scores:
+    """Return the cosines of the nearest, of what is allowed or of all."""
     nearest = np.zeros(len(corpus.lexicon))
     if vector is None or corpus.index is None:
         return nearest
-    for numbers in (None,) if allowed is None else (None, allowed.numbers):
-        found = corpus.index.best(vector, field, DEPTH, numbers)
-        rows = corpus.lexicon.rows_of(np.fromiter(found, np.int64, len(found)))
-        cosines = np.fromiter(found.values(), np.float64, len(found))
-        nearest[rows[rows >= 0]] = cosines[rows >= 0]
+    found = corpus.index.best(vector, field, DEPTH, None if allowed is None else allowed.numbers)
+    rows = corpus.lexicon.rows_of(np.fromiter(found, np.int64, len(found)))
+    cosines = np.fromiter(found.values(), np.float64, len(found))
+    nearest[rows[rows >= 0]] = cosines[rows >= 0]
     return nearest
 
 
@@ -123,27 +161,13 @@ def _triggers(corpus: Corpus, prompt: str) -> tuple[dict[int, float], dict[int, 
         for length in range(1, longest(phrase) + 1)
         for start in range(len(phrase) - length + 1)
     }
+    calling = corpus.lexicon.called(sorted(grams, reverse=True))
+    for phrase, rows in calling.items():
+        if phrase not in corpus.rarities:
+            corpus.rarities[phrase] = rarity(corpus, phrase, rows)
     scores: dict[int, float] = {}
     called: dict[int, str] = {}
-    for phrase, rows in corpus.lexicon.called(sorted(grams)).items():
-        if phrase not in corpus.rarities:
-            corpus.rarities[phrase] = _rarity(corpus, phrase, rows)
-        rare = corpus.rarities[phrase]
-        for row in rows:
-            if rare > scores.get(row, -1.0):
-                scores[row] = rare
-                called[row] = phrase
+    for phrase in sorted(calling, key=corpus.rarities.__getitem__):  # the rarest last, which stays
+        scores.update(dict.fromkeys(calling[phrase], corpus.rarities[phrase]))
+        called.update(dict.fromkeys(calling[phrase], phrase))
     return scores, called
-
-
-def _rarity(corpus: Corpus, phrase: str, rows: list[int]) -> float:
-    """Return one over the root of the number of pages that speak of a phrase, or that it calls."""
-    if " " in phrase:
-        speaking = corpus.store.mentions([phrase], CROWD)[phrase]
-        also = corpus.lexicon.rows_of(np.fromiter(speaking, np.int64, len(speaking)))
-        also = also[also >= 0]
-    else:
-        also = corpus.lexicon.speaking(phrase)
-    pages = corpus.pages_of(np.concatenate([also, np.array(rows, np.int64)]))
-    rare: float = pages**-0.5
-    return rare

@@ -12,6 +12,7 @@ from .lists import DEPTH, Lists, top
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ..protocols import Ids
     from .corpus import Corpus, Mask, Rows
     from .postings import Scores
 
@@ -28,8 +29,9 @@ class Paged:
     def __init__(self, corpus: Corpus, rows: Rows) -> None:
         pages = corpus.page_of[rows]
         order = np.lexsort((rows, pages))
-        self._rows = rows[order]
-        self.pages, starts = np.unique(pages[order], return_index=True)
+        self._rows, pages = rows[order], pages[order]
+        starts = np.flatnonzero(np.diff(pages, prepend=-1))
+        self.pages = pages[starts]
         """The page of each group."""
         self._starts: NDArray[np.int64] = np.append(starts, len(rows))
 
@@ -68,8 +70,8 @@ def ranks(corpus: Corpus, scores: Scores, asked: Scores, present: Mask) -> Score
     return np.where(asked >= best[0], _RANK / (_RANK + above), 0.0)
 
 
-def representative(members: Sequence[int], lists: Lists) -> int:
-    """Return the page's row that fits best; among those that fit about as well the first.
+def representative(members: Sequence[int], lists: Lists, numbers: Ids) -> int:
+    """Return the page's row that fits best; among those that fit about as well that of the least catalogue number.
 
     Versions differ in a few words, and a shorter page alone makes BM25 score a little higher: that is no reason to
     take a snapshot of the training before the version that its maker shows first.
@@ -84,7 +86,7 @@ def representative(members: Sequence[int], lists: Lists) -> int:
             round(lists.triggers.get(row, 0.0), 3),
             bool(lists.words[row] >= _ALIKE * words),
             bool(lists.prompts[row] >= prompts - _NEAR),
-            -row,
+            -int(numbers[row]),
         )
 
     return max(members, key=fit)

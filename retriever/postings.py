@@ -14,7 +14,7 @@ import os
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from ..db.words import COLUMNS
 from ..words import with_pairs
+from .mapped import ALIGNED, checksum
 
 if TYPE_CHECKING:
     from ..protocols import Ids
@@ -33,8 +34,7 @@ SPEAKING: Final = tuple(FIELDS.index(field) for field in ("title", "triggers", "
 
 _K1: Final = 1.2
 _B: Final = 0.75
-_MAGIC: Final = b"VELAWORDS1"
-_ALIGNED: Final = 64
+_MAGIC: Final = b"VELAWORD"
 
 Scores = NDArray[np.float64]
 Hashes = NDArray[np.uint64]
@@ -55,6 +55,8 @@ class Postings:
     """The adapter of each posting."""
     gains: NDArray[np.float32]
     """Its BM25 score over the word's rarity."""
+    averages: Scores
+    """How many words an adapter has in each field, on average, by which the gains are reckoned."""
     phrases: Hashes
     """The hashes of the trigger phrases, ascending."""
     phrase_starts: NDArray[np.int64]
@@ -65,11 +67,6 @@ class Postings:
     holding_starts: NDArray[np.int64]
     """The phrases in which word w stands are `holding[holding_starts[w]:holding_starts[w + 1]]`."""
     holding: Places
-
-    @property
-    def frequencies(self) -> NDArray[np.int64]:
-        """How many adapters each word stands with, shape (fields, words)."""
-        return np.diff(self.starts, axis=1)
 
     def places(self, hashes: Hashes) -> NDArray[np.int64]:
         """Return the places of words; -1 for those that stand nowhere."""
@@ -84,10 +81,39 @@ class Postings:
         called: Places = self.phrase_rows[self.phrase_starts[phrase] : self.phrase_starts[phrase + 1]]
         return called
 
+    def counted(self, rows: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return (field times the number of words plus word, ascending; with how many of some rows it stands)."""
+        postings = np.flatnonzero(rows[self.rows])
+        return np.unique(np.searchsorted(self.starts[:, :-1].ravel(), postings, side="right") - 1, return_counts=True)
+
+    def weighted(self, frequencies: NDArray[np.int64], count: int) -> Postings:
+        """Return the same with phrases weighed by how common words are in a larger whole, of which this is a part.
+
+        Args:
+            frequencies: Of this part's words, shape (fields, words).
+            count: How many adapters the whole has.
+        """
+        says = np.repeat(specificity(frequencies, count), np.diff(self.holding_starts))
+        weights = np.bincount(self.holding, says, len(self.phrases)).astype(np.float32)
+        return replace(self, phrase_weights=weights)
+
     def standing(self, word: int, field: int) -> Places:
         """Return the rows with a word in a field."""
         standing: Places = self.rows[self.starts[field, word] : self.starts[field, word + 1]]
         return standing
+
+    def bearing(self, words: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return whether each word stands in each field of each row, shape (rows, fields, words)."""
+        wanted = rows[:, None, None]
+        ends = np.repeat(self.starts[None, :, words + 1], len(rows), axis=0)
+        low, high, last = np.repeat(self.starts[None, :, words], len(rows), axis=0), ends, len(self.rows) - 1
+        # Halved for all at once: the rows of a word ascend.
+        while (unsure := low < high).any():
+            middle = (low + high) // 2
+            less = unsure & (self.rows[np.minimum(middle, last)] < wanted)
+            low, high = np.where(less, middle + 1, low), np.where(unsure & ~less, middle, high)
+        bearing: NDArray[np.bool_] = (low < ends) & (self.rows[np.minimum(low, last)] == wanted)
+        return bearing
 
     def bm25(self, words: Iterable[tuple[int, int, float]]) -> Scores:
         """Return the sum, for each row, of the scores of (word, field, rarity)."""
@@ -98,8 +124,9 @@ class Postings:
             scores.append(self.gains[start:end] * np.float32(rarity))
         if not rows:
             return np.zeros(len(self.numbers))
-        count = len(self.numbers)
-        return np.bincount(np.concatenate(rows), np.concatenate(scores), count).astype(np.float64, copy=False)
+        # In the types that `bincount` counts in: it would copy them once more.
+        every, told = np.concatenate(rows, dtype=np.int64), np.concatenate(scores, dtype=np.float64)
+        return np.bincount(every, told, len(self.numbers)).astype(np.float64, copy=False)
 
     def coverage(self, words: Iterable[tuple[int, float]]) -> Scores:
         """Return, for each row, the greatest share of one of its phrases that words with these weights make up."""
@@ -120,12 +147,17 @@ class Postings:
         return covered
 
 
-def build(texts: Iterable[tuple[int, Sequence[str]]], triggers: Iterable[tuple[str, int]]) -> Postings:
+def build(
+    texts: Iterable[tuple[int, Sequence[str]]],
+    triggers: Iterable[tuple[str, int]],
+    averages: Scores | None = None,
+) -> Postings:
     """Make an index.
 
     Args:
         texts: (catalogue number, the words of each field joined by spaces), numbers ascending.
         triggers: (trigger phrase, catalogue number).
+        averages: Those of the index that this one will stand beside; None takes its own.
     """
     numbers, vocabulary, postings = _count(texts)
     hashes = np.fromiter(map(word_hash, vocabulary), np.uint64, len(vocabulary))
@@ -134,8 +166,9 @@ def build(texts: Iterable[tuple[int, Sequence[str]]], triggers: Iterable[tuple[s
     place[order] = np.arange(len(hashes), dtype=np.int32)
     starts, rows, gains = [], [], []
     before = 0
-    for field in postings:
-        start, row, gain = field.sorted(place, len(numbers))
+    usual = np.array([field.average() for field in postings]) if averages is None else averages
+    for field, average in zip(postings, usual.tolist(), strict=True):
+        start, row, gain = field.sorted(place, len(numbers), average)
         starts.append(start + before)
         rows.append(row)
         gains.append(gain)
@@ -149,6 +182,7 @@ def build(texts: Iterable[tuple[int, Sequence[str]]], triggers: Iterable[tuple[s
         starts=table,
         rows=np.concatenate(rows),
         gains=np.concatenate(gains),
+        averages=usual,
         **_phrases(triggers, numbers, known, weights),
     )
 
@@ -177,20 +211,18 @@ def save(postings: Postings, path: Path, stamp: Any) -> None:
     """Write an index and what it was made from; a reader never sees half a file."""
     arrays = {field.name: np.ascontiguousarray(getattr(postings, field.name)) for field in fields(Postings)}
     told: dict[str, Any] = {"stamp": stamp, "arrays": {}}
-    end = 0
-    for name, values in arrays.items():
-        told["arrays"][name] = [values.dtype.str, list(values.shape), end]
-        end += -(-values.nbytes // _ALIGNED) * _ALIGNED
-    header = json.dumps(told).encode()
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         with part.open("wb") as file:
-            file.write(_MAGIC + len(header).to_bytes(6, "little"))
-            file.write(header)
-            file.write(b"\0" * (-file.tell() % _ALIGNED))
-            for values in arrays.values():
+            for name, values in arrays.items():
+                told["arrays"][name] = [values.dtype.str, list(values.shape), file.tell()]
                 values.tofile(file)
-                file.write(b"\0" * (-values.nbytes % _ALIGNED))
+                file.write(b"\0" * (-file.tell() % ALIGNED))
+            file.flush()
+            end = file.tell()
+            told["sum"] = checksum(np.memmap(part, np.uint8, mode="r", shape=(end,)).view(np.ndarray))
+            note = json.dumps(told).encode()
+            file.write(note + len(note).to_bytes(8, "little") + _MAGIC)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
@@ -199,12 +231,17 @@ def save(postings: Postings, path: Path, stamp: Any) -> None:
 def load(path: Path) -> tuple[Postings, Any] | None:
     """Return an index that `save` wrote, mapped from its file, and its stamp; None when there is none to be read."""
     try:
+        # Opened once: another process may replace it meanwhile.
         with path.open("rb") as file:
-            if file.read(len(_MAGIC)) != _MAGIC:
-                return None
-            told = json.loads(file.read(int.from_bytes(file.read(6), "little")))
-            first = -(-file.tell() // _ALIGNED) * _ALIGNED
-        content = np.memmap(path, np.uint8, mode="r", offset=first).view(np.ndarray)
+            content = np.memmap(file, np.uint8, mode="r").view(np.ndarray)
+        tail = len(_MAGIC) + 8
+        length = int.from_bytes(content[-tail : -len(_MAGIC)].tobytes(), "little")
+        if content[-len(_MAGIC) :].tobytes() != _MAGIC or length > len(content) - tail:
+            return None
+        end = len(content) - tail - length
+        told = json.loads(content[end:-tail].tobytes())
+        if told["sum"] != checksum(content[:end]):
+            return None
         arrays = {
             name: content[start : start + math.prod(shape) * np.dtype(kind).itemsize].view(kind).reshape(shape)
             for name, (kind, shape, start) in told["arrays"].items()
@@ -237,12 +274,15 @@ class _Field:
         self.sizes.append(len(counts))
         self.lengths.append(len(cut))
 
-    def sorted(self, place: Places, rows: int) -> tuple[NDArray[np.int64], Places, NDArray[np.float32]]:
+    def average(self) -> float:
+        """Return how many words an adapter has."""
+        return sum(self.lengths) / len(self.lengths) if self.lengths else 0.0
+
+    def sorted(self, place: Places, rows: int, average: float) -> tuple[NDArray[np.int64], Places, NDArray[np.float32]]:
         """Return where each word's postings start, and rows and gains by word."""
         words = place[_numbers(self.words)]
         owners = np.repeat(np.arange(rows, dtype=np.int32), _numbers(self.sizes))
         counts, lengths = _numbers(self.counts).astype(np.float32), _numbers(self.lengths).astype(np.float32)
-        average = float(lengths.mean()) if rows else 0.0
         norm = _K1 * (1 - _B + _B * lengths / (average or 1.0))
         gains = counts * np.float32(_K1 + 1) / (counts + norm.astype(np.float32)[owners])
         order = np.argsort(words, kind="stable")

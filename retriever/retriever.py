@@ -125,6 +125,8 @@ class Retriever:
             raise InputError(f"there is no retrieval method {method!r}; take one of {', '.join(get_args(Method))}")
         if method == "rerank" and self._reranker is None:
             raise InputError("the method 'rerank' needs a cross-encoder; name one with --reranker or VELATURA_RERANKER")
+        if limit < 0:
+            raise InputError(f"the limit must be 0 or more, not {limit}")
         wanted = filter or Filter()
         remaining = iter(prompts)
         while batch := list(islice(remaining, _BATCH)):
@@ -244,7 +246,8 @@ class Retriever:
             else self._ranked_by(method, prompt)
         )
         pages = Paged(self._corpus, top(scores, allowed.rows, DEPTH))
-        most = 1.0 if method in ("dense", "rerank") else float(scores.max(initial=0.0)) or 1.0
+        present = self._corpus.all.rows
+        most = 1.0 if method in ("dense", "rerank") else float((scores * present).max(initial=0.0)) or 1.0
         return pages, pages.best(scores) / most
 
     def _rank(self, prompt: str, lists: Lists, allowed: Allowed, limit: int, method: Method) -> list[_Shown]:
@@ -256,8 +259,8 @@ class Retriever:
         numbers = self._corpus.lexicon.numbers
         for group in np.argsort(-scores, kind="stable")[:depth].tolist():
             members = pages.members(group)
-            first = representative(members, lists)
-            others = tuple(int(numbers[row]) for row in members if row != first)
+            first = representative(members, lists, numbers)
+            others = tuple(sorted(int(numbers[row]) for row in members if row != first))
             shown.append(_Shown(int(numbers[first]), float(scores[group]), others))
         if self._reranker is None or not reads:
             return shown
@@ -310,11 +313,10 @@ class Retriever:
         ]
 
     def _explain(self, lists: Lists, numbers: Sequence[int]) -> dict[int, tuple[Match, ...]]:
-        standing = self._store.matched_words(numbers, lists.query_words)
-        rows = self._corpus.lexicon.rows_of(np.array(numbers, np.int64)).tolist()
-        return {
-            number: _reasons(row, lists, standing.get(number, {})) for number, row in zip(numbers, rows, strict=True)
-        }
+        rows = self._corpus.lexicon.rows_of(np.array(numbers, np.int64))
+        standing = self._corpus.lexicon.standing(lists.query_words, rows)
+        told = zip(numbers, rows.tolist(), standing, strict=True)
+        return {number: _reasons(row, lists, fields) for number, row, fields in told}
 
 
 def _reranked(reranker: Reranker, store: Store, prompt: str, shown: Sequence[_Shown], method: Method) -> list[_Shown]:
@@ -346,7 +348,7 @@ def _bounded(number: float) -> float:
     return min(1.0, max(0.0, number)) if math.isfinite(number) else 0.0
 
 
-def _reasons(row: int, lists: Lists, standing: Mapping[str, tuple[str, ...]]) -> tuple[Match, ...]:
+def _reasons(row: int, lists: Lists, standing: Mapping[str, Sequence[str]]) -> tuple[Match, ...]:
     """Say what matched: the trigger phrase, the words that stand in each field, what is near in meaning."""
     matches: list[Match] = []
     phrase = lists.phrases.get(row)
@@ -354,7 +356,7 @@ def _reasons(row: int, lists: Lists, standing: Mapping[str, tuple[str, ...]]) ->
         matches.append(Match(by="phrase", text=phrase, score=lists.triggers[row]))
     for column, hits in standing.items():
         if column == "triggers" and phrase is not None:
-            hits = tuple(word for word in hits if word not in phrase.split())
+            hits = [word for word in hits if word not in phrase.split()]
         if hits:
             matches.append(Match(by=column, text=", ".join(hits), score=float(len(hits))))
     for what, cosines in (("an example prompt", lists.prompts), ("the card", lists.card)):

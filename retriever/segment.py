@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from .faiss_index import FaissIndex
+from .mapped import ALIGNED, checksum
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 _MAGIC = b"VEL2"
 _TRAILER = struct.Struct("<Q4s")
-_ALIGNED = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,11 @@ class Segment:
                     name: _write(file, field.passages, field.adapters, *field.index.parts())
                     for name, field in self.fields.items()
                 }
-                note = json.dumps({**self.note, "gone": _write(file, self.gone), "places": places}).encode()
+                told = {**self.note, "gone": _write(file, self.gone), "places": places}
+                file.flush()
+                end = file.tell()
+                content = np.memmap(part, dtype=np.uint8, mode="r", shape=(end,)) if end else np.empty(0, np.uint8)
+                note = json.dumps(told | {"sum": checksum(content)}).encode()
                 file.write(note + _TRAILER.pack(len(note), _MAGIC))
             part.replace(path)
         finally:
@@ -80,6 +84,9 @@ class Segment:
                 note = _read_note(file)
                 content: NDArray[np.uint8] = np.memmap(file, dtype=np.uint8, mode="r")
             places, gone = note.pop("places"), note.pop("gone")
+            end = max(start + size for at in (*places.values(), gone) for start, size in at)
+            if note.pop("sum") != checksum(content[:end]):
+                return None
             fields = {name: _field(content, at) for name, at in places.items()}
             return cls(fields, _pieces(content, gone)[0].view(np.int64), note)
         except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError, struct.error):
@@ -93,7 +100,7 @@ def read_note(path: Path) -> dict[str, Any] | None:
             note = _read_note(file)
     except (OSError, ValueError, struct.error):
         return None
-    return {name: value for name, value in note.items() if name not in ("places", "gone")}
+    return {name: value for name, value in note.items() if name not in ("places", "gone", "sum")}
 
 
 def _read_note(file: BinaryIO) -> dict[str, Any]:
@@ -113,7 +120,7 @@ def _write(file: BinaryIO, *contents: NDArray[Any]) -> list[tuple[int, int]]:
     """Write arrays, and return the place and the size of each."""
     places = []
     for content in contents:
-        file.write(b"\0" * (-file.tell() % _ALIGNED))
+        file.write(b"\0" * (-file.tell() % ALIGNED))
         places.append((file.tell(), content.nbytes))
         file.write(np.ascontiguousarray(content).data)
     return places

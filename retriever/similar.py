@@ -60,15 +60,16 @@ def similar(corpus: Corpus, own: RefinedAdapter, allowed: Allowed) -> Found:
     spoken = dict.fromkeys(" ".join(named[column] for column in _NAMING).split())
     query = tuple(word for word in spoken if word not in FUNCTION_WORDS)[:_WORDS]
     scores = corpus.lexicon.bm25(corpus.lexicon.ask(query), _NAMING)
-    rows = top(scores, corpus.only(np.union1d(others, [own.id])).rows, _DEPTH)
-    ranked = dict(zip(corpus.lexicon.numbers[rows].tolist(), scores[rows].tolist(), strict=True))
-    best = max(ranked.values(), default=1.0)
+    # By the best of all, allowed or not: a filter makes nothing more alike.
+    best = float(scores.max(initial=0.0)) or 1.0
+    ranked = corpus.lexicon.numbers[top(scores, corpus.only(others).rows, _DEPTH)].tolist()
     nearest = _nearest(corpus, own.id, others, ranked)
-    found = [number for number in {**ranked, **{n: 0 for near in nearest.values() for n in near}} if number != own.id]
+    found = list(dict.fromkeys([*ranked, *(number for near in nearest.values() for number in near)]))
     copies = _copies(store, own.id, found)
-    shares = [{number: score / best for number, score in ranked.items()}, *nearest.values()]
+    rows = corpus.lexicon.rows_of(np.array(found, np.int64)).tolist()
+    shares = [{number: scores[row] / best for number, row in zip(found, rows, strict=True)}, *nearest.values()]
     means = {
-        number: min(1.0, sum(share.get(number, 0.0) for share in shares) / len(shares))
+        number: min(1.0, float(sum(share.get(number, 0.0) for share in shares)) / len(shares))
         for number in found
         if number not in copies
     }
@@ -92,7 +93,7 @@ def similar(corpus: Corpus, own: RefinedAdapter, allowed: Allowed) -> Found:
     return Found(means, explain)
 
 
-def _nearest(corpus: Corpus, own: int, others: Ids, ranked: Mapping[int, float]) -> dict[str, dict[int, float]]:
+def _nearest(corpus: Corpus, own: int, others: Ids, ranked: Sequence[int]) -> dict[str, dict[int, float]]:
     """Return, for each field of this adapter, the cosines with what any list found; the best of several."""
     if corpus.index is None or corpus.encoder is None:
         return {}

@@ -70,7 +70,7 @@ def test_similar_says_what_it_is_like_and_what_they_share(home: Path) -> None:
         (("search", "--trigger", " ,, "), 1, "no words"),
         (("similar", "nobody"), 1, "nothing in the catalogue answers"),
         (("similar", "Red Fox", "--family", "sd9"), 2, "sd9"),
-        (("search", "fox", "--reranker", "nobody/nothing"), 1, "the reranker cannot be opened"),
+        (("search", "fox", "--reranker", "nobody/nothing"), 1, "the reranker nobody/nothing is not on this machine"),
     ],
 )
 def test_wrong_input_is_one_sentence(home: Path, arguments: tuple[str, ...], code: int, sentence: str) -> None:

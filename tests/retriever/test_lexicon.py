@@ -131,6 +131,20 @@ def test_what_came_and_went_since_is_as_in_a_new_index(store: Store, monkeypatch
         assert answers(lexicon, ["red", "fox", "owl"]) == answers(fresh, ["red", "fox", "owl"])
 
 
+@pytest.mark.parametrize("number", [1, 2, 4, 5])
+def test_adapter_that_is_written_again_as_it_was_says_what_it_said(store: Store, number: int) -> None:
+    """Its words stand in the second index then: by the same averages, and as common as in the whole."""
+    words = ["tail", "red", "fox", "snow", "лиса", "hunt"]
+    lexicon = Lexicon(store, store.path.with_name("c.words"))
+    before = answers(lexicon, words)
+    for _ in range(2):
+        store.describe(number, "", "test")
+        assert lexicon.refresh() is True
+        assert answers(lexicon, words) == before
+    assert len(lexicon) == len(RECORDS) + 1
+    assert answers(Lexicon(store, store.path.with_name("c.words")), words) == before
+
+
 def test_file_of_another_catalogue_or_damaged_is_made_anew(store: Store, tmp_path: Path) -> None:
     path = store.path.with_name("c.words")
     Lexicon(store, path)

@@ -15,6 +15,7 @@ from velatura.errors import InputError
 from velatura.records import Example, Filter, Licence
 from velatura.refiner.embed import embed
 from velatura.retriever import Retriever
+from velatura.retriever import lists as lists_module
 from velatura.retriever.lists import Lists
 from velatura.retriever.paged import representative
 
@@ -79,14 +80,17 @@ def test_filter_acts_before_ranking(retriever: Retriever) -> None:
     assert keys(retriever, "red fox", Filter(commercial="sell"), limit=50) == ["fox"]
 
 
-def test_filter_makes_nothing_more_likely(retriever: Retriever) -> None:
+@pytest.mark.parametrize("depth", [1, 2, 500])
+def test_filter_makes_nothing_more_likely(retriever: Retriever, monkeypatch: pytest.MonkeyPatch, depth: int) -> None:
+    """Also where lists are so short that a filter brings in what stood beyond them."""
+    monkeypatch.setattr(lists_module, "DEPTH", depth)
     prompt = "a red fox in the harbour, inkwash style"
     free = {found.adapter.record.key: found.score for found in retriever.search(prompt, limit=50)}
     for wanted in (Filter(family="sdxl"), Filter(commercial="sell"), Filter(family="sd1")):
         gated = {found.adapter.record.key: found.score for found in retriever.search(prompt, wanted, limit=50)}
         assert gated
         for key, score in gated.items():
-            assert score == pytest.approx(free[key]), key
+            assert score == pytest.approx(free.get(key, score)), key
 
 
 def test_scores_are_probabilities_in_order(retriever: Retriever) -> None:
@@ -206,7 +210,7 @@ def test_quoted_phrase_must_stand_as_it_is(retriever: Retriever) -> None:
 
 
 def test_snapshot_of_the_training_does_not_stand_for_its_page_because_its_page_is_shorter() -> None:
-    nothing = np.zeros(3)
+    nothing, numbers = np.zeros(3), np.arange(3)
     lists = Lists(
         query_words=(),
         words=np.array([0.0, 9.0, 10.0]),
@@ -215,9 +219,11 @@ def test_snapshot_of_the_training_does_not_stand_for_its_page_because_its_page_i
         coverage=nothing,
         prompts=np.array([0.0, 0.5, 0.55]),
         card=nothing,
+        meaning=nothing,
         triggers={1: 0.5, 2: 0.5},
         phrases={},
     )
-    assert representative([1, 2], lists) == 1
-    assert representative([1, 2], replace(lists, words=np.array([0.0, 5.0, 10.0]))) == 2
-    assert representative([1, 2], replace(lists, triggers={2: 0.5})) == 2
+    assert representative([1, 2], lists, numbers) == 1
+    assert representative([1, 2], lists, numbers[::-1]) == 2, "rows may stand in any order"
+    assert representative([1, 2], replace(lists, words=np.array([0.0, 5.0, 10.0])), numbers) == 2
+    assert representative([1, 2], replace(lists, triggers={2: 0.5}), numbers) == 2
