@@ -92,7 +92,7 @@ class Velatura:
         """The model that turns texts into vectors."""
         from .refiner.embedders import SentenceEmbedder
 
-        return SentenceEmbedder(self.settings.embedder, device=self.settings.device)
+        return SentenceEmbedder(self.settings.embedder, device=self.settings.device, resident=self.settings.resident)
 
     @cached_property
     def language_model(self) -> LanguageModel:

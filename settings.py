@@ -37,6 +37,8 @@ class Settings(BaseSettings):
     # Finding
     embedder: str = "sentence-transformers/all-MiniLM-L6-v2"
     """A sentence-transformers model: a hub id or a folder."""
+    resident: bool = False
+    """Whether a process stays and answers one prompt after another: torch embeds them then, in half the time."""
     candidates: int = Field(default=50, ge=1, le=10_000)
     """How many candidates the reranker and the composer look at."""
     reranker: str | None = None

@@ -4,9 +4,9 @@
 
 A logistic regression over the features of each page, with the adapters split in four: each fold is judged by
 coefficients that never saw its adapters (prompts that share an adapter are in one fold). A kind of prompt weighs by the
-root of its share, so that the rare kinds are heard. Prints the coefficients to put into `FITTED`, recall of the
-held-out folds, and how well the probabilities are calibrated. With `--ablate` also the recall without each feature, fitted anew
-each time.
+root of its share, so that the rare kinds are heard. Prints the coefficients to put into `FITTED`, recall of the folds
+held out, and how well the probabilities are calibrated. With `--ablate` also the recall without each feature, fitted
+anew each time.
 """
 
 from __future__ import annotations

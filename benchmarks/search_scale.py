@@ -167,7 +167,7 @@ def opened(folder: Folder, way: str) -> tuple[Any, Any]:
     from velatura.retriever import Retriever
 
     faiss.omp_set_num_threads(1)
-    embedder = SentenceEmbedder(device="cpu") if way.startswith("encoded") else Given(folder)
+    embedder = SentenceEmbedder(device="cpu", resident=True) if way.startswith("encoded") else Given(folder)
     kept = Filter(family=KEPT, partial=False) if way.endswith("kept") else None
     return Retriever(open_store(folder.db, read_only=True), embedder, folder.index), kept
 

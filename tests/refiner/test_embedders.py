@@ -45,3 +45,13 @@ def test_revision_follows_the_weights_and_not_the_place(tmp_path: Path) -> None:
 def test_model_that_is_nowhere_says_what_to_do() -> None:
     with pytest.raises(InputError, match="name a folder that holds it"):
         SentenceEmbedder("nobody/nothing")
+
+
+def test_resident_process_embeds_one_text_as_it_embeds_many() -> None:
+    """By torch: the same direction to the fourth decimal, and the very same as among many."""
+    texts = [f"a fox in the snow, number {n}" for n in range(40)]
+    staying = SentenceEmbedder(device="cpu", resident=True)
+    alone = np.concatenate([staying.embed([text]) for text in texts[:3]])
+    exact = np.concatenate([SentenceEmbedder(device="cpu").embed([text]) for text in texts[:3]])
+    assert (alone * exact).sum(axis=1).min() > 0.9999
+    assert (alone * SentenceEmbedder(device="cpu").embed(texts)[:3]).sum(axis=1).min() > 0.9999
