@@ -149,10 +149,12 @@ def test_file_of_another_catalogue_or_damaged_is_made_anew(store: Store, tmp_pat
     path = store.path.with_name("c.words")
     Lexicon(store, path)
     whole = path.read_bytes()
+    flipped = bytearray(whole)
+    flipped[len(whole) // 3] ^= 0x40
     with open_store(tmp_path / "other.db") as other:
         other.sync(Given([adapter("cat", title="Cat"), *RECORDS]))
         assert set(scores(Lexicon(other, path), ["cat"])) == {1}
-    for damaged in (whole[:-100], whole[:40], b"", b"damaged" + whole, whole.replace(b'"rows"', b'"ro\\ws"')):
+    for damaged in (whole[:-100], whole[:40], b"", b"damaged" + whole, whole.replace(b'"rows"', b'"ro\\ws"'), flipped):
         path.write_bytes(damaged)
         assert set(scores(Lexicon(store, path), ["fox"])) == {1, 5}
     assert set(scores(Lexicon(store, path), ["fox"])) == {1, 5}
@@ -195,3 +197,19 @@ def test_index_is_the_same_when_it_is_read_again(texts: list[str], tmp_path_fact
     places = made.places(np.array([word_hash("a"), word_hash("nobody")], np.uint64))
     assert (places[0] >= 0) == any("a" in text.split() for text in texts)
     assert places[1] == -1
+
+
+def test_words_that_stand_in_each_field_are_those_of_the_texts(store: Store) -> None:
+    """Told from the index, and beside it by the database from the texts themselves; also of what came since."""
+    asked = ["fox", "red", "snow", "tail", "rfox", "лиса", "nobody", "细", "masterpiece"]
+    lexicon = Lexicon(store, store.path.with_name("c.words"))
+    store.describe(2, "it paints a red tail", "test")
+    lexicon.refresh()
+    numbers = [5, 1, 2, 3, 4]
+    told = lexicon.standing(asked, lexicon.rows_of(np.array(numbers)))
+    expected = store.matched_words(numbers, asked)
+    for number, fields in zip(numbers, told, strict=True):
+        assert {field: sorted(words) for field, words in fields.items()} == {
+            field: sorted(words) for field, words in expected.get(number, {}).items()
+        }
+    assert "tail" in told[2]["description"]

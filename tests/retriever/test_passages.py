@@ -327,3 +327,16 @@ def test_rows_of_another_process_are_seen(store: Store, path: Path) -> None:
         index.refresh()
         check(index, store)
     assert not list(path.parent.glob("*.part"))
+
+
+def test_file_with_a_flipped_bit_is_made_anew(store: Store, tmp_path: Path) -> None:
+    """Not only what is cut off: a wrong number would find the wrong adapters, and tell nobody."""
+    path = tmp_path / "bits.faiss"
+    PassageIndex(store, Encoder(), path)
+    whole = path.read_bytes()
+    for place in range(0, len(whole) // 2, max(1, len(whole) // 20)):
+        damaged = bytearray(whole)
+        damaged[place] ^= 0x10
+        path.write_bytes(damaged)
+        check(PassageIndex(store, Encoder(), path), store)
+        assert path.read_bytes() != bytes(damaged)
