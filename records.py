@@ -239,6 +239,8 @@ class Candidate:
         >>> matched = (Match(by="phrase", text="red fox", score=1), Match(by="title", text="a, red, fox", score=3))
         >>> Candidate(adapter=fox, score=0.5, matched=matched).because
         ('trigger “red fox”',)
+        >>> Candidate(adapter=fox, score=0.5, matched=(Match(by="tags", text="赛, 博, 赛博", score=3),)).because
+        ('tags “赛博”',)
         """
         parts: list[str] = []
         told: set[str] = set()
@@ -253,6 +255,9 @@ class Candidate:
                 parts.append(f"placed by {match.text} ({match.score:.2f})")
                 continue
             spoken = [word for word in match.text.replace(",", " ").split() if word not in FUNCTION_WORDS]
+            # Of a script without spaces, a pair of characters tells both.
+            pairs = {letter for word in spoken if len(word) == 2 and not word.isascii() for letter in word}
+            spoken = [word for word in spoken if word not in pairs]
             if not told.issuperset(spoken):
                 parts.append(f"trigger “{match.text}”" if match.by == "phrase" else f"{match.by} “{' '.join(spoken)}”")
                 told.update(spoken)
