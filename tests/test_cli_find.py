@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -136,3 +137,37 @@ def test_methods_are_asked_for_by_name(home: Path) -> None:
     refused = velatura("search", "red fox", "--method", "rerank", home=home)
     assert refused.returncode == 1
     assert "--reranker" in refused.stderr
+
+
+def test_what_is_safe_is_no_more_than_the_settings_allow(home: Path) -> None:
+    def left_out(*options: str) -> int:
+        shown = velatura("search", "red fox", *options, home=home, VELATURA_NSFW="1").stdout
+        return sum(int(line.split()[0].replace(",", "")) for line in shown.splitlines() if "left out" in line)
+
+    assert left_out() > 0
+    assert left_out("--safe") >= left_out()
+
+
+@pytest.mark.parametrize("option", [("--method", "bm25"), ("--reranker", "llm")])
+def test_ranking_is_not_asked_for_where_no_prompt_is_ranked(home: Path, option: tuple[str, str]) -> None:
+    done = velatura("search", "--trigger", "fox", *option, home=home)
+    assert done.returncode == 2
+    assert "for a prompt alone" in done.stderr.replace("\n", " ")
+
+
+def test_quotes_are_told_and_those_of_a_file_of_prompts_are_signs(home: Path) -> None:
+    done = velatura("search", 'red fox "no such phrase"', home=home)
+    assert "nothing found" in done.stdout
+    assert "“no such phrase”" in done.stderr
+    (home / "prompts.txt").write_text('red fox beside a sign "no such phrase"\n', encoding="utf-8")
+    assert "Red Fox" in titles(velatura("search", "--prompts", "prompts.txt", home=home).json)
+
+
+def test_open_catalogue_heeds_vectors_that_another_process_makes(home: Path) -> None:
+    shutil.copytree(home, home / "copy", ignore=shutil.ignore_patterns("copy", "*.faiss*", "*.words"))
+    db = home / "copy" / "catalogue.db"
+    with Velatura.open(db=str(db)) as reader:
+        assert not any(match.by == "meaning" for found in reader.search("a vixen in winter") for match in found.matched)
+        with Velatura.open(db=str(db)) as writer:
+            writer.embed()
+        assert any(match.by == "meaning" for found in reader.search("a vixen in winter") for match in found.matched)

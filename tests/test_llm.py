@@ -147,6 +147,15 @@ def test_what_a_server_refuses_is_left_away_and_stays_so() -> None:
     assert server.asked[-1]["max_completion_tokens"] > 0
 
 
+def test_server_with_less_room_than_the_longest_answer_gives_what_it_has() -> None:
+    script = [refused(400, "'max_tokens' is too large: 8192. This model's maximum context length is 8192"), said(GOOD)]
+    with chat_server(*script) as server:
+        _, model = ask(server.url)
+        model.ask("Count foxes.", "Six.", FORM, fox)
+    assert len(server.asked) == 3
+    assert not {"max_tokens", "max_completion_tokens"} & set(server.asked[-1])
+
+
 def test_call_that_is_refused_in_every_form_is_an_error_and_the_next_begins_anew() -> None:
     script = [refused(400, "the context is too long")] * 3
     with chat_server(*script, said(GOOD)) as server:
