@@ -70,7 +70,7 @@ def test_an_interruption_or_a_failure_ends_every_job(tmp_path: Path, kind: str, 
         wait_for_two(tmp_path, running)
         if kind == "slow":
             os.killpg(running.pid, signal.SIGINT)
-        _, errors = running.communicate(timeout=15)
+        _, errors = running.communicate(timeout=60)
         assert running.returncode != 0
         assert said in errors
         assert is_gone(running.pid)
