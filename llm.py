@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from .errors import InputError, LanguageModelError, MissingDependency
+from .syntax import encodable
 
 KEY: Final = "OPENAI_API_KEY"
 _URL: Final = "OPENAI_BASE_URL"
@@ -84,14 +85,14 @@ class LanguageModel:
             InputError: The server refuses the key, or does not know the model.
             LanguageModelError: It cannot be reached, refuses, or its second answer is of no use either.
         """
-        said = [{"role": "system", "content": instructions}, {"role": "user", "content": _encodable(question)}]
+        said = [{"role": "system", "content": instructions}, {"role": "user", "content": encodable(question)}]
         text = self._say(said, form)
         try:
             return check(_object(text))
         except ValueError as error:
             fault = str(error)
         repair = f"That cannot be used: {fault}. Answer again with nothing but the JSON object that was asked for."
-        said += [{"role": "assistant", "content": _encodable(text)}, {"role": "user", "content": _encodable(repair)}]
+        said += [{"role": "assistant", "content": encodable(text)}, {"role": "user", "content": encodable(repair)}]
         try:
             return check(_object(self._say(said, form)))
         except ValueError as error:
@@ -225,8 +226,3 @@ def _is_address(url: str) -> bool:
     except ValueError:
         return False
     return parts.scheme in ("http", "https") and bool(parts.hostname)
-
-
-def _encodable(text: str) -> str:
-    # Half of a surrogate pair cannot be sent.
-    return text.encode("utf-8", "replace").decode("utf-8")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from .errors import InputError
+from .syntax import encodable
 
 if TYPE_CHECKING:
     from .pipeline import Velatura
@@ -177,7 +178,7 @@ def _prompt_of(line: str, number: int, file: Path | None) -> str:
     if not isinstance(value, dict) or not isinstance(value.get("prompt"), str):
         raise InputError(f'{file}, line {number}: not a JSON object with a text "prompt"')
     # Half of a surrogate pair is no character, and cannot be written out again.
-    return str(value["prompt"]).encode("utf-8", "replace").decode()
+    return encodable(str(value["prompt"]))
 
 
 def print_json(value: object) -> None:

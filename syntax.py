@@ -105,6 +105,15 @@ def phrases(prompt: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part for part in parts if part))
 
 
+def encodable(text: str) -> str:
+    r"""Return the text with a question mark for each half of a surrogate pair, which cannot be sent nor tokenised.
+
+    >>> encodable("a \ud83d fox")
+    'a ? fox'
+    """
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 def quoted(text: str) -> tuple[str, ...]:
     """Return what stands between double quotes, each once and none that is empty.
 

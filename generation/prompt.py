@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from ..errors import VelaturaError
-from ..syntax import without_tags
+from ..syntax import encodable, without_tags
 
 if TYPE_CHECKING:
     from .adapters.embeddings import LearnedToken
@@ -155,7 +155,7 @@ def _flexible(name: str) -> str:
 
 def _cleaned(text: str) -> str:
     """Drop tags, compose letters as CLIP does, and replace lone surrogates, which no tokenizer reads."""
-    return without_tags(unicodedata.normalize("NFC", text.encode("utf-8", "replace").decode("utf-8")))
+    return without_tags(unicodedata.normalize("NFC", encodable(text)))
 
 
 def _pieces(text: str, reader: _Reader, size: int) -> list[list[int]]:

@@ -12,6 +12,7 @@ from typing import Final
 from PIL.Image import Image
 
 from ..records import Choice, Composition
+from ..syntax import encodable
 
 _REFUSALS: Final = 5
 """How many refused adapters are named."""
@@ -87,4 +88,4 @@ def _figure(caption: str, image: Image) -> str:
 
 def _text(text: str) -> str:
     """Escape text for elements and attributes; half of a surrogate pair is no character and cannot be written."""
-    return escape(text.encode("utf-8", "replace").decode(), quote=True)
+    return escape(encodable(text), quote=True)

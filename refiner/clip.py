@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ..errors import InputError, MissingDependency
+from ..syntax import encodable
 from .clip_input import read_clip_input
 from .embedders import folder_revision, locate
 
@@ -56,7 +57,7 @@ class ClipEmbedder:
         import torch
 
         # A lone surrogate cannot be encoded; the tokenizer would raise in the middle of a batch.
-        clean = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
+        clean = [encodable(text) for text in texts]
         found = []
         with torch.inference_mode():
             for start in range(0, len(clean), _BATCH):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, MissingDependency, UnreadableFile
+from ..syntax import encodable
 from .bert import WEIGHTS, read_bert
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class SentenceEmbedder:
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Return one row per text, shape (len(texts), dimension), float32, of length 1."""
         # A lone surrogate cannot be encoded; the tokenizer would raise in the middle of a batch.
-        clean = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
+        clean = [encodable(text) for text in texts]
         return self._recall(clean) if 0 < len(clean) <= _FEW else self._embed(clean)
 
     def _recall(self, texts: Sequence[str]) -> Vectors:

@@ -11,6 +11,7 @@ import numpy as np
 from ..db.triggers import longest
 from ..syntax import phrases, plain_text
 from ..words import FUNCTION_WORDS, terms, words
+from .postings import FIELDS
 
 if TYPE_CHECKING:
     from ..protocols import Vectors
@@ -24,8 +25,6 @@ CROWD: Final = 1000
 
 _CROWDED: Final = 8
 """Rows above 0 beyond which, times those that count, most are passed over at a glance."""
-
-FIELDS: Final = ("title", "triggers", "tags", "names", "prompts", "description")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -175,16 +175,16 @@ def build(
         before += len(row)
     table = np.stack(starts)
     known = {word: int(place[number]) for word, number in vocabulary.items()}
-    weights = specificity(np.diff(table, axis=1), len(numbers))
-    return Postings(
+    alone = Postings(
         numbers=numbers,
         words=hashes[order],
         starts=table,
         rows=np.concatenate(rows),
         gains=np.concatenate(gains),
         averages=usual,
-        **_phrases(triggers, numbers, known, weights),
+        **_phrases(triggers, numbers, known),
     )
+    return alone.weighted(np.diff(table, axis=1), len(numbers))
 
 
 def word_hash(text: str) -> int:
@@ -300,10 +300,8 @@ def _count(texts: Iterable[tuple[int, Sequence[str]]]) -> tuple[Ids, _Vocabulary
     return np.frombuffer(numbers, np.int64), vocabulary, postings
 
 
-def _phrases(
-    triggers: Iterable[tuple[str, int]], numbers: Ids, known: dict[str, int], weights: Scores
-) -> dict[str, Any]:
-    """Return the arrays about trigger phrases; adapters and words that the index does not have are passed over."""
+def _phrases(triggers: Iterable[tuple[str, int]], numbers: Ids, known: dict[str, int]) -> dict[str, Any]:
+    """Return the arrays about trigger phrases, not weighed yet; what the index does not have is passed over."""
     rows = {int(number): row for row, number in enumerate(numbers)}
     calling: dict[str, list[int]] = {}
     for phrase, number in triggers:
@@ -312,12 +310,10 @@ def _phrases(
     by_hash = sorted((word_hash(phrase), phrase) for phrase in calling)
     words: list[int] = []
     owners: list[int] = []
-    totals = np.zeros(len(by_hash), np.float32)
     for place, (_, phrase) in enumerate(by_hash):
         standing = {known[word] for word in phrase.split() if word in known}
         words += standing
         owners += [place] * len(standing)
-        totals[place] = sum(weights[word] for word in standing)
     held = np.array(words, np.int64)
     order = np.argsort(held, kind="stable")
     called = [calling[phrase] for _, phrase in by_hash]
@@ -325,7 +321,7 @@ def _phrases(
         "phrases": np.array([number for number, _ in by_hash], np.uint64),
         "phrase_starts": _starts([len(part) for part in called]),
         "phrase_rows": np.array([row for part in called for row in part], np.int32),
-        "phrase_weights": totals,
+        "phrase_weights": np.zeros(len(by_hash), np.float32),
         "holding_starts": _starts(np.bincount(held, minlength=len(known))),
         "holding": np.array(owners, np.int32)[order],
     }

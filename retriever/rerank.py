@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import InputError, MissingDependency
-from ..syntax import plain_text
+from ..syntax import encodable, plain_text
 
 if TYPE_CHECKING:
     from ..records import RefinedAdapter
@@ -59,7 +59,8 @@ class CrossEncoder:
             return []
         network = self._load()
         asked = plain_text(prompt)
-        pairs = [(_encodable(asked), _encodable(self._card(adapter))) for adapter in adapters]
+        # A lone surrogate would make the tokenizer raise in the middle of a batch.
+        pairs = [(encodable(asked), encodable(self._card(adapter))) for adapter in adapters]
         told = network.predict(pairs, show_progress_bar=False)
         return [min(1 - _SURE, max(_SURE, float(number))) for number in told]
 
@@ -88,8 +89,3 @@ class CrossEncoder:
                 )
             self._network = network
         return self._network
-
-
-def _encodable(text: str) -> str:
-    # A lone surrogate cannot be encoded; the tokenizer would raise in the middle of a batch.
-    return text.encode("utf-8", "replace").decode("utf-8")
