@@ -6,7 +6,8 @@ VelaturaError                 one clear sentence; the command line prints it and
 ├── SourceError               a catalogue source (a site, a dump) could not be read
 │   └── SourceUnavailable     ... now: a later try may succeed
 ├── CatalogueError            the database is missing, locked, or of another version
-├── LanguageModelError        a language model cannot be reached, refuses, or gives no answer of use
+├── LanguageModelError        a language model cannot be reached, or gives no answer of use
+│   └── LanguageModelRefusal  ... and will not answer: asking again would bring the same
 ├── IncompatibleAdapter       an adapter does not fit the model it is asked onto
 └── MissingDependency         an optional package is not installed; says the line that installs it
 """
@@ -39,7 +40,11 @@ class CatalogueError(VelaturaError):
 
 
 class LanguageModelError(VelaturaError):
-    """A language model cannot be reached, refuses, or gives no answer of use."""
+    """A language model cannot be reached, or gives no answer of use."""
+
+
+class LanguageModelRefusal(LanguageModelError):
+    """A language model will not answer; asking again would bring the same."""
 
 
 class IncompatibleAdapter(VelaturaError):

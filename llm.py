@@ -10,12 +10,12 @@ import importlib.util
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from .errors import InputError, LanguageModelError, MissingDependency
+from .records import Usage
 from .syntax import encodable
 
 KEY: Final = "OPENAI_API_KEY"
@@ -27,19 +27,6 @@ _TRIALS: Final = 16
 _SHOWN: Final = 200
 
 Answer = TypeVar("Answer")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
-    """What was asked of a model, as its server counts."""
-
-    calls: int = 0
-    read: int = 0
-    """Tokens of what it was told."""
-    cached: int = 0
-    """Of these, tokens that the server had read before."""
-    written: int = 0
-    """Tokens of its answers."""
 
 
 class LanguageModel:
@@ -162,11 +149,11 @@ class LanguageModel:
 
     def _count(self, told: Any) -> None:
         details = getattr(told, "prompt_tokens_details", None)
-        self.usage = Usage(
-            calls=self.usage.calls + 1,
-            read=self.usage.read + _tokens(told, "prompt_tokens"),
-            cached=self.usage.cached + _tokens(details, "cached_tokens"),
-            written=self.usage.written + _tokens(told, "completion_tokens"),
+        self.usage += Usage(
+            calls=1,
+            read=_tokens(told, "prompt_tokens"),
+            cached=_tokens(details, "cached_tokens"),
+            written=_tokens(told, "completion_tokens"),
         )
 
 

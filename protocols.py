@@ -14,7 +14,9 @@ from .records import (
     GeneratedImage,
     GenerationRequest,
     RefinedAdapter,
+    Refinement,
     Rejection,
+    Usage,
 )
 
 if TYPE_CHECKING:
@@ -84,6 +86,14 @@ class ImageEmbedder(TextEmbedder, Protocol):
         """Return one L2-normalised float32 row per picture, shape (len(images), dimension)."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Described:
+    """What a describer wrote, and what it took."""
+
+    refinement: Refinement
+    usage: Usage = Usage()
+
+
 Method = Literal["fused", "dense", "bm25", "rerank", "tfidf", "overlap", "random"]
 """How adapters are ranked for a prompt. `fused` is ours, `dense` Stylus's retriever (its section 3.2), `rerank` the
 same with a reranker over its best, `bm25` the words alone; the others are what other tools do, and chance."""
@@ -108,6 +118,24 @@ class Reranker(Protocol):
 
     def score(self, prompt: str, adapters: Sequence[RefinedAdapter]) -> Sequence[float] | None:
         """Return a number for each adapter, between 0 and 1; higher serves better. None leaves them in their order."""
+
+
+class Describer(Protocol):
+    """Says what an adapter does, from all that is known of it."""
+
+    @property
+    def name(self) -> str:
+        """Kept as the writer of what it wrote; another one whenever the same adapter would be described anew."""
+
+    def origin(self, adapter: RefinedAdapter) -> str:
+        """Return the address of all that it would read of the adapter, pictures too: equal ones are described once."""
+
+    def describe(self, adapter: RefinedAdapter) -> Described:
+        """Describe one adapter; may be called by several threads at once.
+
+        Raises:
+            LanguageModelError: It refuses this one, or gives no answer of use.
+        """
 
 
 class Composer(Protocol):

@@ -1,7 +1,7 @@
 """The nouns of Velatura: plain frozen values, each holding the one before.
 
     AdapterRecord   one file of one version of one page, as its source tells it
-      -> RefinedAdapter   + what it does, in words, and who wrote them
+      -> RefinedAdapter   + a Refinement: what it does, in words, and who wrote them
         -> Candidate      + how well it fits a prompt, and what matched
           -> Composition  a prompt, the adapters chosen for its words, and the refusals
             -> GenerationRequest   + mask, seed, steps, guidance, size, backend
@@ -13,7 +13,7 @@ Embeddings stay out of records. `None` always means "not known", never "no".
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from .words import FUNCTION_WORDS, words
@@ -26,6 +26,16 @@ PG, PG13, R, X, XXX, BLOCKED = 1, 2, 4, 8, 16, 32
 
 USES = ("image", "rentcivit", "rent", "sell")
 """Commercial uses that a licence may allow: sell pictures, run on Civitai, run on other sites, sell the model."""
+
+CATEGORIES = (
+    "character", "celebrity", "style", "concept", "pose", "clothing", "background", "building", "vehicle", "animal",
+    "action", "object", "tool",
+)  # fmt: skip
+"""What an adapter is for. `celebrity` is any real person, `character` any invented one; `tool` changes the whole
+picture or how it is painted, such as detail sliders, LCM and Lightning."""
+
+FACETS = ("subject", "style", "medium", "setting", "mood", "era")
+"""Sides of a picture that an adapter may decide, in words."""
 
 Id = int | str
 """A site's own id of a page, a version or a file: Civitai counts, Hugging Face names."""
@@ -194,15 +204,34 @@ class Filter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Refinement:
+    """What an adapter does, as a describer tells it; whatever it cannot tell is None or empty."""
+
+    description: str | None = None
+    category: str | None = None
+    """One of `CATEGORIES`."""
+    facets: tuple[tuple[str, str], ...] = ()
+    """(facet, words): what it decides of each side of a picture, of `FACETS`."""
+    avoid: str | None = None
+    """What it must not be used for."""
+    triggers: tuple[tuple[str, ...], ...] = ()
+    """The groups of trigger phrases that are worth using, cleaned; empty where all of the record's are."""
+    weight: float | None = None
+    """The weight to lay it on at."""
+    evidence: str | None = None
+    """Where the weight comes from, in words."""
+    writer: str | None = None
+    """Who wrote this: a describer's name, prompt version and model; None when nobody has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RefinedAdapter:
     """A catalogued adapter and what it does, in words."""
 
     id: int
     """The catalogue's number for it."""
     record: AdapterRecord
-    description: str | None = None
-    writer: str | None = None
-    """Who wrote the description: a describer's name and version; None when there is none."""
+    refinement: Refinement = Refinement()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,6 +294,28 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What was asked of a language model, as its server counts."""
+
+    calls: int = 0
+    read: int = 0
+    """Tokens of what it was told."""
+    cached: int = 0
+    """Of these, tokens that the server had read before."""
+    written: int = 0
+    """Tokens of its answers."""
+
+    def __add__(self, other: Usage) -> Usage:
+        """Return both together."""
+        return Usage(
+            calls=self.calls + other.calls,
+            read=self.read + other.read,
+            cached=self.cached + other.cached,
+            written=self.written + other.written,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
     """An adapter laid on for some words of the prompt."""
 
@@ -275,6 +326,8 @@ class Choice:
     triggers: tuple[str, ...] = ()
     """Words added to the prompt so that the adapter takes effect."""
     reason: str = ""
+    advised: float | None = None
+    """The weight that it would have alone, where the other adapters change it; None where they do not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,6 +347,17 @@ class Composition:
     refused: tuple[Refusal, ...] = ()
     composer: str = ""
     """Who chose: a composer's name and version."""
+    tasks: tuple[str, ...] = ()
+    """The prompt's own words, cut into what can be asked of adapters; some have none."""
+    notes: tuple[str, ...] = ()
+    """What happened on the way that a person should know: what was repaired, dropped, or done another way."""
+    emphasis: float | None = None
+    """How much the words of a task are stressed that no adapter serves, since adapters may crowd it out of the picture
+    (Stylus's `restore_concepts`, with 1.1); None leaves them as they are."""
+    suffix: str = ""
+    """Words that close the prompt, such as those that hold a checkpoint to its own look (Stylus's de-bias prompt)."""
+    usage: Usage = Usage()
+    """What a language model read and wrote for it."""
 
     @property
     def painted_prompt(self) -> str:
@@ -304,14 +368,27 @@ class Composition:
         >>> Composition(prompt="a Red Fox at a foxyard", choices=(choice,)).painted_prompt
         'a Red Fox at a foxyard, foxy'
         """
-        parts = [self.prompt]
+        parts = [self._stressed()]
         present = _padded(self.prompt)
         for choice in self.choices:
             for trigger in choice.triggers:
                 if _padded(trigger) not in present:
                     parts.append(trigger)
                     present += _padded(trigger)
+        if self.suffix and _padded(self.suffix) not in present:
+            parts.append(self.suffix)
         return ", ".join(part for part in parts if part)
+
+    def _stressed(self) -> str:
+        """Return the prompt, the words of each task without an adapter stressed; those in brackets have their weight."""
+        prompt = self.prompt
+        if self.emphasis is None or any(bracket in prompt for bracket in "([{"):
+            return prompt
+        served = {choice.span for choice in self.choices}
+        for task in self.tasks:
+            if task not in served:
+                prompt = prompt.replace(task, f"({task}:{self.emphasis:g})", 1)
+        return prompt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -345,7 +422,7 @@ class GenerationRequest:
     @property
     def prompt(self) -> str:
         """What the model reads: the prompt and the triggers of the choices that are on."""
-        return Composition(prompt=self.composition.prompt, choices=self.choices).painted_prompt
+        return replace(self.composition, choices=self.choices).painted_prompt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

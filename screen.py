@@ -287,7 +287,7 @@ def print_adapter(
     """Print all that is known of an adapter."""
     record = adapter.record
     if as_json:
-        known = {"id": adapter.id, "others": list(others), **asdict(record), "refined": adapter.description}
+        known = {"id": adapter.id, "others": list(others), **asdict(record), "refined": asdict(adapter.refinement)}
         _json({**known, "strength": None if measure is None else _plain_strength(measure, base)})
         return
     table = Table(box=None, show_header=False, pad_edge=False)

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from ..records import Id, RefinedAdapter, Rejection
+from ..records import Id, RefinedAdapter, Refinement, Rejection
 from . import codec
 from .connect import chunks
 from .schema import adapter, rejection
@@ -22,7 +22,11 @@ def adapters(connection: Connection, numbers: Sequence[int]) -> list[RefinedAdap
         places = ", ".join("?" * len(chunk))
         statement = f"SELECT adapter_id, json, description, writer FROM record WHERE adapter_id IN ({places})"  # noqa: S608
         for number, text, description, writer in connection.exec_driver_sql(statement, tuple(chunk)):
-            found[number] = RefinedAdapter(id=number, record=codec.load(text), description=description, writer=writer)
+            found[number] = RefinedAdapter(
+                id=number,
+                record=codec.load(text),
+                refinement=Refinement(description=description, writer=writer),
+            )
     return [found[int(number)] for number in numbers if int(number) in found]
 
 

@@ -45,7 +45,15 @@ def card(adapter: RefinedAdapter) -> str:
     triggers = "; ".join(", ".join(group) for group in record.triggers)[:300]
     title = record.title if not record.version_name else f"{record.title}, {record.version_name}"
     training = ", ".join(tag for tag, _ in record.training_tags[:20])
-    parts = [title, ", ".join(record.tags), triggers, adapter.description, record.notes, record.description, training]
+    parts = [
+        title,
+        ", ".join(record.tags),
+        triggers,
+        adapter.refinement.description,
+        record.notes,
+        record.description,
+        training,
+    ]
     return "\n".join(part.strip() for part in parts if part and part.strip())[:_CARD_LIMIT]
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import LanguageModelError
+from ..fenced import card, line
 from ..syntax import plain_text
 
 if TYPE_CHECKING:
@@ -57,10 +58,7 @@ _MOST: Final = 200
 _ALL_CARDS: Final = 60_000
 """Characters of all cards together: some 15,000 tokens."""
 _CARD: Final = 600
-_TITLE, _TRIGGERS, _TAGS = 100, 140, 120
 _PROMPT: Final = 2000
-# Nothing in a card or a prompt opens or closes a fence.
-_FENCES: Final = str.maketrans("<>", "‹›")
 
 
 class RerankingWarning(UserWarning):
@@ -106,27 +104,8 @@ class LlmReranker:
 def question(prompt: str, adapters: Sequence[RefinedAdapter]) -> str:
     """Return what the model is asked: the cards, numbered from 1, then the prompt."""
     longest = min(_CARD, _ALL_CARDS // len(adapters))
-    cards = [f'<card number="{number}">\n{_card(one)[:longest]}\n</card>' for number, one in enumerate(adapters, 1)]
-    return "\n".join([*cards, f"<prompt>\n{_line(plain_text(prompt), _PROMPT)}\n</prompt>"])
-
-
-def _card(adapter: RefinedAdapter) -> str:
-    """Return what tells most of an adapter: title, triggers, tags, and the beginning of what is written about it."""
-    record = adapter.record
-    fields = (
-        ("title", record.title, _TITLE),
-        ("triggers", ", ".join(phrase for group in record.triggers for phrase in group), _TRIGGERS),
-        ("tags", ", ".join(record.tags), _TAGS),
-        ("about", adapter.description or record.notes or record.description or "", _CARD),
-    )
-    told = ((name, _line(text, most)) for name, text, most in fields)
-    return "\n".join(f"{name}: {text}" for name, text in told if text)
-
-
-def _line(text: str, most: int) -> str:
-    """Return the beginning of a text as one line in which nothing is invisible and nothing is a fence."""
-    text = "".join(letter if letter.isprintable() else " " for letter in text[: 4 * most])
-    return " ".join(text.split()).translate(_FENCES)[:most].strip()
+    cards = [f'<card number="{number}">\n{card(one, longest)}\n</card>' for number, one in enumerate(adapters, 1)]
+    return "\n".join([*cards, f"<prompt>\n{line(plain_text(prompt), _PROMPT)}\n</prompt>"])
 
 
 def _scores(answer: Any, shown: int) -> dict[int, float]:

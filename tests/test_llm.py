@@ -10,7 +10,8 @@ import pytest
 from chat_server import chat_server, refused, said
 
 from velatura.errors import InputError, LanguageModelError, MissingDependency
-from velatura.llm import LanguageModel, Usage
+from velatura.llm import LanguageModel
+from velatura.records import Usage
 
 SECRET = "sk-never-shown-0123456789"
 FORM = {"type": "object", "properties": {"fox": {"type": "integer"}}}

@@ -45,7 +45,7 @@ def test_records_come_out_as_they_went_in(store: Store, make):
     report = store.sync(make.source([make.entry("a", full)]))
     assert (report.offered, report.records, report.added, report.rejected) == (1, 1, 1, 0)
     assert store.adapter(1).record == full
-    assert store.adapter(1).description is None
+    assert store.adapter(1).refinement.description is None
 
 
 def test_unchanged_input_reads_and_writes_nothing(path: Path, make):
@@ -98,7 +98,7 @@ def test_a_changed_record_keeps_its_number_and_is_found_by_its_new_words(store: 
     report = store.sync(make.source([make.file("a", stamp="2", title="Renamed"), make.file("b")]))
     assert (report.updated, report.unchanged, report.added) == (1, 1, 0)
     assert store.adapter(1).record.title == "Renamed"
-    assert store.adapter(1).description == "it paints moonlight"
+    assert store.adapter(1).refinement.description == "it paints moonlight"
     assert store.mentions(["renamed"], 9) == {"renamed": {1}}
     assert store.mentions(["title"], 9) == {"title": {2}}
     assert store.mentions(["moonlight"], 9) == {"moonlight": {1}}
@@ -204,12 +204,12 @@ def test_what_is_gone_is_hidden_and_kept_and_comes_back(store: Store, make):
     assert (store.stats().files, store.stats().missing) == (1, 1)
     assert store.find("a") == []
     assert store.find("1") == [1]
-    assert store.adapter(1).description == "words"
+    assert store.adapter(1).refinement.description == "words"
     assert store.sync(make.source(both[1:])).missing == 0
     report = store.sync(make.source(both))
     assert (report.revived, report.added, report.missing) == (1, 0, 0)
     assert titles(store) == {"a", "b"}
-    assert store.adapter(1).description == "words"
+    assert store.adapter(1).refinement.description == "words"
 
 
 def test_an_incomplete_source_hides_nothing(store: Store, make):

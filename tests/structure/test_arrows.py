@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-BASE = {"errors", "records", "families", "syntax", "words"}
+BASE = {"errors", "records", "families", "syntax", "words", "fenced", "categories"}
 MIDDLE = BASE | {"protocols", "settings", "plain", "llm"}
 STAGES = {"catalog", "db", "composer", "generation", "eval"}
 
