@@ -1,8 +1,8 @@
 """Text of strangers, made fit to stand in what a language model is told.
 
-Cards and prompts are written by anybody, and some speak to the model that reads them. Whatever is told of them stands in
-a fence, `<card>...</card>`, and nothing inside can close one, hide from the eye, or run on without end. What a model
-answers may then only be numbers that it was shown, within bounds that are checked.
+Cards and prompts are written by anybody, and some speak to the model that reads them. Whatever is told of them stands
+in a fence, `<card>...</card>`, and nothing inside can close one, hide from the eye, or run on without end. What a
+model answers may then only be numbers that it was shown, within bounds that are checked.
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ class Described:
     """What a describer wrote, and what it took."""
 
     refinement: Refinement
-    usage: Usage = Usage()
+    usage: Usage = Usage()  # noqa: RUF009 - frozen
 
 
 Method = Literal["fused", "dense", "bm25", "rerank", "tfidf", "overlap", "random"]

@@ -380,7 +380,7 @@ class Composition:
         return ", ".join(part for part in parts if part)
 
     def _stressed(self) -> str:
-        """Return the prompt, the words of each task without an adapter stressed; those in brackets have their weight."""
+        """Return the prompt, the words of each task without an adapter stressed; brackets have weights of their own."""
         prompt = self.prompt
         if self.emphasis is None or any(bracket in prompt for bracket in "([{"):
             return prompt

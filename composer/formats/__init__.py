@@ -1,0 +1,1 @@
+"""Compositions in the forms of other tools, and back."""
