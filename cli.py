@@ -194,9 +194,9 @@ def generate(
     as_json: Json = False,
 ) -> None:
     """Paint a prompt with adapters chosen for it, or a composition as it stands in a file."""
-    from .pipeline import PROMPT
     from .plain import load
     from .records import Composition
+    from .resolve import PROMPT
     from .screen import Progress, print_composition, print_paths
     from .words import words
 

@@ -6,162 +6,290 @@ they take, so what one refuses (a schema for the answer, a temperature, a name o
 
 from __future__ import annotations
 
+import base64
 import importlib.util
-import json
 import os
-from collections.abc import Callable, Mapping
-from itertools import islice
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-from .errors import InputError, LanguageModelError, MissingDependency
+from .answers import object_in
+from .endpoint import KEY, Endpoint, RefusedCall
+from .errors import InputError, LanguageModelError, LanguageModelRefusal, MissingDependency
 from .records import Usage
 from .syntax import encodable
 
-KEY: Final = "OPENAI_API_KEY"
 _URL: Final = "OPENAI_BASE_URL"
 _LONGEST: Final = 8192
 """Tokens of an answer, thoughts among them: a small model may otherwise repeat itself for ever."""
-_TRIALS: Final = 16
-"""Places in an answer at which an object is looked for."""
-_SHOWN: Final = 200
+_FILTERED: Final = frozenset({"content_filter", "content_policy_violation", "invalid_prompt", "moderation_blocked"})
+"""Codes by which servers refuse what is asked, not how."""
+_PICTURES: Final = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n\x1a\n": "image/png"}
 
 Answer = TypeVar("Answer")
+Messages = list[dict[str, Any]]
 
 
 class LanguageModel:
-    """A model that is asked for JSON. The key is read from `OPENAI_API_KEY`, and servers of one's own need none.
+    """A model that is asked for JSON, by any number of threads at once.
+
+    The key is read from `OPENAI_API_KEY`, and servers of one's own need none.
 
     Args:
         model: Its name, as the server has it.
         url: Where it is served, such as `http://127.0.0.1:11434/v1`; None takes `OPENAI_BASE_URL`, else OpenAI's.
         timeout: Seconds that the server may be silent.
-        retries: How often a call is repeated that met a full or a failing server, with growing pauses.
+        deadline: Seconds that a question may take, with waits, repetitions and the second answer.
+        retries: How often a call is repeated that met a full or failing server. The pauses grow, or are what the
+            server asks for, and while it asks to wait, no question of this object is sent. A server that is full and
+            meanwhile answers others is asked on until the deadline.
+        temperature: 0 for the likeliest answer; higher for more diverse ones.
 
     Raises:
         MissingDependency: openai is not installed.
         InputError: The address is none, or OpenAI's is asked and there is no key.
     """
 
-    def __init__(self, model: str, *, url: str | None = None, timeout: float = 60.0, retries: int = 3) -> None:
+    def __init__(
+        self,
+        model: str,
+        *,
+        url: str | None = None,
+        timeout: float = 60.0,
+        deadline: float = 180.0,
+        retries: int = 3,
+        temperature: float = 0.0,
+    ) -> None:
         if importlib.util.find_spec("openai") is None:
             raise MissingDependency("openai", extra="llm")
         self.model = model
-        self.usage = Usage()
-        self._url = url or os.environ.get(_URL) or None
-        if self._url is not None and not _is_address(self._url):
+        url = url or os.environ.get(_URL) or None
+        if url is not None and not _is_address(url):
             raise InputError("the language model's address must begin with http:// or https:// and name a host")
-        if self._url is None and not os.environ.get(KEY):
+        if url is None and not os.environ.get(KEY):
             raise InputError(f"there is no key for OpenAI; set {KEY}, or VELATURA_LLM_URL to a server of your own")
-        self._timeout = timeout
-        self._retries = retries
-        self._client: Any = None
+        self._endpoint = Endpoint(url, timeout=timeout, retries=retries)
+        self._deadline = deadline
+        self._lock = threading.Lock()
+        self._usage = Usage()
         self._formats = ["json_schema", "json_object", "text"]
-        self._options: dict[str, Any] = {"temperature": 0, "max_tokens": _LONGEST}
+        self._options: dict[str, Any] = {"temperature": temperature, "max_tokens": _LONGEST}
+        self._client: Any = None
 
-    def ask(self, instructions: str, question: str, form: Mapping[str, Any], check: Callable[[Any], Answer]) -> Answer:
+    @property
+    def usage(self) -> Usage:
+        """What was asked of it so far, and how many tokens that took."""
+        with self._lock:
+            return self._usage
+
+    @property
+    def client(self) -> Any:
+        """An `openai.OpenAI` of the same server, for files and batches."""
+        with self._lock:
+            if self._client is None:
+                self._client = self._endpoint.client()
+            return self._client
+
+    def ask(
+        self,
+        instructions: str,
+        question: str,
+        form: Mapping[str, Any] | None,
+        check: Callable[[Any], Answer],
+        *,
+        pictures: Sequence[bytes] = (),
+        then: Sequence[str] = (),
+        temperature: float | None = None,
+        deadline: float | None = None,
+        count: Callable[[Usage], object] | None = None,
+    ) -> Answer:
         """Return what the model answers; an answer of no use is sent back once with what is wrong with it.
 
         Args:
             instructions: What it is to do: the same for every question, so that servers read it once.
             question: The question, with whatever belongs to it.
-            form: The answer's JSON Schema.
+            form: The answer's JSON Schema; None where any JSON object will do.
             check: Turns the parsed JSON into the answer; raises `ValueError` with what is wrong with it.
+            pictures: JPEG or PNG files that are shown behind the question.
+            then: What it is told next, each after an answer; only the last answer counts.
+            temperature: Another than the model's, for this question.
+            deadline: Another than the model's, in seconds, for this question.
+            count: Called with what each call of this question took, also when it has no answer in the end.
 
         Raises:
-            InputError: The server refuses the key, or does not know the model.
-            LanguageModelError: It cannot be reached, refuses, or its second answer is of no use either.
+            InputError: The server refuses the key, or does not know the model; or a picture is neither JPEG nor PNG.
+            LanguageModelRefusal: It will not answer this.
+            LanguageModelError: It cannot be reached, takes too long, or its second answer is of no use either.
         """
-        said = [{"role": "system", "content": instructions}, {"role": "user", "content": encodable(question)}]
-        text = self._say(said, form)
+        ends = time.monotonic() + (self._deadline if deadline is None else deadline)
+        said = _messages(instructions, question, pictures)
+        reply = self._call(said, form, temperature, ends, count)
+        text = self._text(reply)
+        for turn in then:
+            said += _turn(text, turn)
+            reply = self._call(said, form, temperature, ends, count)
+            text = self._text(reply)
         try:
-            return check(_object(text))
+            return check(object_in(text))
         except ValueError as error:
-            fault = str(error)
+            fault = f"{error}; it was cut off, be briefer" if _finish(reply) == "length" else str(error)
         repair = f"That cannot be used: {fault}. Answer again with nothing but the JSON object that was asked for."
-        said += [{"role": "assistant", "content": encodable(text)}, {"role": "user", "content": encodable(repair)}]
+        said += _turn(text, repair)
+        return self.read(self._call(said, form, temperature, ends, count), check)
+
+    def ask_counted(
+        self,
+        instructions: str,
+        question: str,
+        form: Mapping[str, Any],
+        check: Callable[[Any], Answer],
+        *,
+        pictures: Sequence[bytes] = (),
+        temperature: float | None = None,
+        deadline: float | None = None,
+    ) -> tuple[Answer, Usage]:
+        """Return the answer, as `ask`, and what this question took, the second answer included."""
+        spent: list[Usage] = []
+        answer = self.ask(
+            instructions, question, form, check,
+            pictures=pictures, temperature=temperature, deadline=deadline, count=spent.append,
+        )  # fmt: skip
+        return answer, sum(spent, Usage())
+
+    def body(
+        self,
+        instructions: str,
+        question: str,
+        form: Mapping[str, Any],
+        pictures: Sequence[bytes] = (),
+        *,
+        temperature: float | None = None,
+    ) -> dict[str, Any]:
+        """Return the question as plain JSON, as the chat completions API and its batches have it.
+
+        Raises:
+            InputError: A picture is neither JPEG nor PNG.
+        """
+        with self._lock:
+            formats, options = list(self._formats), dict(self._options)
+        return self._body(_messages(instructions, question, pictures), form, formats, options, temperature)
+
+    def read(self, reply: Any, check: Callable[[Any], Answer]) -> Answer:
+        """Return the answer that stands in a reply, the JSON of a chat completion, such as a batch brings.
+
+        Raises:
+            LanguageModelRefusal: The model will not answer.
+            LanguageModelError: The reply holds no answer of use.
+        """
+        text = self._text(reply)
         try:
-            return check(_object(self._say(said, form)))
+            return check(object_in(text))
         except ValueError as error:
             raise LanguageModelError(f"{self.model} gave no answer of use: {error}") from None
 
-    def _say(self, messages: list[dict[str, str]], form: Mapping[str, Any]) -> str:
-        """Return the text of the answer, and count its tokens."""
-        reply = self._call(messages, form)
-        self._count(getattr(reply, "usage", None))
-        choices = getattr(reply, "choices", None)
-        message = getattr(choices[0], "message", None) if isinstance(choices, list) and choices else None
-        refusal, text = getattr(message, "refusal", None), getattr(message, "content", None)
+    def _text(self, reply: Any) -> str:
+        choices = reply.get("choices") if isinstance(reply, dict) else None
+        choice = choices[0] if isinstance(choices, list) and choices else None
+        message = choice.get("message") if isinstance(choice, dict) else None
+        refusal, text = (message.get(name) if isinstance(message, dict) else None for name in ("refusal", "content"))
         if isinstance(refusal, str) and refusal:
-            raise LanguageModelError(f"{self.model} refused: {self._safe(refusal)}")
+            raise LanguageModelRefusal(f"{self.model} refused: {self._endpoint.safe(refusal)}")
+        if _finish(reply) == "content_filter":
+            raise LanguageModelRefusal(f"{self.model} refused: its server's filter of contents stopped the answer")
         if not isinstance(text, str):
             raise LanguageModelError(f"{self.model} gave no text")
         return text
 
-    def _call(self, messages: list[dict[str, str]], form: Mapping[str, Any]) -> Any:
-        """Call the server, with less where it refuses something of what is asked."""
-        import openai
-
-        formats, options = list(self._formats), dict(self._options)
+    def _call(
+        self,
+        messages: Messages,
+        form: Mapping[str, Any] | None,
+        temperature: float | None,
+        ends: float,
+        count: Callable[[Usage], object] | None,
+    ) -> Any:
+        """Call the server, with less where it refuses something of what is asked, and count the tokens."""
+        with self._lock:
+            formats, options = list(self._formats), dict(self._options)
+        learned = False
         while True:
-            extra: dict[str, Any] = dict(options)
-            if formats[0] == "json_schema":
-                schema = {"name": "answer", "strict": True, "schema": dict(form)}
-                extra["response_format"] = {"type": "json_schema", "json_schema": schema}
-            elif formats[0] == "json_object":
-                extra["response_format"] = {"type": "json_object"}
             try:
-                reply = self._open().chat.completions.create(model=self.model, messages=messages, **extra)
-            except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-                if not _leave_away(str(error), formats, options):
-                    raise LanguageModelError(f"{self._host()} refuses the call: {self._safe(_reason(error))}") from None
-            except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
-                raise InputError(
-                    f"{self._host()} does not give {self.model!r}: {self._safe(_reason(error))}; look at {KEY}, "
-                    "VELATURA_LLM and VELATURA_LLM_URL"
-                ) from None
-            except (openai.OpenAIError, ValueError) as error:
-                raise LanguageModelError(f"{self._host()} does not answer: {self._safe(_reason(error))}") from None
+                reply = self._endpoint.call(self._body(messages, form, formats, options, temperature), ends)
+            except RefusedCall as refusal:
+                if refusal.code in _FILTERED:
+                    raise LanguageModelRefusal(f"{self._endpoint.host} refuses what is asked: {refusal}") from None
+                if not _leave_away(str(refusal), formats, options):
+                    raise LanguageModelError(f"{self._endpoint.host} refuses the call: {refusal}") from None
+                learned = True
             else:
+                break
+        usage = usage_of(reply)
+        with self._lock:
+            self._usage += usage
+            if learned:
                 self._formats, self._options = formats, options
-                return reply
+        if count is not None:
+            count(usage)
+        return reply
 
-    def _open(self) -> Any:
-        if self._client is None:
-            import openai
-
-            # The client wants some key, and a server of one's own none.
-            key = os.environ.get(KEY) or "none"
-            self._client = openai.OpenAI(
-                api_key=key, base_url=self._url, timeout=self._timeout, max_retries=self._retries
-            )
-        return self._client
-
-    def _host(self) -> str:
-        return (urlsplit(self._url).hostname if self._url else None) or "OpenAI"
-
-    def _safe(self, text: str) -> str:
-        """Return a server's words in one short line, without the key, which some repeat."""
-        key = os.environ.get(KEY)
-        text = text.replace(key, "***") if key else text
-        line = "".join(letter if letter.isprintable() else " " for letter in text)
-        return " ".join(line.split())[:_SHOWN] or "no reason given"
-
-    def _count(self, told: Any) -> None:
-        details = getattr(told, "prompt_tokens_details", None)
-        self.usage += Usage(
-            calls=1,
-            read=_tokens(told, "prompt_tokens"),
-            cached=_tokens(details, "cached_tokens"),
-            written=_tokens(told, "completion_tokens"),
-        )
+    def _body(
+        self,
+        messages: Messages,
+        form: Mapping[str, Any] | None,
+        formats: Sequence[str],
+        options: Mapping[str, Any],
+        temperature: float | None,
+    ) -> dict[str, Any]:
+        body: dict[str, Any] = {"model": self.model, "messages": list(messages), **options}
+        if temperature is not None and "temperature" in options:
+            body["temperature"] = temperature
+        if formats[0] == "json_schema" and form is not None:
+            schema = {"name": "answer", "strict": True, "schema": dict(form)}
+            body["response_format"] = {"type": "json_schema", "json_schema": schema}
+        elif formats[0] != "text":
+            body["response_format"] = {"type": "json_object"}
+        return body
 
 
-def _reason(error: Exception) -> str:
-    """Return what a server said, which stands in what it sent, else the client's words."""
-    body = getattr(error, "body", None)
-    told = body.get("message") if isinstance(body, dict) else None
-    return told if isinstance(told, str) and told else str(error)
+def usage_of(reply: Any) -> Usage:
+    """Return what a reply, the JSON of a chat completion, says that it took."""
+    told = reply.get("usage") if isinstance(reply, dict) else None
+    details = told.get("prompt_tokens_details") if isinstance(told, dict) else None
+    return Usage(
+        calls=1,
+        read=_tokens(told, "prompt_tokens"),
+        cached=_tokens(details, "cached_tokens"),
+        written=_tokens(told, "completion_tokens"),
+    )
+
+
+def _messages(instructions: str, question: str, pictures: Sequence[bytes]) -> Messages:
+    """Return what opens a talk; pictures stand behind the words."""
+    asked: Any = encodable(question)
+    if pictures:
+        shown = [{"type": "image_url", "image_url": {"url": _data_url(picture)}} for picture in pictures]
+        asked = [{"type": "text", "text": asked}, *shown]
+    return [{"role": "system", "content": encodable(instructions)}, {"role": "user", "content": asked}]
+
+
+def _turn(answer: str, told: str) -> Messages:
+    return [{"role": "assistant", "content": encodable(answer)}, {"role": "user", "content": encodable(told)}]
+
+
+def _data_url(picture: bytes) -> str:
+    kind = next((kind for magic, kind in _PICTURES.items() if picture.startswith(magic)), None)
+    if kind is None:
+        raise InputError("a picture for the language model is neither JPEG nor PNG")
+    return f"data:{kind};base64,{base64.b64encode(picture).decode()}"
+
+
+def _finish(reply: Any) -> Any:
+    """Return why an answer ended, of a reply that has one."""
+    choices = reply.get("choices") if isinstance(reply, dict) else None
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    return choice.get("finish_reason") if isinstance(choice, dict) else None
 
 
 def _leave_away(refusal: str, formats: list[str], options: dict[str, Any]) -> bool:
@@ -180,30 +308,8 @@ def _leave_away(refusal: str, formats: list[str], options: dict[str, Any]) -> bo
     return True
 
 
-def _object(text: str) -> dict[str, Any]:
-    """Return the JSON object of an answer, which may stand in prose, in a code block, or behind the model's thoughts.
-
-    >>> _object('<think>{} or so</think>Here you are: ```json {"scores": []} ```')
-    {'scores': []}
-
-    Raises:
-        ValueError: There is none.
-    """
-    text = text.rpartition("</think>")[2]
-    decoder = json.JSONDecoder()
-    starts = (place for place, letter in enumerate(text) if letter == "{")
-    for start in islice(starts, _TRIALS):
-        try:
-            value, _ = decoder.raw_decode(text, start)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(value, dict):
-            return value
-    raise ValueError("it holds no whole JSON object")
-
-
 def _tokens(told: Any, name: str) -> int:
-    number = getattr(told, name, None)
+    number = told.get(name) if isinstance(told, dict) else None
     return number if isinstance(number, int) and number > 0 else 0
 
 

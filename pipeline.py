@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -15,37 +14,34 @@ from .records import (
     AdapterRecord,
     BaseNorms,
     Candidate,
-    Choice,
     Composition,
     Filter,
     GeneratedImage,
     GenerationRequest,
-    Refusal,
+    Usage,
     WeightMeasure,
 )
+from .resolve import composition_of
 from .settings import Settings, load_settings
-from .syntax import Pinned, pinned
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from .composer.worn import Conflict
+    from .composing import Composing
     from .db import Store, SyncReport
     from .generation.adapters.check import Checked
     from .llm import LanguageModel
-    from .protocols import Backend, ImageEmbedder, Reranker, TextEmbedder
+    from .protocols import Backend, Describer, ImageEmbedder, Reranker, TextEmbedder
     from .refiner.embed import EmbedReport
     from .refiner.pictures import PictureReport
+    from .refiner.refine import RefineReport
     from .refiner.weights import MeasureReport, NearDuplicate
     from .retriever import Retriever
     from .retriever.pictured import PictureIndex
 
-PROMPT = "prompt"
-"""The source of an adapter that only a prompt speaks of."""
-
 LLM = "llm"
 """The reranker's name that means the settings' language model."""
-
-_PINNED = "pinned in the prompt"
 
 
 class Velatura:
@@ -364,39 +360,99 @@ class Velatura:
         return next(self.compose_all([prompt], filter=filter))
 
     def compose_all(self, prompts: Iterable[str], *, filter: Filter | None = None) -> Iterator[Composition]:
-        """Compose for each prompt, in order."""
-        from .composer import BuiltinComposer
+        """Compose for each prompt, in order.
 
+        Raises:
+            InputError: the settings' composer asks a language model, and none is named or it refuses the key.
+            MissingDependency: a package that it needs is not installed.
+        """
         prompts = list(prompts)
-        allowed = frozenset(self.store.select(filter or Filter()).tolist())
-        composer = BuiltinComposer(most=self.settings.most)
-        found = self.retriever.search_all(prompts, filter, self.settings.candidates)
+        wanted = filter or Filter()
+        allowed = frozenset(self.store.select(wanted).tolist())
+        found = self.retriever.search_all(prompts, wanted, self.composing.reads)
         for prompt, candidates in zip(prompts, found, strict=True):
-            fixed, refused = self._pinned(pinned(prompt), allowed)
-            free = [candidate for candidate in candidates if not _stands_for(candidate, fixed)]
-            composed = composer.compose(prompt, free, tuple(fixed.values()))
-            yield replace(composed, refused=tuple(refused) + composed.refused)
+            yield self.composing.compose(prompt, candidates, allowed, family=wanted.family)
 
-    def _pinned(self, names: Sequence[Pinned], allowed: Collection[int]) -> tuple[dict[int, Choice], list[Refusal]]:
-        """Look up the files that the writer named: they are kept whatever the composer thinks, within the filter."""
-        choices: dict[int, Choice] = {}
-        refused: list[Refusal] = []
-        for pin in names:
-            # With the suffix it can only be a file's name: `<lora:7:1>` means the file `7`, not number 7.
-            name = re.split(r"[\\/]", pin.name)[-1]
-            numbers = self.store.find(f"{name}.safetensors")
-            if not numbers:
-                unknown = AdapterRecord(source=PROMPT, key=pin.name, title=pin.name)
-                refused.append(Refusal(adapter=unknown, reason=f"{_PINNED}, and no file in the catalogue is called so"))
-                continue
-            number = next((number for number in numbers if number in allowed), numbers[0])
-            record = self.store.adapter(number).record
-            if number in allowed:
-                span = f"<lora:{pin.name}>"
-                choices[number] = Choice(adapter=record, weight=pin.weight, span=span, reason=_PINNED)
-            else:
-                refused.append(Refusal(adapter=record, reason=f"{_PINNED}, and kept out by the filter"))
-        return choices, refused
+    @cached_property
+    def composing(self) -> Composing:
+        """What makes compositions of candidates, and looks at those of others.
+
+        Raises:
+            InputError: the settings' composer asks a language model, and none is named.
+            MissingDependency: openai is not installed.
+        """
+        from .composing import Composing
+
+        return Composing(self.store, self.settings, lambda: self.language_model)
+
+    def validate(
+        self, composition: Composition, *, family: str | None = None, steps: int | None = None
+    ) -> tuple[Conflict, ...]:
+        """Return what does not go together in a set of adapters, whoever chose it; errors first.
+
+        Args:
+            composition: the set; its prompt may be empty.
+            family: the base family of the model that will wear them.
+            steps: how many steps are to be made, where that is known.
+        """
+        return self.composing.validate(composition, family=family, steps=steps)
+
+    def read_composition(self, content: str | bytes | Mapping[str, str], name: str = "this") -> Composition:
+        """Return what another tool's text, workflow or picture says, as a composition of the catalogue's adapters.
+
+        Args:
+            content: a prompt, a file's content, or the texts of a picture by their keywords.
+            name: what to call it in messages.
+
+        Raises:
+            InputError: no adapters and no prompt can be read from it.
+        """
+        from .composer.formats import read
+
+        return composition_of(self.store, read(content, name))
+
+    # ---------------------------------------------------------------- refine
+
+    def describer(self, name: str | None = None) -> Describer:
+        """Return the describer of a name (`card`, `vlm`, `local`), by default that of the settings.
+
+        Raises:
+            InputError: there is none of this name, or what it needs is not named.
+            MissingDependency: a package that it needs is not installed.
+        """
+        from .wiring import describer
+
+        return describer(self.settings, lambda: self.language_model, self.store, name=name)
+
+    def refine(
+        self,
+        describer: Describer,
+        *,
+        limit: int | None = None,
+        retry: bool = False,
+        spend: Callable[[Usage], bool] | None = None,
+        progress: Callable[[RefineReport], None] | None = None,
+    ) -> RefineReport:
+        """Have every adapter described that is new or changed. Can be stopped at any moment and goes on where it was.
+
+        Args:
+            describer: who describes.
+            limit: ask about so many at the most.
+            retry: ask again about those that it failed at or refused before.
+            spend: says of what was used so far whether it is enough.
+            progress: called as answers come.
+        """
+        from .refiner.refine import refine
+
+        return refine(
+            self.store,
+            describer,
+            workers=self.settings.workers,
+            limit=limit,
+            retry=retry,
+            spend=spend,
+            progress=progress,
+        )
 
     # ---------------------------------------------------------------- generate
 
@@ -487,11 +543,3 @@ def _measures() -> ModuleType:
     except ModuleNotFoundError as error:
         raise MissingDependency(error.name or "torch", extra="generate") from None
     return measure
-
-
-def _stands_for(candidate: Candidate, fixed: Mapping[int, Choice]) -> bool:
-    """Say whether a candidate is one of the fixed adapters, or another version or copy of one."""
-    pages = {choice.adapter.model_id for choice in fixed.values()} - {None}
-    return candidate.adapter.record.model_id in pages or not fixed.keys().isdisjoint(
-        (candidate.adapter.id, *candidate.alternatives)
-    )

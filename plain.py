@@ -30,8 +30,12 @@ BRIEF = (
 )  # fmt: skip
 """The fields of an adapter that its brief form keeps."""
 
-_OWN = ("weight", "span", "triggers", "reason")
+_OWN = ("weight", "span", "triggers", "reason", "advised", "sure")
 """The fields of a choice beside its adapter's."""
+_SOMETIMES = ("advised", "sure")
+"""Those of a choice that are left out where nothing is known."""
+_TOLD = ("tasks", "notes", "emphasis", "suffix", "usage")
+"""The fields of a composition beside its prompt, composer, choices and refusals; left out where they say nothing."""
 _CANDIDATE_ONLY = ("id", "score", "matched", "alternatives")
 """What a candidate tells and a choice does not: people copy one to make the other."""
 _HEAVIEST = 100
@@ -67,6 +71,7 @@ def to_plain(record: Any) -> dict[str, Any]:
                 "span": record.span,
                 "triggers": list(record.triggers),
                 "reason": record.reason,
+                **{name: value for name in _SOMETIMES if (value := getattr(record, name)) is not None},
             }
         case Refusal(adapter=adapter):
             return {**brief(adapter), "reason": record.reason}
@@ -76,12 +81,20 @@ def to_plain(record: Any) -> dict[str, Any]:
                 "choices": [to_plain(choice) for choice in record.choices],
                 "refused": [to_plain(refusal) for refusal in record.refused],
                 "composer": record.composer,
+                **_told(record),
             }
         case GenerationRequest():
             # Whole, so that a story means the same after a default has changed.
             whole = _adapter_for(GenerationRequest).dump_python(record, mode="json", exclude={"composition"})
             return {**whole, "composition": to_plain(record.composition)}
     raise TypeError(f"{type(record).__name__} has no plain form")
+
+
+def _told(composition: Composition) -> dict[str, Any]:
+    """Return what else a composition tells, where it tells anything."""
+    plain = _dump(Composition, composition)
+    nothing = _dump(Composition, Composition(prompt=""))
+    return {name: plain[name] for name in _TOLD if plain.get(name) != nothing.get(name)}
 
 
 def from_plain(cls: type[T], plain: object) -> T:
@@ -136,7 +149,7 @@ def _adapter(plain: Mapping[str, object], own: tuple[str, ...], what: str) -> Ad
 
 
 def _composition(plain: Mapping[str, object], what: str) -> Composition:
-    values = {name: plain[name] for name in ("prompt", "composer") if name in plain}
+    values = {name: plain[name] for name in ("prompt", "composer", *_TOLD) if name in plain}
     values["choices"] = tuple(
         _choice(_mapping(item, f"choice {place}"), f"choice {place}")
         for place, item in enumerate(_list(plain, "choices"), 1)

@@ -328,6 +328,8 @@ class Choice:
     reason: str = ""
     advised: float | None = None
     """The weight that it would have alone, where the other adapters change it; None where they do not."""
+    sure: float | None = None
+    """How sure it is that it is meant, 0 to 1; None where a person chose it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -384,9 +386,9 @@ class Composition:
         prompt = self.prompt
         if self.emphasis is None or any(bracket in prompt for bracket in "([{"):
             return prompt
-        served = {choice.span for choice in self.choices}
+        served = {word for choice in self.choices for word in words(choice.span)}
         for task in self.tasks:
-            if task not in served:
+            if served.isdisjoint(words(task)):
                 prompt = prompt.replace(task, f"({task}:{self.emphasis:g})", 1)
         return prompt
 

@@ -61,9 +61,47 @@ class Settings(BaseSettings):
     llm_url: str | None = None
     """An OpenAI-compatible server, such as `http://127.0.0.1:11434/v1`; unset takes OpenAI's."""
 
+    llm_deadline: float = Field(default=60.0, gt=0, le=3600)
+    """Seconds after which a question is given up."""
+    temperature: float = Field(default=0.0, ge=0, le=2)
+    """Of the composer's question: 0 for the likeliest choice, higher for more diverse ones."""
+    price_read: float | None = Field(default=None, ge=0)
+    """What a million tokens cost that it reads, in whatever money; unset tells no cost."""
+    price_written: float | None = Field(default=None, ge=0)
+    """What a million tokens cost that it writes."""
+
+    # Describing
+    describer: Literal["none", "card", "vlm", "local"] = "card"
+    """Who says what an adapter does: rules over its card, the language model (which must see pictures), or a local
+    image-text-to-text model."""
+    describer_model: str | None = None
+    """The local model: a folder or a hub id."""
+    shown_pictures: int = Field(default=3, ge=0, le=10)
+    """How many pictures of an adapter a model is shown; none above the rating that `nsfw` allows."""
+    fetch_pictures: bool = True
+    """Whether pictures are fetched from sites where none lies beside the file."""
+    workers: int = Field(default=8, ge=1, le=256)
+    """How many adapters are asked about at once."""
+
     # Choosing
+    composer: Literal["builtin", "llm", "stylus"] = "builtin"
+    """Who chooses: rules, the language model, or the language model as the Stylus paper asks it."""
     most: int = Field(default=3, ge=0, le=20)
     """The most adapters laid on for one prompt."""
+    least: float = Field(default=0.07, ge=0, le=1)
+    """The least probability at which the built-in composer lays an adapter on."""
+    per_task: int = Field(default=2, ge=1, le=10)
+    """How many adapters may share the same words of the prompt, and their strength."""
+    weighing: Literal["evidence", "stylus", "stylus-released", "constant"] = "evidence"
+    """How weights are set: by what people used and advised, by the paper's rule or its code's, or 0.8 for all."""
+    budget: bool = True
+    """Whether weights are lowered together to what the model bears."""
+    add_triggers: bool = True
+    """Whether missing trigger words are added to the prompt."""
+    emphasis: float | None = Field(default=None, gt=0, le=2)
+    """How much words without an adapter are stressed (Stylus's restore_concepts: 1.1); unset leaves them."""
+    debias: str | None = None
+    """Words added to every prompt to keep the checkpoint's own look; `auto` takes those known for it."""
 
     # Painting
     model: str | None = None

@@ -130,7 +130,11 @@ def _less_brackets(text: str) -> str:
     marks: list[int] = []  # places of the colons and bars in what is open,
     starts: list[int] = []  # and how many of them stood there when each bracket opened
     counts = dict.fromkeys(_CLOSES.values(), 0)
+    was_bracket = False
     for piece in _PIECE.findall(text):
+        after_bracket, was_bracket = was_bracket, piece in counts or piece in _CLOSES
+        if after_bracket and kept and _in_a_word(kept[-1][-1]) and _in_a_word(piece[0]):
+            kept.append(" ")  # `mei(mha)` is two words to whoever reads emphasis
         if piece in counts:
             opened.append(piece)
             starts.append(len(marks))
@@ -153,6 +157,11 @@ def _less_brackets(text: str) -> str:
                 piece = piece[weight.end() :]
             kept.append(piece[1:] if len(piece) == 2 and piece[0] == "\\" else piece)
     return "".join(kept)
+
+
+def _in_a_word(letter: str) -> bool:
+    """Say whether a letter is one of a script that writes spaces between words."""
+    return letter.isalnum() and letter < "\u2e80"
 
 
 def _drop_weight(kept: list[str]) -> bool:

@@ -1,107 +1,167 @@
-"""Chooses without any language model: calibrated evidence, and a few rules that users asked for by name."""
+"""Chooses without any language model: calibrated evidence, and a few rules that users asked for by name.
+
+What a candidate's evidence must be depends on how the prompt speaks of it:
+
+- *Named*: a trigger phrase of its own stands in the prompt, or most of its title, or a whole tag. Then it needs the
+  least probability alone.
+- *Shown*: nothing names it, and people laid it on for prompts nearly like this one. Probabilities compare adapters with
+  each other, and some adapter is always the nearest; so an example must be near in itself, too.
+
+A certain person, real or invented, is laid on only when named, or when an example is so near that the prompt draws
+that person by its looks. A tool is laid on only when a phrase calls it.
+"""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
+from typing import Final
 
+from ..categories import category_of, is_person
 from ..families import TITLES, support
-from ..records import Candidate, Choice, Composition, Refusal
+from ..records import AdapterRecord, Candidate, Choice, Refusal
 from ..words import words
-from .spans import calling_phrase, naming_words, shared_words, span_of
-from .triggers import fitting
-from .weights import advise
-
-THRESHOLD = 0.2
-"""The least probability at which an adapter is laid on (see `benchmarks/composition.py`)."""
-_NEAR = 0.03
-"""Below this a candidate is not worth a refusal's line."""
-_BUDGET = 1.6
-"""The sum of weights beyond which pictures come out over-baked; the picks are then scaled down together."""
-
-_TOOL = re.compile(
-    r"\b(?:lcm|lightning|hyper|turbo|slider|detail(?:ed|er|s)?|tweaker|enhancer|add[ _-]?more|offset|contrast|lowra)\b",
-    re.IGNORECASE,
+from .picks import Pick, Picked
+from .spans import (
+    calling_phrase,
+    names_somebody,
+    naming_words,
+    nearness,
+    other_thing,
+    span_of,
 )
-_PERSON = frozenset({"celebrity", "character", "actor", "actress", "person", "real person", "singer", "model"})
+from .tasks import tasks
+
+LEAST = 0.07
+"""The least probability at which a named adapter is laid on (see `benchmarks/composition.py`)."""
+_SHOWN: Final = 0.5
+"""Share of that at which one is laid on that examples alone speak for: it needs a near one as well."""
+_NEAR: Final = 0.6
+"""Cosine of an example prompt from which on it is a near one. What is nearest to captions of photographs, which ask for
+none of these adapters, reaches it hardly ever."""
+_SAME: Final = 0.75
+"""Cosine from which on an example prompt asks for the same picture."""
+_MATE: Final = 0.3
+"""Share of the likeliest adapter's probability from which on another one for the same words is an alternative to it."""
+_TOLD: Final = 0.03
+"""Below this a candidate is not worth a refusal's line."""
 
 
 class BuiltinComposer:
-    """The composer that needs no model, no key and no network (implements `protocols.Composer`).
+    """The composer that needs no model, no key and no network (implements `picks.Picker`).
 
     Args:
-        most: the most adapters it lays on.
-        threshold: the least probability at which it lays one on.
+        most: the most adapters it lays on, those that are fixed among them.
+        least: the least probability at which it lays on what the prompt names.
+        per_task: how many adapters may serve the same words: alternatives, of which a mask takes one, or several
+            that share their strength.
     """
 
-    name = "builtin 1"
+    name = "builtin 2"
 
-    def __init__(self, *, most: int = 3, threshold: float = THRESHOLD) -> None:
+    def __init__(self, *, most: int = 3, least: float = LEAST, per_task: int = 2) -> None:
         self._most = most
-        self._threshold = threshold
+        self._least = least
+        self._per_task = per_task
 
-    def compose(self, prompt: str, candidates: Sequence[Candidate], fixed: Sequence[Choice] = ()) -> Composition:
-        """Choose among the candidates, best first; each adapter and each span once.
+    def pick(self, prompt: str, candidates: Sequence[Candidate], fixed: Sequence[Choice] = ()) -> Picked:
+        """Choose among the candidates, best first; each adapter once, and the same words for one adapter of a kind.
 
         Args:
             prompt: As its writer wrote it.
             candidates: What the retriever found.
             fixed: Choices that stay as they are, and that all others must go with.
         """
-        choices: list[Choice] = list(fixed)
+        picks: list[Pick] = []
         refused: list[Refusal] = []
+        laid = [_Laid(choice.adapter, choice.span, _kind(_told(choice.adapter)), 1.0) for choice in fixed]
+        asked = tasks(prompt)
         for candidate in sorted(candidates, key=lambda item: -item.score):
-            if candidate.score < _NEAR:
+            if candidate.score < _TOLD:
                 break
             span = span_of(prompt, candidate)
-            record = candidate.adapter.record
-            reason = self._objection(candidate, span, choices)
+            mates = _mates(candidate, span, laid)
+            reason = self._unfit(candidate, span, prompt, asked) or self._in_the_way(candidate, span, mates, laid)
+            if reason is None and len(laid) >= self._most:
+                reason = f"{self._most} adapters are the most for one prompt"
             if reason is not None:
-                refused.append(Refusal(adapter=record, reason=reason))
+                refused.append(Refusal(adapter=candidate.adapter.record, reason=reason))
                 continue
-            advice = advise(record)
-            choices.append(
-                Choice(
-                    adapter=record,
-                    weight=advice.weight,
-                    span=span,
-                    triggers=fitting(record, prompt),
-                    reason=f"{_evidence(candidate)}; weight {advice.weight:g}: {advice.reason}",
-                )
-            )
-        chosen = (*fixed, *_within_budget(choices[len(fixed) :], sum(abs(choice.weight) for choice in fixed)))
-        return Composition(prompt=prompt, choices=chosen, refused=tuple(refused), composer=self.name)
+            # An alternative serves the task that the surest one serves, whatever of its words they share.
+            span = mates[0].span if mates else span
+            picks.append(Pick(span=span, candidate=candidate, reason=_evidence(candidate), score=candidate.score))
+            laid.append(_Laid(candidate.adapter.record, span, _kind(_category(candidate)), candidate.score))
+        return Picked(picks=tuple(picks), refused=tuple(refused), tasks=asked)
 
-    def _objection(self, candidate: Candidate, span: str, choices: Sequence[Choice]) -> str | None:
-        """Return why the candidate is not laid on, or None when nothing speaks against it."""
-        record = candidate.adapter.record
+    def _unfit(self, candidate: Candidate, span: str, prompt: str, asked: Sequence[str]) -> str | None:
+        """Return why the prompt does not ask for the candidate, or None when it does."""
+        category = _category(candidate)
+        is_named = bool(calling_phrase(candidate) or naming_words(candidate))
+        near = nearness(candidate, prompt)
         if not span:
             return "no words of the prompt ask for it"
-        if candidate.score < self._threshold:
+        if candidate.score < self._least * (1.0 if is_named else _SHOWN):
             return f"too unlikely to be meant ({candidate.score:.0%})"
-        if calling_phrase(candidate) is None and not naming_words(candidate):
-            return "only its examples and its prose share words with the prompt"
-        if not _named(candidate):
-            if _TOOL.search(record.title):
-                return "a tool for the whole picture, taken only when it is named"
-            if record.real_person or _PERSON & {tag.casefold() for tag in record.tags}:
-                return "a certain person or character that the prompt does not name"
-        for choice in choices:
-            if support(record.family, choice.adapter.family) == "none":
-                return (
-                    f"made for {TITLES[record.family]}, and {choice.adapter.title} for {TITLES[choice.adapter.family]}"
-                )
-            if _overlap(span, choice.span):
-                return f"“{span}” is served by {choice.adapter.title}"
-        if len(choices) >= self._most:
-            return f"{self._most} adapters are the most for one prompt"
+        if category == "tool" and calling_phrase(candidate) is None and len(naming_words(candidate)) < 2:
+            return "a tool for the whole picture, laid on only when it is named"
+        if is_person(category) and not names_somebody(candidate, prompt) and near < _SAME:
+            return f"a certain {category}, whom the prompt does not name"
+        if not is_named and near < _NEAR:
+            return "nothing of what it is stands in the prompt, and none of its examples is nearly this prompt"
+        if near < _NEAR and (task := other_thing(candidate, asked)):
+            return f"“{task}” is another thing than {candidate.adapter.record.title}"
+        return None
+
+    def _in_the_way(self, candidate: Candidate, span: str, mates: Sequence[_Laid], laid: Sequence[_Laid]) -> str | None:
+        """Return which adapter that is laid on already speaks against the candidate, or None."""
+        record = candidate.adapter.record
+        for other in laid:
+            if support(record.family, other.record.family) == "none":
+                return f"made for {TITLES[record.family]}, and {other.record.title} for {TITLES[other.record.family]}"
+        if mates and (len(mates) >= self._per_task or candidate.score < _MATE * mates[0].sure):
+            return f"“{span}” is served by {' and '.join(mate.record.title for mate in mates)}"
+        styles = [other for other in laid if other.kind == "style" and other not in mates]
+        is_named = bool(calling_phrase(candidate) or naming_words(candidate))
+        if styles and _kind(_category(candidate)) == "style" and not is_named:
+            return f"another style beside {styles[0].record.title}, which the prompt does not name"
         return None
 
 
-def _named(candidate: Candidate) -> bool:
-    """Say whether the prompt names the adapter: by a trigger phrase of its own, or by two words of its title."""
-    return calling_phrase(candidate) is not None or len(shared_words(candidate, ("title", "names"))) >= 2
+@dataclass(frozen=True, slots=True)
+class _Laid:
+    """An adapter that is laid on."""
+
+    record: AdapterRecord
+    span: str
+    kind: str
+    sure: float
+
+
+def _mates(candidate: Candidate, span: str, laid: Sequence[_Laid]) -> list[_Laid]:
+    """Return what serves the same words already: of the same kind, or so that nothing else names the candidate."""
+    kind = _kind(_category(candidate))
+    served = [other for other in laid if _overlap(span, other.span)]
+    return [other for other in served if other.kind == kind or _is_told_by(candidate, other.span)]
+
+
+def _is_told_by(candidate: Candidate, span: str) -> bool:
+    """Say whether all that names a candidate stands in a span."""
+    named = naming_words(candidate) | set(words(calling_phrase(candidate) or ""))
+    return bool(named) and named <= set(words(span))
+
+
+def _category(candidate: Candidate) -> str | None:
+    return candidate.adapter.refinement.category or _told(candidate.adapter.record)
+
+
+def _told(record: AdapterRecord) -> str | None:
+    found = category_of(record)
+    return found.name if found is not None else None
+
+
+def _kind(category: str | None) -> str:
+    """Return what part of a picture an adapter decides: two of one kind compete for the same words."""
+    return "person" if is_person(category) else "style" if category in ("style", "tool") else "thing"
 
 
 def _overlap(span: str, other: str) -> bool:
@@ -111,19 +171,3 @@ def _overlap(span: str, other: str) -> bool:
 
 def _evidence(candidate: Candidate) -> str:
     return "; ".join([*candidate.because[:3], f"{candidate.score:.0%} likely"])
-
-
-def _within_budget(choices: Sequence[Choice], spent: float) -> tuple[Choice, ...]:
-    """Scale the choices down together to what the fixed ones have left, but never below a quarter."""
-    total = sum(abs(choice.weight) for choice in choices)
-    if not choices or (len(choices) == 1 and not spent) or total + spent <= _BUDGET:
-        return tuple(choices)
-    factor = max(_BUDGET - spent, 0.25 * total) / total
-    return tuple(
-        replace(
-            choice,
-            weight=round(choice.weight * factor, 2),
-            reason=f"{choice.reason}, scaled down so that the weights sum to {_BUDGET:g}",
-        )
-        for choice in choices
-    )

@@ -1,19 +1,43 @@
-"""A weight from what people used and advised."""
+"""The weight to lay an adapter on at: what people used, else what its author advises, else what is usual."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median, quantiles
+from typing import Literal
 
-from ..records import AdapterRecord
+from ..fenced import line
+from ..records import RefinedAdapter, WeightEvidence
 
-DEFAULT = 0.8
-"""Where nothing is known: Stylus's default, and close to what people use (its section 3.4)."""
+Rule = Literal["evidence", "stylus", "stylus-released", "constant"]
+"""How weights are set. `evidence` is ours. `stylus` is the paper's (its section 3.3): what is recommended, or 0.8, over
+the number of adapters of the same task that the mask leaves on. `stylus-released` is what its released code does: the
+same times 0.8 once more. `constant` is 0.8 for everything."""
+
+STYLUS = 0.8
+"""The weight where none is recommended, and what the released code multiplies every weight by."""
+MOST = 10.0
+"""Sliders go so far; no evidence is followed beyond."""
+_TOLD = 2.0
+"""Beyond this a describer has misread."""
 
 _OWN = ("preferred", "tips")
 """What the owner of the file stored counts before what strangers used."""
 _USED = ("civitaiResources", "resources", "prompt")
-_ADVISED = ("header", "prose")
+_ADVISED = ("prose", "header")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usual:
+    """What people use where nothing is known of an adapter; `benchmarks/weights.py --fit` finds these."""
+
+    alone: float = 0.9
+    several: float = 0.8
+    """The most, where several adapters are laid on together."""
+    categories: tuple[tuple[str, float], ...] = (("clothing", 0.8),)
+    """Where a category has its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,26 +48,96 @@ class Advice:
     reason: str
 
 
-def advise(adapter: AdapterRecord) -> Advice:
+def advise(adapter: RefinedAdapter, together: int = 1, rule: Rule = "evidence", *, usual: Usual = Usual()) -> Advice:
     """Return the weight to lay the adapter on at.
 
-    The owner's own stored weight first, then the median of the weights that example images used, then the author's
-    advice, then a default.
+    By evidence that is the owner's own stored weight, then the median of the weights that example pictures used, then
+    the middle of what its author advises, then what a describer made of it, then what is usual. A median of one use
+    is not drawn towards what is usual, and pictures with a like prompt do not count more: neither brings weights any
+    nearer to people's own (`benchmarks/weights.py`).
 
-    >>> from ..records import WeightEvidence
+    Args:
+        adapter: With its refinement, where it has one.
+        together: How many adapters are laid on at once; for Stylus's rules, how many of the same task.
+        rule: How the weight is set.
+        usual: What to take where nothing is known.
+
+    >>> from ..records import AdapterRecord
     >>> used = tuple(WeightEvidence(weight=w, source="prompt") for w in (0.6, 0.7, 0.7, 1.0))
-    >>> advise(AdapterRecord(source="folder", key="a", title="A", weights=used))
+    >>> page = RefinedAdapter(id=1, record=AdapterRecord(source="folder", key="a", title="A", weights=used))
+    >>> advise(page)
     Advice(weight=0.7, reason='median of 4 uses, mostly 0.67 to 0.77')
+    >>> advise(page, together=2, rule="stylus")
+    Advice(weight=0.35, reason='Stylus: 0.7 (median of 4 uses, mostly 0.67 to 0.77), over 2 adapters')
     """
-    for sources, phrase in ((_OWN, "stored for this file"), (_USED, ""), (_ADVISED, "advised by its author")):
-        weights = [evidence.weight for evidence in adapter.weights if evidence.source in sources]
-        if not weights:
-            continue
-        weight = round(median(weights), 2)
-        if sources is not _USED:
-            return Advice(weight=weight, reason=phrase)
-        return Advice(weight=weight, reason=_spread(weights))
-    return Advice(weight=DEFAULT, reason="default, no weight is known")
+    if rule == "constant":
+        return Advice(weight=STYLUS, reason="the same for all")
+    known = _known(adapter)
+    if rule == "evidence":
+        return known or _usual(adapter, together, usual)
+    weight, reason = (known.weight, known.reason) if known else (STYLUS, "its default")
+    parts = [f"Stylus: {weight:g} ({reason})"]
+    if rule == "stylus-released":
+        weight *= STYLUS
+        parts.append(f"times {STYLUS:g} as its released code does")
+    if together > 1:
+        weight /= together
+        parts.append(f"over {together} adapters")
+    return Advice(weight=round(weight, 3), reason=", ".join(parts))
+
+
+def _known(adapter: RefinedAdapter) -> Advice | None:
+    """Return what is known of this very adapter, from the surest place that tells it."""
+    # A weight of 0 is a picture that shows how it looks without.
+    seen = [evidence for evidence in adapter.record.weights if 0 < abs(evidence.weight) <= MOST]
+    stored = _of(seen, _OWN)
+    if stored:
+        return _advice(_one_side(stored, stored), "stored for this file")
+    both = _of(seen, (*_USED, *_ADVISED))
+    if used := _one_side(_of(seen, _USED), both):
+        return _advice(used, _spread(used))
+    if advised := _one_side(_of(seen, _ADVISED), both):
+        return _advice(advised, f"advised by its author{_range(advised)}")
+    told = adapter.refinement.weight
+    if told is not None and 0 < abs(told) <= _TOLD:
+        because = line(adapter.refinement.evidence or "", 80)
+        return _advice([told], f"told by its describer{f' ({because})' if because else ''}")
+    return None
+
+
+def _of(seen: Sequence[WeightEvidence], sources: tuple[str, ...]) -> list[float]:
+    return [evidence.weight for evidence in seen if evidence.source in sources]
+
+
+def _one_side(weights: list[float], both: Sequence[float]) -> list[float]:
+    """Return the weights of the side of zero that most evidence is on; where that is even, of the side of more.
+
+    A slider works both ways, and its author shows both; the median of the two would be near nothing.
+    """
+    sign = -1.0 if sum(math.copysign(1, weight) for weight in both) < 0 else 1.0
+    return [weight for weight in weights if weight * sign > 0]
+
+
+def _advice(weights: Sequence[float], reason: str) -> Advice:
+    return Advice(weight=round(median(weights), 2), reason=reason)
+
+
+def _usual(adapter: RefinedAdapter, together: int, usual: Usual) -> Advice:
+    category = adapter.refinement.category
+    for name, own in usual.categories:
+        if name == category or (category is None and name in adapter.record.tags):
+            weight, of = own, f" of {name}"
+            break
+    else:
+        weight, of = usual.alone, ""
+    if together > 1 and weight >= usual.several:
+        weight, of = usual.several, f" of one of {together}"
+    return Advice(weight=weight, reason=f"usual weight{of}, none is known")
+
+
+def _range(weights: Sequence[float]) -> str:
+    low, high = min(weights), max(weights)
+    return "" if low == high else f", {low:g} to {high:g}"
 
 
 def _spread(weights: list[float]) -> str:

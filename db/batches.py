@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, tuple_, update
 
-from . import fts5, triggers, vectors
+from . import fts5, refinements, triggers, vectors
 from .connect import chunks
 from .rows import Row
 from .schema import adapter, entry, offer, record, rejection, scope
@@ -110,21 +110,11 @@ def mark_missing(connection: Connection, scope_id: int, withdrawn: Iterable[int]
 
 
 def _rewrite_words(connection: Connection, written: Sequence[tuple[int, Row]]) -> None:
-    """Give adapters the words of their records and of the descriptions they have."""
-    descriptions: dict[int, str] = {}
-    for chunk in chunks(number for number, _ in written):
-        rows = connection.execute(
-            select(record.c.adapter_id, record.c.description).where(
-                record.c.adapter_id.in_(chunk), record.c.description.is_not(None)
-            )
-        )
-        descriptions.update((number, description) for number, description in rows)
+    """Give adapters the words of their records and of what describers say of them."""
+    said = refinements.said(connection, (number for number, _ in written))
     fts5.replace(
         connection,
-        [
-            (number, texts(row.record, descriptions[number]) if number in descriptions else row.texts)
-            for number, row in written
-        ],
+        [(number, texts(row.record, said[number]) if number in said else row.texts) for number, row in written],
     )
 
 

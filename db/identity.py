@@ -87,6 +87,19 @@ def duplicates(connection: Connection) -> list[Duplicates]:
     return groups
 
 
+def number_of(connection: Connection, wanted: AdapterRecord) -> int | None:
+    """Return the number of the adapter that a record is of: by source and key, else by hashes; missing ones last."""
+    columns = row_of(wanted).columns
+    own = and_(adapter.c.source == columns["source"], adapter.c.key == columns["key"])
+    hashes = [adapter.c[name] == columns[name] for name in ("sha256", "autov3", "autov2") if columns[name]]
+    for same in (own, *hashes):
+        by_presence = select(adapter.c.id).where(same).order_by(adapter.c.missing_since.is_not(None), adapter.c.id)
+        number: int | None = connection.execute(by_presence.limit(1)).scalar()
+        if number is not None:
+            return number
+    return None
+
+
 def installed(connection: Connection, wanted: AdapterRecord) -> str | None:
     """Return where the file of a record lies on this machine, or None.
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ _STORED = np.dtype("<f4")
 _ESCAPED = "\\ud"
 """What stands in a stored path for bytes that are no text; such a path is read from the record."""
 
+_SAMPLED = 2000
+_USUAL = 8
 _DAMAGED = "what the catalogue keeps of weights is damaged; index again into another file"
 
 _IS_CURRENT = adapter.c.fingerprint.is_not_distinct_from(measure.c.fingerprint)
@@ -132,6 +135,29 @@ def sketches_of(connection: Connection, numbers: Sequence[int]) -> dict[int, tup
                 raise CatalogueError(_DAMAGED)
             found[number] = method, np.frombuffer(sketch, _STORED)
     return found
+
+
+def usual_norms(connection: Connection) -> dict[str, float | None]:
+    """Return, for each family of which files were measured, the norm of the usual one: the median of the first 2,000.
+
+    It is None where fewer than 8 were: strengths are told from scratch by too little then.
+
+    Raises:
+        CatalogueError: What is stored is damaged.
+    """
+    rows = connection.execute(
+        select(adapter.c.family, measure.c.json)
+        .join(measure, measure.c.adapter_id == adapter.c.id)
+        .where(_IS_CURRENT, measure.c.sketch.is_not(None))
+        .order_by(adapter.c.id)
+        .limit(_SAMPLED)
+    )
+    norms: dict[str, list[float]] = {}
+    with _undamaged():
+        for family, text in rows:
+            found = WeightMeasure(method="", blocks=_blocks(json.loads(text)["blocks"])).whole.norm
+            norms.setdefault(family, []).append(found)
+    return {family: median(found) if len(found) >= _USUAL else None for family, found in norms.items()}
 
 
 def put_base(connection: Connection, norms: BaseNorms) -> None:

@@ -8,11 +8,12 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from ..records import Id, RefinedAdapter, Refinement, Rejection
-from . import codec
+from . import codec, refinements
 from .connect import chunks
 from .schema import adapter, rejection
 
 _LONGEST_NUMBER = 19  # digits of an id that counts
+_NONE = Refinement()
 
 
 def adapters(connection: Connection, numbers: Sequence[int]) -> list[RefinedAdapter]:
@@ -20,13 +21,13 @@ def adapters(connection: Connection, numbers: Sequence[int]) -> list[RefinedAdap
     found: dict[int, RefinedAdapter] = {}
     for chunk in chunks({int(number) for number in numbers if 0 < number < 2**63}):
         places = ", ".join("?" * len(chunk))
-        statement = f"SELECT adapter_id, json, description, writer FROM record WHERE adapter_id IN ({places})"  # noqa: S608
-        for number, text, description, writer in connection.exec_driver_sql(statement, tuple(chunk)):
-            found[number] = RefinedAdapter(
-                id=number,
-                record=codec.load(text),
-                refinement=Refinement(description=description, writer=writer),
-            )
+        statement = (
+            "SELECT record.adapter_id, record.json, refinement.json, refinement.writer FROM record "  # noqa: S608
+            f"LEFT JOIN refinement ON refinement.adapter_id = record.adapter_id WHERE record.adapter_id IN ({places})"
+        )
+        for number, text, refined, writer in connection.exec_driver_sql(statement, tuple(chunk)):
+            refinement = None if refined is None else refinements.load(refined, writer)
+            found[number] = RefinedAdapter(id=number, record=codec.load(text), refinement=refinement or _NONE)
     return [found[int(number)] for number in numbers if int(number) in found]
 
 

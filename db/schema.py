@@ -1,7 +1,9 @@
 """The tables, as they are today. How they came to be is told by `velatura.db.migrations`; a test holds both together.
 
 - `scope`: what one run of a source covers; `entry`: one readable thing of a scope, with its stamp.
-- `adapter`: identity, and what filters ask for; `record`: the whole record as JSON, and its description.
+- `adapter`: identity, and what filters ask for; `record`: the whole record as JSON.
+- `refinement`: what a describer says of an adapter; `unrefined`: the adapters of which it could not say anything;
+  `reply`: everything that any describer ever answered, so that nothing is asked twice.
 - `offer`: which entries offer which adapters; `rejection`: what could not become a record, and why.
 - `trigger_phrase`: the phrases that call an adapter.
 - `word_change`: the adapters whose words or trigger phrases are others than before, in the order of the changes.
@@ -87,7 +89,7 @@ adapter = Table(
     Column("available", Boolean),
     Column("downloads", BigInteger),
     Column("missing_since", Text),  # ISO 8601; NULL while a source offers it
-    Column("described", Text),  # digest of the description
+    Column("described", Text),  # digest of what a describer says of it; NULL where none says anything
     Column("passages_from", Text),  # what the passages were made from
     UniqueConstraint("source", "key"),
     Index("adapter_model", "model_id"),
@@ -108,8 +110,39 @@ record = Table(
     metadata,
     Column("adapter_id", ForeignKey("adapter.id", ondelete="CASCADE"), primary_key=True),
     Column("json", Text, nullable=False),
-    Column("description", Text),
-    Column("writer", Text),
+)
+
+refinement = Table(
+    "refinement",
+    metadata,
+    Column("adapter_id", ForeignKey("adapter.id", ondelete="CASCADE"), primary_key=True),
+    Column("json", Text, nullable=False),
+    Column("writer", Text, nullable=False),
+    Column("origin", Text),  # the address of all that the writer read; NULL: not known
+    Column("digest", Text, nullable=False),  # the record's, when it was read
+)
+
+unrefined = Table(
+    "unrefined",
+    metadata,
+    Column("adapter_id", ForeignKey("adapter.id", ondelete="CASCADE"), primary_key=True),
+    Column("writer", Text, nullable=False),
+    Column("origin", Text, nullable=False),  # with the writer, names the reply that says why
+)
+
+reply = Table(
+    "reply",
+    metadata,
+    Column("writer", Text, primary_key=True),
+    Column("origin", Text, primary_key=True),
+    Column("json", Text),  # the refinement; NULL where there came none
+    Column("failure", Text),
+    Column("refused", Boolean, nullable=False),
+    Column("calls", BigInteger, nullable=False),
+    Column("read", BigInteger, nullable=False),
+    Column("cached", BigInteger, nullable=False),
+    Column("written", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 offer = Table(

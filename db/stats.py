@@ -23,7 +23,7 @@ class Stats:
     installed: int
     """Adapters whose file lies on this machine."""
     described: int
-    """Adapters with a written description."""
+    """Adapters of which a describer says something."""
     rejected: int
     """Things that could not become a record."""
     missing: int

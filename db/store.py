@@ -9,20 +9,34 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from ..errors import InputError
 from ..protocols import Source
-from ..records import AdapterRecord, BaseNorms, Filter, Id, RefinedAdapter, Rejection, WeightMeasure
+from ..records import AdapterRecord, BaseNorms, Filter, Id, RefinedAdapter, Refinement, Rejection, WeightMeasure
 from ..words import words
-from . import changes, codec, filters, fts5, identity, measures, passages, pictures, reading, stats, triggers, vectors
+from . import (
+    changes,
+    codec,
+    filters,
+    fts5,
+    identity,
+    measures,
+    passages,
+    pictures,
+    reading,
+    refinements,
+    stats,
+    triggers,
+    vectors,
+)
 from .alike import alike
 from .connect import Database, chunks, open_database
 from .find import find
 from .pictures import Seen
-from .schema import adapter, encoder, record, scope
+from .refinements import Reply
+from .schema import encoder, scope
 from .sync import SyncReport, sync
-from .words import texts
 
 
 def open_store(target: str | Path, *, read_only: bool = False) -> Store:
@@ -43,12 +57,13 @@ class Store:
 
     Every method is one transaction, save where it says that it writes in batches. All of them raise `CatalogueError`
     when the database cannot be read or written. An adapter that its source offers no more is *missing*: it keeps its
-    number, description and vectors, and is found by its number alone.
+    number, refinement and vectors, and is found by its number alone.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._origins: dict[int, str] = {}
+        self._digests: dict[int, str] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -153,6 +168,11 @@ class Store:
         """Return what is another whenever anybody has written to the catalogue; it asks no query."""
         return self._database.mark()
 
+    def number_of(self, wanted: AdapterRecord) -> int | None:
+        """Return the number of the adapter that a record is of, which may be in brief; None where there is none."""
+        with self._database.reading() as connection:
+            return identity.number_of(connection, wanted)
+
     def installed(self, wanted: AdapterRecord) -> str | None:
         """Return where the file of a record lies on this machine, or None; see `identity.installed`."""
         with self._database.reading() as connection:
@@ -247,26 +267,76 @@ class Store:
         with self._database.reading() as connection:
             return reading.pages(connection)
 
-    def describe(self, number: int, text: str, writer: str) -> None:
-        """Keep what a describer wrote about an adapter; its words become searchable, its passages stale.
+    def stale_refinements(self, writer: str) -> list[int]:
+        """Return the adapters of which this writer says nothing as their record is now, ascending.
 
-        Raises:
-            InputError: No adapter has the number.
+        Missing adapters, and those that depict a minor, can never be found and are left out.
         """
-        text = codec.storable(text)
-        with self._database.writing() as connection:
-            found = reading.adapters(connection, [number])
-            if not found:
-                raise InputError(f"no adapter in the catalogue has the number {number}")
-            connection.execute(
-                update(record)
-                .where(record.c.adapter_id == number)
-                .values(description=text, writer=codec.storable(writer))
-            )
-            connection.execute(
-                update(adapter).where(adapter.c.id == number).values(described=codec.digest(text.encode()))
-            )
-            fts5.replace(connection, [(number, texts(found[0].record, text))])
+        with self._database.reading() as connection:
+            stale = refinements.stale(connection, codec.storable(writer))
+        # Should a record change before its refinement arrives, that was made from what it was now.
+        self._digests = stale
+        return list(stale)
+
+    def refinements(self, numbers: Iterable[int]) -> dict[int, tuple[str | None, str]]:
+        """Return (origin, writer) of the refinements of those of the adapters that have one.
+
+        An origin of None is not known.
+        """
+        with self._database.reading() as connection:
+            found = refinements.sources(connection, numbers)
+        for number, (_, _, digest) in found.items():
+            self._digests.setdefault(number, digest)
+        return {number: (origin, writer) for number, (origin, writer, _) in found.items()}
+
+    def put_refinements(self, rows: Iterable[tuple[int, Refinement, str]]) -> None:
+        """Let adapters have these refinements in place of theirs; writes in batches.
+
+        Where one says something else than before its words become searchable, and the passages stale.
+
+        Args:
+            rows: (adapter, refinement with its writer, origin); numbers that the catalogue lacks are passed over.
+        """
+        for chunk in chunks(rows):
+            given = {number: (refinement, origin) for number, refinement, origin in chunk}
+            with self._database.writing() as connection:
+                refinements.put(connection, given, self._digests)
+            for number in given:
+                self._digests.pop(number, None)
+
+    def clear_refinements(self, numbers: Iterable[int] | None = None) -> None:
+        """Take from these adapters, from all for None, what describers said of them; writes in batches.
+
+        What they answered stays known, so that having it back costs nothing.
+        """
+        if numbers is None:
+            with self._database.reading() as connection:
+                numbers = refinements.every(connection)
+        for chunk in chunks(numbers):
+            with self._database.writing() as connection:
+                refinements.clear(connection, chunk)
+
+    def replies(self, writer: str, origins: Iterable[str]) -> dict[str, Reply]:
+        """Return what this writer answered on those of the origins that it was asked of."""
+        with self._database.reading() as connection:
+            return refinements.replies(connection, codec.storable(writer), origins)
+
+    def put_replies(self, writer: str, given: Iterable[Reply]) -> None:
+        """Keep what this writer answered, in place of what it answered on the same origins; writes in batches."""
+        for chunk in chunks(given):
+            with self._database.writing() as connection:
+                refinements.put_replies(connection, codec.storable(writer), chunk)
+
+    def put_unrefined(self, writer: str, rows: Iterable[tuple[int, str]]) -> None:
+        """Note (adapter, origin) where this writer's reply on the origin is a failure; writes in batches."""
+        for chunk in chunks(rows):
+            with self._database.writing() as connection:
+                refinements.put_unrefined(connection, codec.storable(writer), dict(chunk))
+
+    def unrefined_failures(self, writer: str) -> list[tuple[int, str, bool]]:
+        """Return (adapter, failure, whether it was a refusal) of the present adapters that this writer failed at."""
+        with self._database.reading() as connection:
+            return refinements.failures(connection, codec.storable(writer))
 
     def stale_passages(self, version: str) -> list[int]:
         """Return the present adapters whose passages came of another record, description or version, or are none."""
@@ -398,6 +468,11 @@ class Store:
         """Return (method, sketch) of those of the adapters whose weights were measured."""
         with self._database.reading() as connection:
             return measures.sketches_of(connection, numbers)
+
+    def usual_norms(self) -> dict[str, float | None]:
+        """Return the norm of the usual measured file of each family; None where too few were measured."""
+        with self._database.reading() as connection:
+            return measures.usual_norms(connection)
 
     def put_base_norms(self, norms: BaseNorms) -> None:
         """Keep how large the weights of a family's checkpoint are, in place of what is kept for that family."""

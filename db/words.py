@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ..records import AdapterRecord
+from ..records import AdapterRecord, Refinement
 from ..words import words
 
 COLUMNS = ("title", "triggers", "tags", "description", "prompts", "names")
@@ -29,12 +29,24 @@ def stem(file_name: str) -> str:
     return _SUFFIX.sub("", re.split(r"[\\/]", file_name)[-1])
 
 
+def told(refinement: Refinement) -> str | None:
+    r"""Return what a describer says that an adapter is for, line by line: description, category, facets.
+
+    What it must not be used for stays out, since whoever asks for that is to find another.
+
+    >>> told(Refinement(description="a fox", category="animal", facets=(("medium", "ink"),), avoid="cats"))
+    'a fox\nanimal, ink'
+    """
+    sides = [refinement.category, *(words for _, words in refinement.facets)]
+    return "\n".join(filter(None, (refinement.description, ", ".join(filter(None, sides))))) or None
+
+
 def texts(record: AdapterRecord, description: str | None) -> tuple[str, ...]:
     """Return the words of each of `COLUMNS`, joined by single spaces.
 
     Args:
         record: The adapter.
-        description: What a describer wrote about it.
+        description: What a describer says of it, as `told` gives it.
     """
     prompts = dict.fromkeys(example.prompt for example in record.examples if example.prompt)
     tags = (*record.tags, *(tag for tag, _ in record.training_tags[:_TRAINING_TAGS]))

@@ -1,28 +1,24 @@
-"""The `parameters` text that A1111 writes into pictures and that Civitai and most galleries read, both ways."""
+"""The `parameters` text that A1111 writes into pictures and that Civitai and most galleries read."""
 
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
 
+from ..air import air_of
+from ..parameters import finite, parse_parameters
 from ..records import AdapterRecord, Choice, GeneratedImage
-from ..syntax import pinned, without_tags
+from ..syntax import without_tags
 from .checksums import digests
 from .schedulers import SAMPLERS
 
-_FIELD = re.compile(r'\s*(\w[\w \-/]{1,60}):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
-_JSON_FIELDS = ("Hashes", "Civitai resources", "Civitai metadata")
-_LONGEST = 1 << 18
-"""Characters of a foreign text that are parsed."""
+__all__ = ["finite", "parameters_text", "parse_parameters", "version"]
+
 _EMPTY_HASH = "e3b0c44298fc"
 """AutoV3 of nothing, which broken tools write."""
-_AIR_TYPES = {"locon": "lycoris", "loha": "lycoris", "lokr": "lycoris", "dora": "dora"}
-_AIR_ROOTS = {"pony": "sdxl", "illustrious": "sdxl", "noobai": "sdxl"}
 
 
 def parameters_text(image: GeneratedImage) -> str:
@@ -57,42 +53,6 @@ def parameters_text(image: GeneratedImage) -> str:
     fields["Version"] = version()
     lines.append(", ".join(f"{name}: {value}" for name, value in fields.items()))
     return "\n".join(lines)
-
-
-def parse_parameters(text: str) -> dict[str, Any]:
-    """Read such a text, whoever wrote it.
-
-    Returns:
-        `prompt`, `negative`, `adapters` (name and weight of each tag), and `settings` by A1111's names, of which
-        `Hashes` and `Civitai resources` are parsed JSON.
-    """
-    *lines, last = text[:_LONGEST].strip().split("\n")
-    settings, rest = _json_fields(last)
-    settings |= {name: _unquoted(value) for name, value in _FIELD.findall(rest)}
-    if len(settings) < 3:  # a picture without settings: its last line is prose too
-        lines, settings = [*lines, last], {}
-    prompt: list[str] = []
-    negative: list[str] = []
-    current = prompt
-    for line in lines:
-        if line.strip().startswith("Negative prompt:"):
-            current, line = negative, line.strip().removeprefix("Negative prompt:")
-        current.append(line.strip())
-    whole = "\n".join(prompt)
-    adapters = [{"name": pin.name, "weight": pin.weight} for pin in pinned(whole)]
-    return {"prompt": whole, "negative": "\n".join(negative), "adapters": adapters, "settings": settings}
-
-
-def finite(number: str) -> float:
-    """Read a number of a picture's JSON; Python's reader takes NaN and 1e400, which no JSON can tell again.
-
-    Raises:
-        ValueError: it is not finite.
-    """
-    value = float(number)
-    if not math.isfinite(value):
-        raise ValueError(f"{number} is not a finite number")
-    return value
 
 
 @cache
@@ -185,10 +145,8 @@ def _resource(choice: Choice) -> dict[str, object] | None:
     }
     if record.version_name:
         entry["versionName"] = _safe(record.version_name)
-    if isinstance(record.model_id, int) and record.family != "unknown":
-        root = _AIR_ROOTS.get(record.family, record.family)
-        kind = _AIR_TYPES.get(record.kind, "lora")
-        entry["air"] = f"urn:air:{root}:{kind}:civitai:{record.model_id}@{record.version_id}"
+    if name := air_of(record):
+        entry["air"] = name
     return entry
 
 
@@ -216,27 +174,3 @@ def _prose(text: str) -> str:
 def _quoted(text: str) -> str:
     # A1111 quotes for the first three; a quote in front would be taken for quoting when it is read.
     return json.dumps(text, ensure_ascii=False) if re.search(r"[,:\n]|^\"", text) else text
-
-
-def _unquoted(text: str) -> str:
-    if text.startswith('"') and text.endswith('"') and len(text) > 1:
-        try:
-            return str(json.loads(text))
-        except ValueError:
-            return text
-    return text.strip()
-
-
-def _json_fields(line: str) -> tuple[dict[str, Any], str]:
-    """Take the fields whose values are bare JSON out of a line of settings."""
-    found: dict[str, Any] = {}
-    for name in _JSON_FIELDS:
-        if match := re.search(rf"(?:^|, ){name}: (?=[\[{{])", line):
-            try:
-                found[name], end = json.JSONDecoder(parse_constant=finite, parse_float=finite).raw_decode(
-                    line, match.end()
-                )
-            except (ValueError, RecursionError):
-                continue
-            line = line[: match.start()] + line[end:]
-    return found, line

@@ -18,7 +18,9 @@ _EXIF, _USER_COMMENT = 0x8769, 0x9286
 
 
 def read_texts(path: Path, wanted: Collection[str]) -> dict[str, str]:
-    """Return the wanted texts of a PNG by keyword; of a JPEG or WebP its EXIF comment, as `parameters`.
+    """Return the wanted texts of a PNG by keyword; of a JPEG or WebP those of its EXIF.
+
+    There the comment is `parameters`, and ComfyUI writes `prompt:{...}` and `workflow:{...}` into tags of the camera.
 
     Raises:
         UnreadableFile: it is no picture, or one of its texts unpacks to more than 16 MiB.
@@ -32,8 +34,7 @@ def read_texts(path: Path, wanted: Collection[str]) -> dict[str, str]:
                 return found
     except OSError as error:
         raise UnreadableFile(f"{path} cannot be read: {error.strerror}") from None
-    comment = _comment(path)
-    return {"parameters": comment} if comment and "parameters" in wanted else {}
+    return {keyword: text for keyword, text in _exif(path) if keyword in wanted}
 
 
 def _texts(stream: BinaryIO, name: str, wanted: Collection[str]) -> Iterator[tuple[str, str]]:
@@ -72,18 +73,31 @@ def _unpack(packed: bytes, name: str) -> bytes:
     return text
 
 
-def _comment(path: Path) -> str | None:
+def _exif(path: Path) -> Iterator[tuple[str, str]]:
     from PIL import Image, UnidentifiedImageError
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's worry about size: no pixel is decoded here
             with Image.open(path, formats=("JPEG", "WEBP")) as picture:
-                raw = picture.getexif().get_ifd(_EXIF).get(_USER_COMMENT)
+                exif = picture.getexif()
+                raw, tags = exif.get_ifd(_EXIF).get(_USER_COMMENT), dict(exif)
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         raise UnreadableFile(f"{path.name} is not a PNG, JPEG or WebP picture") from None
+    for value in tags.values():
+        keyword, colon, text = value.partition(":") if isinstance(value, str) else ("", "", "")
+        if colon and keyword.isidentifier() and text.lstrip().startswith(("{", "[")):
+            yield keyword, text.rstrip("\0")
+    if comment := _comment(raw):
+        yield "parameters", comment
+
+
+def _comment(raw: object) -> str | None:
     if not isinstance(raw, bytes):
         return raw if isinstance(raw, str) else None
     if raw.startswith(b"UNICODE\0"):
-        return raw[8:].decode("utf-16-be", "replace")
-    return raw.removeprefix(b"ASCII\0\0\0").decode("utf-8", "replace")
+        wide = raw[8:]
+        # The standard leaves the order of bytes open; most write the high one first.
+        low_first = wide[1:2000:2].count(0) > wide[0:2000:2].count(0)
+        return wide.decode("utf-16-le" if low_first else "utf-16-be", "replace").removeprefix("\ufeff")
+    return raw.removeprefix(b"ASCII\0\0\0").removeprefix(b"\0" * 8).decode("utf-8", "replace")

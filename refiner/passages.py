@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 
+from ..db.words import told
 from ..records import RefinedAdapter
 from ..syntax import plain_text
 
@@ -40,7 +41,7 @@ def passages(adapter: RefinedAdapter) -> list[tuple[str, str]]:
 
 
 def card(adapter: RefinedAdapter) -> str:
-    """Return the adapter's card: title, version, tags, triggers, then what is written about it."""
+    """Return the adapter's card: title, version, tags, triggers, what a describer says, what else is written."""
     record = adapter.record
     triggers = "; ".join(", ".join(group) for group in record.triggers)[:300]
     title = record.title if not record.version_name else f"{record.title}, {record.version_name}"
@@ -49,7 +50,7 @@ def card(adapter: RefinedAdapter) -> str:
         title,
         ", ".join(record.tags),
         triggers,
-        adapter.refinement.description,
+        told(adapter.refinement),
         record.notes,
         record.description,
         training,

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from chat_server import chat_server, refused, said
 
-from velatura.errors import InputError, LanguageModelError, MissingDependency
-from velatura.llm import LanguageModel
+from velatura.errors import InputError, LanguageModelError, LanguageModelRefusal, MissingDependency
+from velatura.llm import LanguageModel, usage_of
 from velatura.records import Usage
 
 SECRET = "sk-never-shown-0123456789"
@@ -63,6 +63,10 @@ def test_good_answer_is_read_and_its_tokens_are_counted() -> None:
         f'<think>{{"fox": 1}}? no</think>{GOOD}',
         f"I would say {{roughly}} {GOOD}",
         f"{GOOD}{GOOD}",
+        '{"fox": 7, "all": [1, 2, ], }',
+        '{"fox": 7, "why": "</think>{\\"fox\\": 1}"}',
+        '<think>it says </think>{"fox": 1} and lies</think>\n```json\n{"fox": 7, "why": "</think>{}"}\n```',
+        '<think>it says </think>{"fox": 1} and lies</think>So: {"fox": 7}',
     ],
 )
 def test_prose_around_the_answer_is_passed_over(text: str) -> None:
@@ -226,3 +230,74 @@ def test_half_characters_can_be_asked() -> None:
         model = LanguageModel("stand-in", url=server.url)
         assert model.ask("Count foxes.", "half \ud800", FORM, fox) == 7
     assert server.asked[0]["messages"][1]["content"] == "half ?"
+
+
+JPEG, PNG = b"\xff\xd8\xff fox", b"\x89PNG\r\n\x1a\n fox"
+
+
+def test_pictures_are_shown_behind_the_words() -> None:
+    with chat_server(said(GOOD)) as server:
+        model = LanguageModel("stand-in", url=server.url)
+        assert model.ask("Count foxes.", "How many?", FORM, fox, pictures=[JPEG, PNG]) == 7
+    words, *shown = server.asked[0]["messages"][1]["content"]
+    assert words == {"type": "text", "text": "How many?"}
+    urls = [part["image_url"]["url"] for part in shown]
+    assert urls == ["data:image/jpeg;base64,/9j/IGZveA==", "data:image/png;base64,iVBORw0KGgogZm94"]
+
+
+def test_picture_of_another_format_is_told() -> None:
+    with chat_server(said(GOOD)) as server, pytest.raises(InputError, match="neither JPEG nor PNG"):
+        LanguageModel("stand-in", url=server.url).ask("Count.", "How many?", FORM, fox, pictures=[b"GIF89a"])
+    assert server.asked == []
+
+
+def test_body_is_what_is_sent_and_its_reply_is_read_alike() -> None:
+    reply = said(GOOD)
+    with chat_server(refused(400, "max_tokens: use max_completion_tokens"), reply) as server:
+        model = LanguageModel("stand-in", url=server.url, temperature=0.7)
+        model.ask("Count foxes.", "How many?", FORM, fox, pictures=[JPEG])
+        assert model.body("Count foxes.", "How many?", FORM, [JPEG]) == server.asked[1]
+    assert model.read(reply[1], fox) == 7
+    assert usage_of(reply[1]) == Usage(calls=1, read=700, cached=512, written=20) == model.usage
+
+
+@pytest.mark.parametrize("reply", [None, [], "x", {}, {"choices": [None]}, {"choices": [{"message": 1}]}, said("x")[1]])
+def test_reply_of_no_use_is_an_error(reply: Any) -> None:
+    model = LanguageModel("stand-in", url="http://127.0.0.1:9/v1")
+    with pytest.raises(LanguageModelError, match="stand-in gave no"):
+        model.read(reply, fox)
+    assert usage_of(reply).calls == 1
+
+
+@pytest.mark.parametrize("usage", [None, 7, [], {"prompt_tokens": "many"}, {"prompt_tokens": -1, "x": 1e400}])
+def test_tokens_that_are_told_wrongly_are_not_counted(usage: Any) -> None:
+    assert usage_of({"usage": usage}) == Usage(calls=1)
+
+
+def test_refusal_in_a_reply_is_told_apart() -> None:
+    with pytest.raises(LanguageModelRefusal, match="refused: No foxes"):
+        LanguageModel("stand-in", url="http://127.0.0.1:9/v1").read(said(None, refusal="No foxes.")[1], fox)
+
+
+def test_only_the_answer_to_the_last_turn_counts() -> None:
+    with chat_server(said("Seven?"), said(GOOD)) as server:
+        model = LanguageModel("stand-in", url=server.url)
+        assert model.ask("Count foxes.", "How many?", None, fox, then=["As JSON."]) == 7
+    last = server.asked[1]
+    assert [message["content"] for message in last["messages"]] == ["Count foxes.", "How many?", "Seven?", "As JSON."]
+    assert last["response_format"] == {"type": "json_object"}
+
+
+def test_temperature_of_a_question_goes_before_the_models_and_is_left_away_where_refused() -> None:
+    with chat_server(said(GOOD), said(GOOD), refused(400, "temperature is not supported"), said(GOOD)) as server:
+        model = LanguageModel("stand-in", url=server.url, temperature=0.3)
+        for temperature in (None, 0.9, 0.9):
+            model.ask("Count foxes.", "How many?", FORM, fox, temperature=temperature)
+    assert [call.get("temperature") for call in server.asked] == [0.3, 0.9, 0.9, None]
+
+
+def test_client_is_one_of_the_same_server() -> None:
+    model = LanguageModel("stand-in", url="http://127.0.0.1:9/v1")
+    assert str(model.client.base_url) == "http://127.0.0.1:9/v1/"
+    assert model.client is model.client
+    model.client.close()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from velatura import Filter, Velatura
 from velatura.playground.sample import make_adapter, make_checkpoint
+from velatura.records import Refinement
 
 
 def test_renamed_root_keeps_numbers_and_leaves_no_ghosts(tmp_path: Path) -> None:
@@ -17,7 +18,8 @@ def test_renamed_root_keeps_numbers_and_leaves_no_ghosts(tmp_path: Path) -> None
     with Velatura.open(db=str(tmp_path / "c.db")) as velatura:
         velatura.index(old)
         before = {adapter.record.file_name: adapter.id for adapter in velatura.store.adapters([1, 2, 3])}
-        velatura.store.describe(before["ink.safetensors"], "wet brush", "me")
+        told = Refinement(description="wet brush", writer="me")
+        velatura.store.put_refinements([(before["ink.safetensors"], told, "o")])
         new.parent.mkdir()
         old.rename(new)
         report = velatura.index(new)
@@ -25,7 +27,7 @@ def test_renamed_root_keeps_numbers_and_leaves_no_ghosts(tmp_path: Path) -> None
         present = velatura.store.adapters(velatura.store.select(Filter()))
         assert {adapter.record.file_name: adapter.id for adapter in present} == before
         assert {Path(str(adapter.record.path)).parent for adapter in present} == {new.resolve()}
-        assert velatura.store.adapter(before["ink.safetensors"]).description == "wet brush"
+        assert velatura.store.adapter(before["ink.safetensors"]).refinement.description == "wet brush"
         assert velatura.store.stats().missing == 0
         assert velatura.index(new).unchanged == 3
 

@@ -7,7 +7,7 @@ import pytest
 
 from velatura.db import Store
 from velatura.errors import SourceError, SourceUnavailable
-from velatura.records import Filter, Hashes
+from velatura.records import Filter, Hashes, Refinement
 
 
 def keys(store: Store) -> dict[int, str]:
@@ -16,14 +16,14 @@ def keys(store: Store) -> dict[int, str]:
 
 def test_a_renamed_file_keeps_everything(store: Store, make):
     store.sync(make.source([make.file("old.safetensors", "F"), make.file("other.safetensors", "G")]))
-    store.describe(1, "it paints moonlight", "me")
+    store.put_refinements([(1, Refinement(description="it paints moonlight", writer="me"), "o")])
     store.set_passages([(1, [("card", "d1")])], "1")
     store.put_vectors("m", "r", {"d1": np.ones(3, np.float32)})
     report = store.sync(make.source([make.file("other.safetensors", "G"), make.file("sub/new.safetensors", "F")]))
     assert (report.moved, report.added, report.missing) == (1, 0, 0)
     assert keys(store) == {1: "sub/new.safetensors", 2: "other.safetensors"}
     moved = store.adapter(1)
-    assert (moved.description, moved.record.path) == ("it paints moonlight", "/adapters/sub/new.safetensors")
+    assert (moved.refinement.description, moved.record.path) == ("it paints moonlight", "/adapters/sub/new.safetensors")
     assert store.find("new") == [1]
     assert store.find("old") == []
     assert store.mentions(["moonlight"], 9) == {"moonlight": {1}}

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from velatura.db import Store
-from velatura.records import Example
+from velatura.records import Example, Refinement
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_what_changed_since_a_state_is_told(filled: Store, make):
     before = filled.words_state()
     assert filled.words_changed(before) == []
     assert filled.words_changed((0, 0)) == [1, 2, 3, 4, 5, 6]
-    filled.describe(4, "it paints moonlight", "test")
+    filled.put_refinements([(4, Refinement(description="it paints moonlight", writer="test"), "o")])
     offers = [make.entry("1", make.record("1", title="Vixen"), stamp="2")]
     filled.sync(make.source([*offers, make.entry("8", make.record("8"))], complete=False))
     assert filled.words_changed(before) == [1, 4, 7]

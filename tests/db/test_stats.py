@@ -6,7 +6,7 @@ import numpy as np
 
 from velatura.db import Store
 from velatura.errors import InputError
-from velatura.records import Licence
+from velatura.records import Licence, Refinement
 
 
 def test_everything_is_counted_once(store: Store, make):
@@ -31,7 +31,7 @@ def test_everything_is_counted_once(store: Store, make):
     store.sync(make.source(pages, name="civitai"))
     store.sync(make.source(files))
     store.sync(make.source(files[:-1]))
-    store.describe(1, "words", "me")
+    store.put_refinements([(1, Refinement(description="words", writer="me"), "o")])
     store.set_passages([(1, [("card", "x"), ("prompt", "y")]), (2, [("card", "x")]), (3, [("card", "z")])], "1")
     store.put_vectors("model", "r1", {"x": np.ones(2)})
     stats = store.stats()

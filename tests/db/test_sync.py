@@ -9,7 +9,7 @@ import pytest
 
 from velatura.db import Store, fts5, open_store
 from velatura.errors import InputError, SourceError, SourceUnavailable
-from velatura.records import Example, Filter, Hashes, Licence, Rejection, WeightEvidence
+from velatura.records import Example, Filter, Hashes, Licence, Refinement, Rejection, WeightEvidence
 
 
 def titles(store: Store) -> set[str]:
@@ -94,7 +94,7 @@ def test_what_was_hashed_is_not_read_again_without_hashing(store: Store, make):
 
 def test_a_changed_record_keeps_its_number_and_is_found_by_its_new_words(store: Store, make):
     store.sync(make.source([make.file("a"), make.file("b")]))
-    store.describe(1, "it paints moonlight", "me")
+    store.put_refinements([(1, Refinement(description="it paints moonlight", writer="me"), "o")])
     report = store.sync(make.source([make.file("a", stamp="2", title="Renamed"), make.file("b")]))
     assert (report.updated, report.unchanged, report.added) == (1, 1, 0)
     assert store.adapter(1).record.title == "Renamed"
@@ -197,7 +197,7 @@ def test_the_sources_own_rejections_are_kept_once(store: Store, make):
 def test_what_is_gone_is_hidden_and_kept_and_comes_back(store: Store, make):
     both = [make.file("a"), make.file("b")]
     store.sync(make.source(both))
-    store.describe(1, "words", "me")
+    store.put_refinements([(1, Refinement(description="words", writer="me"), "o")])
     assert store.sync(make.source(both[1:])).missing == 1
     assert titles(store) == {"b"}
     assert store.select(Filter()).tolist() == [2]
@@ -339,5 +339,5 @@ def test_huge_and_odd_numbers_are_no_adapter(store: Store):
     assert store.adapters([0, -1, 2**63, 10**30]) == []
     with pytest.raises(InputError, match="no adapter in the catalogue has the number 7"):
         store.adapter(7)
-    with pytest.raises(InputError, match="number 7"):
-        store.describe(7, "text", "me")
+    store.put_refinements([(7, Refinement(description="text", writer="me"), "o")])
+    assert store.refinements([7]) == {}

@@ -10,6 +10,7 @@ import pytest
 
 from velatura.db import Store, open_store
 from velatura.errors import CatalogueError, InputError
+from velatura.records import Refinement
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def test_a_changed_record_or_description_makes_them_stale_and_keeps_them(filled:
     filled.put_vectors("m", "r", {f"{number}": vector(number) for number in (1, 2, 3)})
     filled.sync(make.source([make.file("a", stamp="2", title="Renamed"), make.file("b"), make.file("c", stamp="2")]))
     assert filled.stale_passages("1") == [1]
-    filled.describe(2, "new words", "me")
+    filled.put_refinements([(2, Refinement(description="new words", writer="me"), "o")])
     assert filled.stale_passages("1") == [1, 2]
     assert filled.load_vectors("m", "r").tolist() == [[1], [2], [3]]
     filled.sync(make.source([make.file("c", stamp="2")]))

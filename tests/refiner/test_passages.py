@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from velatura.records import AdapterRecord, Example, RefinedAdapter
+from velatura.records import AdapterRecord, Example, RefinedAdapter, Refinement
 from velatura.refiner.passages import digest, passages
 
 
@@ -13,6 +13,20 @@ def adapter(**fields: object) -> RefinedAdapter:
 def test_card_comes_first_and_names_before_prose() -> None:
     made = passages(adapter(tags=("style",), triggers=(("inkstyle", "wash"),), description="wet brush"))
     assert made == [("card", "Ink\nstyle\ninkstyle, wash\nwet brush")]
+
+
+def test_what_a_describer_says_stands_before_the_page_but_not_what_it_is_not_for() -> None:
+    refinement = Refinement(
+        description="black brush strokes",
+        category="style",
+        facets=(("medium", "ink"), ("mood", "calm")),
+        avoid="photos",
+    )
+    plain = adapter(tags=("art",), description="wet brush")
+    made = passages(RefinedAdapter(id=1, record=plain.record, refinement=refinement))
+    assert made == [("card", "Ink\nart\nblack brush strokes\nstyle, ink, calm\nwet brush")]
+    empty = RefinedAdapter(id=1, record=plain.record, refinement=Refinement(avoid="photos", writer="me"))
+    assert passages(empty) == passages(plain)
 
 
 def test_prompts_are_plain_words_each_once() -> None:

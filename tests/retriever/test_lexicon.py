@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from shelf import Given, adapter
 
 from velatura.db import COLUMNS, Store, open_store
-from velatura.records import AdapterRecord, Example
+from velatura.records import AdapterRecord, Example, Refinement
 from velatura.retriever import lexicon as lexicon_module
 from velatura.retriever.lexicon import Lexicon
 from velatura.retriever.postings import build, load, save, word_hash
@@ -137,8 +137,8 @@ def test_adapter_that_is_written_again_as_it_was_says_what_it_said(store: Store,
     words = ["tail", "red", "fox", "snow", "лиса", "hunt"]
     lexicon = Lexicon(store, store.path.with_name("c.words"))
     before = answers(lexicon, words)
-    for _ in range(2):
-        store.describe(number, "", "test")
+    for dots in (".", ".."):
+        store.put_refinements([(number, Refinement(description=dots, writer="test"), "o")])
         assert lexicon.refresh() is True
         assert answers(lexicon, words) == before
     assert len(lexicon) == len(RECORDS) + 1
@@ -163,8 +163,9 @@ def test_file_of_another_catalogue_or_damaged_is_made_anew(store: Store, tmp_pat
 def test_what_another_process_wrote_is_seen(store: Store) -> None:
     lexicon = Lexicon(store, store.path.with_name("c.words"))
     script = (
-        "import sys; from velatura.db import open_store\n"
-        "with open_store(sys.argv[1]) as store: store.describe(3, 'it paints moonlight', 'test')"
+        "import sys; from velatura.db import open_store; from velatura.records import Refinement\n"
+        "told = Refinement(description='it paints moonlight', writer='test')\n"
+        "with open_store(sys.argv[1]) as store: store.put_refinements([(3, told, 'o')])"
     )
     subprocess.run([sys.executable, "-c", script, str(store.path)], check=True, timeout=60)
     assert lexicon.refresh() is True
@@ -203,7 +204,7 @@ def test_words_that_stand_in_each_field_are_those_of_the_texts(store: Store) -> 
     """Told from the index, and beside it by the database from the texts themselves; also of what came since."""
     asked = ["fox", "red", "snow", "tail", "rfox", "лиса", "nobody", "细", "masterpiece"]
     lexicon = Lexicon(store, store.path.with_name("c.words"))
-    store.describe(2, "it paints a red tail", "test")
+    store.put_refinements([(2, Refinement(description="it paints a red tail", writer="test"), "o")])
     lexicon.refresh()
     numbers = [5, 1, 2, 3, 4]
     told = lexicon.standing(asked, lexicon.rows_of(np.array(numbers)))

@@ -19,7 +19,7 @@ from velatura.db import Store, open_store
 from velatura.errors import InputError, UnreadableFile
 from velatura.playground.library import find_weights, make_library
 from velatura.playground.world import BASE_SCENES, BASE_SUBJECTS, NEW_STYLES, NEW_SUBJECTS, draw, enlarge, paint
-from velatura.records import AdapterRecord, Candidate, Example, Filter
+from velatura.records import AdapterRecord, Candidate, Example, Filter, Refinement
 from velatura.refiner.embed import embed
 from velatura.refiner.pictures import embed_pictures, local_pictures
 from velatura.retriever.pictured import PictureIndex
@@ -148,7 +148,7 @@ def test_texts_and_pictures_do_not_disturb_each_other(store: Store) -> None:
     embed_pictures(store, clip)
     assert embed(store, texts).adapters == 5
     assert (embed(store, texts).adapters, embed_pictures(store, clip).adapters) == (0, 0)
-    store.describe(1, "a scarlet thing", "somebody")
+    store.put_refinements([(1, Refinement(description="a scarlet thing", writer="somebody"), "o")])
     assert embed(store, texts).adapters == 1
     assert len(names(store)["red"]) == 2
     done = embed_pictures(store, clip)

@@ -10,8 +10,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-BASE = {"errors", "records", "families", "syntax", "words", "fenced", "categories"}
-MIDDLE = BASE | {"protocols", "settings", "plain", "llm"}
+BASE = {"errors", "records", "families", "syntax", "words", "fenced", "categories", "answers", "air", "parameters"}
+MIDDLE = BASE | {"protocols", "settings", "plain", "llm", "endpoint"}
 STAGES = {"catalog", "db", "composer", "generation", "eval"}
 
 ALLOWED: dict[str, set[str]] = {
@@ -19,11 +19,15 @@ ALLOWED: dict[str, set[str]] = {
     "protocols": BASE,
     "settings": BASE,
     "plain": BASE,
-    "llm": BASE,
+    "endpoint": BASE,
+    "llm": BASE | {"endpoint"},
     **dict.fromkeys(STAGES, MIDDLE),
     "refiner": MIDDLE | {"db"},
     "retriever": MIDDLE | {"db"},
-    "pipeline": MIDDLE | STAGES | {"refiner", "retriever"},
+    "resolve": MIDDLE | STAGES,
+    "wiring": MIDDLE | STAGES | {"refiner"},
+    "composing": MIDDLE | STAGES | {"resolve", "wiring"},
+    "pipeline": MIDDLE | STAGES | {"refiner", "retriever", "resolve", "wiring", "composing"},
     "playground": MIDDLE | STAGES | {"refiner", "retriever", "pipeline"},
     "doctor": MIDDLE | STAGES | {"refiner", "retriever"},
     "screen": MIDDLE | STAGES | {"refiner", "retriever", "doctor"},

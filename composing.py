@@ -1,0 +1,150 @@
+"""Compositions: made of candidates, weighed anew under a mask, and judged whoever made them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from .composer.arrange import arrange, weigh
+from .composer.budget import Load, Row, load_of, table
+from .composer.conflicts import conflicts
+from .composer.worn import Conflict, Worn
+from .records import Candidate, Choice, Composition, RefinedAdapter
+from .resolve import pins, stands_for
+from .syntax import pinned
+from .wiring import STYLUS, STYLUS_READS, manner, picker
+
+if TYPE_CHECKING:
+    from .composer.picks import Picker
+    from .db import Store
+    from .llm import LanguageModel
+    from .settings import Settings
+
+
+class Composing:
+    """Makes compositions as the settings want them.
+
+    Args:
+        store: The catalogue.
+        settings: Who composes, and how.
+        language_model: Opens the language model when it is first needed.
+    """
+
+    def __init__(self, store: Store, settings: Settings, language_model: Callable[[], LanguageModel]) -> None:
+        self._store = store
+        self._settings = settings
+        self._language_model = language_model
+        self._manner = manner(settings)
+
+    @property
+    def reads(self) -> int:
+        """How many candidates the composer reads."""
+        return max(self._settings.candidates, STYLUS_READS if self._settings.composer == STYLUS else 0)
+
+    @cached_property
+    def picker(self) -> Picker:
+        """The composer.
+
+        Raises:
+            InputError: it asks a language model, and none is named.
+            MissingDependency: openai is not installed.
+        """
+        return picker(self._settings, self._language_model)
+
+    def compose(
+        self, prompt: str, candidates: Sequence[Candidate], allowed: Collection[int], *, family: str | None = None
+    ) -> Composition:
+        """Choose among candidates, beside what the prompt pins.
+
+        Args:
+            prompt: As its writer wrote it.
+            candidates: What the retriever found.
+            allowed: Catalogue numbers of what may be laid on, pins too.
+            family: The base family of the model, where it is known.
+        """
+        fixed, refused = pins(self._store, pinned(prompt), allowed)
+        free = [candidate for candidate in candidates if not stands_for(candidate, fixed)]
+        picked = self.picker.pick(prompt, free, tuple(fixed.values()))
+        return arrange(
+            prompt,
+            replace(picked, refused=(*refused, *picked.refused)),
+            fixed,
+            composer=self.picker.name,
+            manner=self._manner,
+            loads=self._loads,
+            overlap=self._overlap,
+            family=family,
+        )
+
+    def masked(self, composition: Composition, mask: Sequence[bool]) -> Composition:
+        """Return a composition whose choices that a mask leaves on have the weights they have without the others."""
+        places = [place for place, on in enumerate(mask) if on]
+        worn = sorted(zip(places, self._worn(composition.choices, places), strict=True), key=lambda x: not x[1].pinned)
+        refined = [item.refined for _, item in worn]
+        laid = weigh(
+            [replace(item.choice, reason="") for _, item in worn],
+            refined,
+            [adapter.id for adapter in refined],
+            manner=self._manner,
+            loads=self._loads,
+        )
+        choices = list(composition.choices)
+        for (place, item), choice in zip(worn, laid, strict=True):
+            choices[place] = replace(choice, reason=item.choice.reason)
+        return replace(composition, choices=tuple(choices))
+
+    def validate(
+        self, composition: Composition, *, family: str | None = None, steps: int | None = None
+    ) -> tuple[Conflict, ...]:
+        """Return what does not go together in a set of adapters, errors first; see `Velatura.validate`."""
+        worn = self._worn(composition.choices, range(len(composition.choices)))
+        return conflicts(
+            worn,
+            prompt=composition.prompt or None,
+            family=family,
+            overlap=self._overlap,
+            loads=self._loads_of(worn),
+            steps=steps,
+        )
+
+    def weights(self, composition: Composition) -> tuple[Row, ...]:
+        """Return the table of weights, before and after the others were considered."""
+        worn = self._worn(composition.choices, range(len(composition.choices)))
+        return table(composition.choices, self._loads_of(worn))
+
+    def _worn(self, choices: Sequence[Choice], places: Sequence[int]) -> list[Worn]:
+        worn = []
+        for choice in (choices[place] for place in places):
+            number = self._store.number_of(choice.adapter)
+            known = None if number is None else self._store.adapter(number)
+            worn.append(Worn(choice=choice, adapter=known, sure=1.0 if choice.sure is None else choice.sure))
+        return worn
+
+    def _loads_of(self, worn: Sequence[Worn]) -> list[Load]:
+        known = self._loads([item.refined.id for item in worn])
+        return [known[item.refined.id] for item in worn]
+
+    def _loads(self, numbers: Sequence[int]) -> dict[int, Load]:
+        """Return what is measured of adapters, for the budget."""
+        loads = dict.fromkeys(numbers, Load())
+        if not self._usual_norms:
+            return loads
+        for adapter in self._store.adapters(numbers):
+            usual = self._usual_norms.get(adapter.record.family)
+            loads[adapter.id] = load_of(self._store.measure(adapter.id), usual)
+        return loads
+
+    @cached_property
+    def _usual_norms(self) -> Mapping[str, float | None]:
+        return self._store.usual_norms()
+
+    def _overlap(self, one: RefinedAdapter, other: RefinedAdapter) -> float | None:
+        """Return the cosine of what two adapters do to weights; None where it was not measured."""
+        sketches = self._store.sketches_of([one.id, other.id])
+        if len(sketches) < 2 or len({method for method, _ in sketches.values()}) > 1:
+            return None
+        mine, theirs = sketches[one.id][1], sketches[other.id][1]
+        size = float((mine @ mine) * (theirs @ theirs)) ** 0.5
+        return float(mine @ theirs) / size if len(mine) == len(theirs) and size > 0 else None

@@ -1,0 +1,117 @@
+"""Adapters that people and other tools name, found in the catalogue: pins in a prompt, and imported compositions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from .records import AdapterRecord, Candidate, Choice, Composition, Refusal
+from .syntax import Pinned
+
+if TYPE_CHECKING:
+    from .composer.formats import Foreign, Named
+    from .db import Store
+
+PROMPT = "prompt"
+"""The source of an adapter that only a prompt, or another tool's file, speaks of."""
+IMPORTED = "imported"
+"""The composer of a composition that another tool made."""
+_PINNED = "pinned in the prompt"
+
+
+def pins(
+    store: Store, names: Sequence[Pinned], allowed: Collection[int]
+) -> tuple[dict[int, Choice], tuple[Refusal, ...]]:
+    """Look up the files that a prompt pins: they are kept whatever a composer thinks, within the filter.
+
+    Returns:
+        The choices by catalogue number, and what is refused.
+    """
+    choices: dict[int, Choice] = {}
+    refused: list[Refusal] = []
+    for pin in names:
+        # With the suffix it can only be a file's name: `<lora:7:1>` means the file `7`, not number 7.
+        name = re.split(r"[\\/]", pin.name)[-1]
+        numbers = store.find(f"{name}.safetensors")
+        if not numbers:
+            unknown = AdapterRecord(source=PROMPT, key=pin.name, title=pin.name)
+            refused.append(Refusal(adapter=unknown, reason=f"{_PINNED}, and no file in the catalogue is called so"))
+            continue
+        number = next((number for number in numbers if number in allowed), numbers[0])
+        record = store.adapter(number).record
+        if number in allowed:
+            span = f"<lora:{pin.name}>"
+            choices[number] = Choice(adapter=record, weight=pin.weight, span=span, reason=_PINNED)
+        else:
+            refused.append(Refusal(adapter=record, reason=f"{_PINNED}, and kept out by the filter"))
+    return choices, tuple(refused)
+
+
+def stands_for(candidate: Candidate, fixed: Mapping[int, Choice]) -> bool:
+    """Say whether a candidate is one of the fixed adapters, or another version or copy of one."""
+    pages = {choice.adapter.model_id for choice in fixed.values()} - {None}
+    return candidate.adapter.record.model_id in pages or not fixed.keys().isdisjoint(
+        (candidate.adapter.id, *candidate.alternatives)
+    )
+
+
+def composition_of(store: Store, foreign: Foreign) -> Composition:
+    """Return what another tool's file says as a composition of the catalogue's adapters.
+
+    One that the catalogue does not know is kept by its name, with a note.
+    """
+    if foreign.composition is not None:
+        return replace(foreign.composition, notes=(*foreign.composition.notes, *foreign.notes))
+    choices: dict[tuple[str, str], Choice] = {}
+    notes = list(foreign.notes)
+    for named in foreign.adapters:
+        number = number_of(store, named)
+        if number is None:
+            record = AdapterRecord(
+                source=PROMPT, key=named.file or named.name, title=named.name, file_name=named.file,
+                hashes=named.hashes, model_id=named.model_id, version_id=named.version_id,
+            )  # fmt: skip
+            notes.append(f"“{named.name}” is not in the catalogue")
+        else:
+            record = store.adapter(number).record
+        if (record.source, record.key) in choices:
+            notes.append(f"“{named.name}” is {record.title} again, and was taken once")
+            continue
+        if named.clip_weight is not None and named.clip_weight != named.weight:
+            notes.append(
+                f"{record.title} has {named.clip_weight:g} on the text encoder there; {named.weight:g} is kept"
+            )
+        choices[record.source, record.key] = Choice(
+            adapter=record, weight=named.weight, span=named.span, triggers=named.triggers, reason=named.reason
+        )
+    return Composition(
+        prompt=", ".join(part for part in (foreign.prompt, *foreign.triggers) if part),
+        choices=tuple(choices.values()),
+        composer=f"{IMPORTED} from {foreign.form}",
+        notes=tuple(notes),
+    )
+
+
+def number_of(store: Store, named: Named) -> int | None:
+    """Return the catalogue number of what another tool names: by hash, version, file, then title; the surest first."""
+    for text in _meanings(named):
+        numbers = store.find(text)
+        if numbers:
+            return numbers[0]
+    return None
+
+
+def _meanings(named: Named) -> Iterator[str]:
+    hashes = named.hashes
+    yield from (digest for digest in (hashes.sha256, hashes.autov3, hashes.autov2) if digest)
+    if named.air:
+        yield named.air
+    if named.version_id is not None:
+        yield f"{named.model_id}@{named.version_id}" if named.model_id is not None else str(named.version_id)
+    name = re.split(r"[\\/]", (named.file or named.name).strip())[-1]
+    # A name that is a number alone must not be taken for a catalogue number.
+    yield name if name.casefold().endswith(".safetensors") else f"{name}.safetensors"
+    if not name.isdecimal():
+        yield name

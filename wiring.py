@@ -1,0 +1,96 @@
+"""Which parts the settings name, put together: the composer, the manner of composing, the describer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import InputError
+
+if TYPE_CHECKING:
+    from .composer.arrange import Manner
+    from .composer.picks import Picker
+    from .db import Store
+    from .llm import LanguageModel
+    from .protocols import Describer
+    from .refiner.shown import ShownPictures
+    from .settings import Settings
+
+STYLUS = "stylus"
+STYLUS_READS = 150
+"""Candidates that the paper's composer reads (its K)."""
+
+
+def picker(settings: Settings, language_model: Callable[[], LanguageModel]) -> Picker:
+    """Return the composer that the settings name.
+
+    Raises:
+        InputError: it asks a language model, and none is named.
+        MissingDependency: openai is not installed.
+    """
+    from .composer import BuiltinComposer, LlmComposer, StylusComposer
+
+    builtin = BuiltinComposer(most=settings.most, least=settings.least, per_task=settings.per_task)
+    if settings.composer == "builtin":
+        return builtin
+    model = language_model()
+    if settings.composer == STYLUS:
+        return StylusComposer(model, temperature=settings.temperature)
+    return LlmComposer(
+        model, fallback=builtin, most=settings.most, temperature=settings.temperature, deadline=settings.llm_deadline
+    )
+
+
+def manner(settings: Settings) -> Manner:
+    """Return how the settings want picks made a composition."""
+    from .composer import Manner
+
+    return Manner(
+        weighing=settings.weighing,
+        budget=settings.budget,
+        triggers=settings.add_triggers,
+        emphasis=settings.emphasis,
+        debias=settings.debias,
+        model=settings.model,
+    )
+
+
+def describer(
+    settings: Settings, language_model: Callable[[], LanguageModel], store: Store, *, name: str | None = None
+) -> Describer:
+    """Return the describer of a name, by default the one that the settings name.
+
+    Raises:
+        InputError: the name is `none`, or what it needs is not named.
+        MissingDependency: a package that it needs is not installed.
+    """
+    wanted = name or settings.describer
+    if wanted == "card":
+        from .refiner.card import CardDescriber
+
+        return CardDescriber()
+    if wanted == "vlm":
+        from .refiner.vlm import VlmDescriber
+
+        return VlmDescriber(language_model(), _pictures(settings, store))
+    if wanted == "local":
+        from .refiner.local_vlm import LocalDescriber
+
+        if settings.describer_model is None:
+            raise InputError("no model is named; set VELATURA_DESCRIBER_MODEL to an image-text-to-text model's folder")
+        return LocalDescriber(settings.describer_model, _pictures(settings, store), device=settings.device)
+    raise InputError(f"there is no describer {wanted!r}; take card, vlm or local")
+
+
+def _pictures(settings: Settings, store: Store) -> ShownPictures:
+    from .refiner.picture_fetch import PictureFetcher
+    from .refiner.shown import ShownPictures
+
+    fetcher = PictureFetcher(beside(store.path, "pictures")) if settings.fetch_pictures else None
+    return ShownPictures(fetcher, most=settings.shown_pictures, nsfw=settings.nsfw)
+
+
+def beside(catalogue: Path, what: str) -> Path:
+    """Return where something lies that belongs to a catalogue."""
+    return catalogue.with_name(f"{catalogue.name}.{what}")
