@@ -14,21 +14,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from . import __version__, finding
+from . import __version__, choosing, describing, finding
+from .choosing import Composer
 from .errors import InputError, VelaturaError
 from .options import (
-    Choose,
     Commercial,
     Db,
     Json,
     PictureModel,
-    Prompts,
     Safe,
-    filtered,
     make_filter,
     open_velatura,
     print_json,
-    read_prompts,
     read_settings,
     warn_unembedded,
 )
@@ -142,32 +139,15 @@ def embed(picture_model: PictureModel = None, db: Db = None, as_json: Json = Fal
         print_reports([], embedded, pictures=_embed_pictures(velatura, needed=True), as_json=as_json)
 
 
+app.command()(describing.refine)
 app.command()(finding.search)
 app.command()(finding.similar)
 
 
-@app.command()
-@filtered
-def compose(
-    prompt: Annotated[str | None, typer.Argument(help="A prompt, as you would paint it.")] = None,
-    prompts: Prompts = None,
-    db: Db = None,
-    as_json: Json = False,
-    *,
-    choose: Choose,
-) -> None:
-    """Choose adapters for the words of a prompt, with weights and reasons. `--json` can be edited and painted."""
-    from .plain import to_plain
-    from .screen import print_composition
-
-    with open_velatura(read_only=True, db=db) as velatura:
-        chosen = choose(velatura)
-        warn_unembedded(velatura)
-        for composition in velatura.compose_all(read_prompts(prompt, prompts), filter=chosen):
-            if as_json or prompts is not None:
-                print_json(to_plain(composition))
-            else:
-                print_composition(composition)
+app.command()(choosing.compose)
+app.command()(choosing.validate)
+app.command()(choosing.export)
+app.command(name="import")(choosing.import_)
 
 
 @app.command()
@@ -183,6 +163,10 @@ def generate(
     size: Annotated[str | None, typer.Option(metavar="WIDTHxHEIGHT", help="Pixels; else the model's own.")] = None,
     scheduler: Annotated[str | None, typer.Option(help="A scheduler's name; the model's own by default.")] = None,
     clip_skip: Annotated[int, typer.Option(min=0, help="Last text-encoder layers to leave out.")] = 0,
+    composer: Composer = None,
+    masks: Annotated[
+        bool, typer.Option("--masks", help="Another choice of the adapters for each picture, so that they differ.")
+    ] = False,
     commercial: Commercial = None,
     safe: Safe = False,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, mps; the best there is by default.")] = None,
@@ -202,7 +186,7 @@ def generate(
 
     width, height = _size(size)
     flags = {"db": db, "model": model, "output": output, "steps": steps, "guidance": guidance, "device": device}
-    flags["force"] = force or None
+    flags |= {"force": force or None, "composer": composer}
     with open_velatura(read_only=True, **flags) as velatura:
         if what.endswith(".json"):
             composition = load(Composition, what)
@@ -224,7 +208,9 @@ def generate(
         )  # fmt: skip
         with Progress("paint") as progress:
             velatura.backend.progress = progress.painted
-            paths = [path for path, _ in velatura.paint(request, count=count, overwrite=overwrite)]
+            requests = velatura.varied(request, count) if masks else [request]
+            many = 1 if masks else count
+            paths = [path for each in requests for path, _ in velatura.paint(each, count=many, overwrite=overwrite)]
         print_paths(composition, paths, as_json=as_json)
 
 

@@ -11,8 +11,8 @@ from .composer.arrange import arrange, weigh
 from .composer.budget import Load, Row, load_of, table
 from .composer.conflicts import conflicts
 from .composer.worn import Conflict, Worn
-from .records import Candidate, Choice, Composition, RefinedAdapter
-from .resolve import pins, stands_for
+from .records import Candidate, Choice, Composition, Filter, RefinedAdapter
+from .resolve import IMPORTED, pins, stands_for
 from .syntax import pinned
 from .wiring import STYLUS, STYLUS_READS, manner, picker
 
@@ -51,7 +51,7 @@ class Composing:
             InputError: it asks a language model, and none is named.
             MissingDependency: openai is not installed.
         """
-        return picker(self._settings, self._language_model)
+        return picker(self._settings, self._language_model, len(self._store.select(Filter())))
 
     def compose(
         self, prompt: str, candidates: Sequence[Candidate], allowed: Collection[int], *, family: str | None = None
@@ -79,7 +79,12 @@ class Composing:
         )
 
     def masked(self, composition: Composition, mask: Sequence[bool]) -> Composition:
-        """Return a composition whose choices that a mask leaves on have the weights they have without the others."""
+        """Return a composition whose choices that a mask leaves on have the weights they have without the others.
+
+        Weights that another tool set stay as they are.
+        """
+        if composition.composer.startswith(IMPORTED):
+            return composition
         places = [place for place, on in enumerate(mask) if on]
         worn = sorted(zip(places, self._worn(composition.choices, places), strict=True), key=lambda x: not x[1].pinned)
         refined = [item.refined for _, item in worn]

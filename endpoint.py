@@ -11,6 +11,7 @@ import atexit
 import math
 import os
 import random
+import re
 import threading
 import time
 import weakref
@@ -20,18 +21,24 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from .errors import InputError, LanguageModelError
+from .errors import InputError, LanguageModelError, LanguageModelUnavailable
 
 KEY: Final = "OPENAI_API_KEY"
 _BUSY: Final = frozenset({408, 409, 425, 429})
 """With all of 500 and above: what another try may find mended."""
 _SPENT: Final = "insufficient_quota"
 """OpenAI's code of an account without money: no wait helps."""
+_UNPAID: Final = 402
+"""The status by which others say the same."""
 _SHORT, _LONG = 0.5, 8.0
 """Seconds of the first pause and of the longest; each is twice the one before, and up to a quarter less by chance."""
 _LONGEST_WAIT: Final = 3600.0
 """Seconds that a server can ask of all calls."""
 _SHOWN: Final = 200
+_TELLING: Final = 8
+"""Characters of a key that in a row are a part of it, and no chance."""
+_WORD: Final = re.compile(r"\S+")
+_AROUND: Final = "\"'`.,;:()[]{}<>"
 _LAST: Final = 1.0
 """Seconds that closing may take when the process ends."""
 
@@ -85,7 +92,8 @@ class Endpoint:
         Raises:
             RefusedCall: The server refuses this form of call.
             InputError: It refuses the key, or does not know the model.
-            LanguageModelError: It cannot be reached, stays full or failing, or takes too long.
+            LanguageModelUnavailable: It cannot be reached, stays full or failing, or takes too long.
+            LanguageModelError: It does not answer in another way.
         """
         future = asyncio.run_coroutine_threadsafe(self._call(self._open(), body, deadline), _loop())
         try:
@@ -95,10 +103,8 @@ class Endpoint:
             raise
 
     def safe(self, text: str) -> str:
-        """Return a server's words in one short line, without the key, which some repeat."""
-        key = os.environ.get(KEY)
-        text = text.replace(key, "***") if key else text
-        line = "".join(letter if letter.isprintable() else " " for letter in text)
+        """Return a server's words in one short line, without the key, which some repeat in whole or in part."""
+        line = "".join(letter if letter.isprintable() else " " for letter in without_key(text))
         return " ".join(line.split())[:_SHOWN] or "no reason given"
 
     def _access(self) -> dict[str, Any]:
@@ -137,8 +143,8 @@ class Endpoint:
                         return reply
         except TimeoutError:
             last = f"; last it said: {told}" if told else ""
-            left = max(0.0, deadline - began)
-            raise LanguageModelError(f"{self.host} gave no answer in the {left:.2g} s left for it{last}") from None
+            left = f"{max(0.0, deadline - began):.2g} s left for it"
+            raise LanguageModelUnavailable(f"{self.host} gave no answer in the {left}{last}") from None
         except (openai.OpenAIError, ValueError) as error:
             raise LanguageModelError(f"{self.host} does not answer: {self.safe(str(error))}") from None
 
@@ -146,7 +152,7 @@ class Endpoint:
         """Wait until the server may be called again; many that wait do not all come back in the same moment."""
         while (left := self._opens - time.monotonic()) > 0:
             if self._opens > deadline:
-                raise LanguageModelError(f"{self.host} is full and asks to wait another {left:.0f} s")
+                raise LanguageModelUnavailable(f"{self.host} is full and asks to wait another {left:.0f} s")
             await asyncio.sleep(left + random.uniform(0, min(1.0, left / 4)))  # noqa: S311 - no secret
 
     async def _pause(self, error: Any, told: str, tries: int, deadline: float, model: object) -> None:
@@ -161,14 +167,15 @@ class Endpoint:
         asked = _asked_wait(error)
         wait = asked if asked is not None else _growing(tries)
         now = time.monotonic()
-        spent = _code(error) == _SPENT
+        spent = status == _UNPAID or _code(error) == _SPENT
         for_all = (status == 429 or asked is not None) and not spent
         if for_all:
             self._opens = max(self._opens, now + wait)
         repeatable = (status is None or status in _BUSY or status >= 500) and not spent
         if not repeatable or tries > self._retries or (now + wait > deadline and not for_all):
             often = f" after {tries} tries" if tries > 1 else ""
-            raise LanguageModelError(f"{self.host} does not answer{often}: {told}") from None
+            kind = LanguageModelUnavailable if repeatable or spent else LanguageModelError
+            raise kind(f"{self.host} does not answer{often}: {told}") from None
         if not for_all:
             await asyncio.sleep(wait)
 
@@ -177,6 +184,22 @@ class Endpoint:
         body = getattr(error, "body", None)
         message = body.get("message") if isinstance(body, dict) else None
         return self.safe(message if isinstance(message, str) and message else str(error))
+
+
+def without_key(text: str) -> str:
+    """Return a text with three asterisks for each word that repeats the key, or a part of it beside asterisks.
+
+    >>> without_key("Incorrect API key provided: sk-pr***4f9z. Look it up.")
+    'Incorrect API key provided: *** Look it up.'
+    """
+    key = os.environ.get(KEY, "").strip()
+    parts = {key[place : place + _TELLING] for place in range(len(key) - _TELLING + 1)}
+
+    def tells(word: str) -> bool:
+        # A key this short is no secret, and may stand in any word.
+        return "***" in word or any(part in word for part in parts) or (not parts and word.strip(_AROUND) == key != "")
+
+    return _WORD.sub(lambda word: "***" if tells(word[0]) else word[0], text)
 
 
 def _code(error: Any) -> str | None:
@@ -227,13 +250,21 @@ def _loop() -> asyncio.AbstractEventLoop:
 
 
 def _stop(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
-    """Close all connections, then the loop."""
+    """End the calls under way, close all connections, then the loop."""
     with suppress(TimeoutError):
-        asyncio.run_coroutine_threadsafe(_hang_up(*_callers), loop).result(_LAST)
+        asyncio.run_coroutine_threadsafe(_finish(*_callers), loop).result(_LAST)
     loop.call_soon_threadsafe(loop.stop)
     thread.join(_LAST)
     if not loop.is_running():
         loop.close()
+
+
+async def _finish(*callers: Any) -> None:
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await _hang_up(*callers)
 
 
 async def _hang_up(*callers: Any) -> None:

@@ -7,12 +7,15 @@ VelaturaError                 one clear sentence; the command line prints it and
 │   └── SourceUnavailable     ... now: a later try may succeed
 ├── CatalogueError            the database is missing, locked, or of another version
 ├── LanguageModelError        a language model cannot be reached, or gives no answer of use
+│   ├── LanguageModelUnavailable  ... now: a later try may succeed
 │   └── LanguageModelRefusal  ... and will not answer: asking again would bring the same
 ├── IncompatibleAdapter       an adapter does not fit the model it is asked onto
 └── MissingDependency         an optional package is not installed; says the line that installs it
 """
 
 from __future__ import annotations
+
+from .records import Usage
 
 
 class VelaturaError(Exception):
@@ -40,7 +43,20 @@ class CatalogueError(VelaturaError):
 
 
 class LanguageModelError(VelaturaError):
-    """A language model cannot be reached, or gives no answer of use."""
+    """A language model cannot be reached, or gives no answer of use.
+
+    Args:
+        message: The sentence.
+        usage: What the question took all the same; a caller that counts it over several calls sets it later.
+    """
+
+    def __init__(self, message: str, *, usage: Usage | None = None) -> None:
+        super().__init__(message)
+        self.usage = usage or Usage()
+
+
+class LanguageModelUnavailable(LanguageModelError):
+    """A language model's server cannot be reached, or is full or failing; a later try may succeed."""
 
 
 class LanguageModelRefusal(LanguageModelError):

@@ -121,7 +121,8 @@ class LanguageModel:
         Raises:
             InputError: The server refuses the key, or does not know the model; or a picture is neither JPEG nor PNG.
             LanguageModelRefusal: It will not answer this.
-            LanguageModelError: It cannot be reached, takes too long, or its second answer is of no use either.
+            LanguageModelUnavailable: It cannot be reached, is full or failing, or takes too long.
+            LanguageModelError: Its second answer is of no use either, or it takes no call of this form.
         """
         ends = time.monotonic() + (self._deadline if deadline is None else deadline)
         said = _messages(instructions, question, pictures)
@@ -150,12 +151,19 @@ class LanguageModel:
         temperature: float | None = None,
         deadline: float | None = None,
     ) -> tuple[Answer, Usage]:
-        """Return the answer, as `ask`, and what this question took, the second answer included."""
+        """Return the answer, as `ask`, and what this question took, the second answer included.
+
+        An error's `usage` tells what was taken without an answer.
+        """
         spent: list[Usage] = []
-        answer = self.ask(
-            instructions, question, form, check,
-            pictures=pictures, temperature=temperature, deadline=deadline, count=spent.append,
-        )  # fmt: skip
+        try:
+            answer = self.ask(
+                instructions, question, form, check,
+                pictures=pictures, temperature=temperature, deadline=deadline, count=spent.append,
+            )  # fmt: skip
+        except LanguageModelError as error:
+            error.usage = sum(spent, Usage())
+            raise
         return answer, sum(spent, Usage())
 
     def body(

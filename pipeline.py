@@ -443,10 +443,12 @@ class Velatura:
             progress: called as answers come.
         """
         from .refiner.refine import refine
+        from .wiring import under_way
 
         return refine(
             self.store,
             describer,
+            under_way=under_way(self.store, describer.name),
             workers=self.settings.workers,
             limit=limit,
             retry=retry,
@@ -490,6 +492,25 @@ class Velatura:
         }
         given = {name: value for name, value in fields.items() if value is not None}
         return GenerationRequest(composition=self.localised(composition), **(defaults | given))  # type: ignore[arg-type]
+
+    def varied(self, request: GenerationRequest, count: int) -> list[GenerationRequest]:
+        """Return a request for each of several pictures, with other adapters on in each and its own seed.
+
+        Per task none, one or all of its adapters are on (Stylus, section 3.3); each has the weight that it has without
+        those that are off. The first picture has all.
+        """
+        from .composer.masks import masks
+
+        drawn = masks(request.composition.choices, count, request.seed, all_first=True)
+        return [
+            replace(
+                request,
+                composition=self.composing.masked(request.composition, mask),
+                mask=mask,
+                seed=request.seed + number,
+            )
+            for number, mask in enumerate(drawn)
+        ]
 
     def generate(self, request: GenerationRequest, *, count: int = 1) -> Iterator[GeneratedImage]:
         """Paint `count` images, with the seeds counting up from the request's."""

@@ -118,11 +118,24 @@ def load(cls: type[T], path: str | Path) -> T:
         InputError: the file cannot be read, is not JSON, or holds something else.
     """
     try:
-        plain = json.loads(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not text in UTF-8") from None
+    return loads(cls, text, str(path))
+
+
+def loads(cls: type[T], text: str, name: str) -> T:
+    """Read a record from JSON text.
+
+    Raises:
+        InputError: it is not JSON, or holds something else.
+    """
+    try:
+        plain = json.loads(text)
     except (ValueError, RecursionError):
-        raise InputError(f"{path} is not JSON; write one with `velatura compose PROMPT --json`") from None
+        raise InputError(f"{name} is not JSON; write one with `velatura compose PROMPT --json`") from None
     return from_plain(cls, plain)
 
 

@@ -41,6 +41,8 @@ def pins(
             continue
         number = next((number for number in numbers if number in allowed), numbers[0])
         record = store.adapter(number).record
+        if number in choices:
+            continue
         if number in allowed:
             span = f"<lora:{pin.name}>"
             choices[number] = Choice(adapter=record, weight=pin.weight, span=span, reason=_PINNED)
@@ -96,22 +98,23 @@ def composition_of(store: Store, foreign: Foreign) -> Composition:
 
 def number_of(store: Store, named: Named) -> int | None:
     """Return the catalogue number of what another tool names: by hash, version, file, then title; the surest first."""
-    for text in _meanings(named):
-        numbers = store.find(text)
-        if numbers:
-            return numbers[0]
-    return None
+    return next(_meant(store, named), None)
 
 
-def _meanings(named: Named) -> Iterator[str]:
+def _meant(store: Store, named: Named) -> Iterator[int]:
     hashes = named.hashes
-    yield from (digest for digest in (hashes.sha256, hashes.autov3, hashes.autov2) if digest)
+    for digest in filter(None, (hashes.sha256, hashes.autov3, hashes.autov2)):
+        yield from store.find(digest)
     if named.air:
-        yield named.air
-    if named.version_id is not None:
-        yield f"{named.model_id}@{named.version_id}" if named.model_id is not None else str(named.version_id)
+        yield from store.find(named.air)
+    if named.version_id is not None and named.model_id is not None:
+        yield from store.find(f"{named.model_id}@{named.version_id}")
+    elif named.version_id is not None:
+        # A number alone is taken for a catalogue number first.
+        version = str(named.version_id)
+        yield from (number for number in store.find(version) if str(store.adapter(number).record.version_id) == version)
     name = re.split(r"[\\/]", (named.file or named.name).strip())[-1]
-    # A name that is a number alone must not be taken for a catalogue number.
-    yield name if name.casefold().endswith(".safetensors") else f"{name}.safetensors"
+    # With the suffix it can only be a file's name.
+    yield from store.find(name if name.casefold().endswith(".safetensors") else f"{name}.safetensors")
     if not name.isdecimal():
-        yield name
+        yield from store.find(name)

@@ -104,6 +104,10 @@ class Progress:
         """Show how many files are measured."""
         self.compared(report.done, report.files)
 
+    def told(self, detail: str, done: int, whole: int) -> None:
+        """Show how far a run is, in words of its own."""
+        self._bars.update(self._task, total=whole, completed=done, detail=_printable(detail))
+
     def compared(self, done: int, whole: int) -> None:
         """Show how many of some things are done."""
         self._bars.update(self._task, total=whole, completed=done, detail=f"{done:,} of {whole:,}")
@@ -136,29 +140,27 @@ def print_reports(
             )
             if count
         )
-        _out(
-            f"{_shown(report.source)}: {report.offered:,} seen, {changes or 'nothing changed'} ({report.seconds:.1f} s)"
-        )
+        out(f"{shown(report.source)}: {report.offered:,} seen, {changes or 'nothing changed'} ({report.seconds:.1f} s)")
         if report.rejected:
-            _out("[dim]why: velatura rejected[/]")
+            out("[dim]why: velatura rejected[/]")
     if embedded is not None and embedded.adapters:
-        _out(f"embedded {embedded.adapters:,} adapters, {embedded.texts:,} texts ({embedded.seconds:.1f} s)")
+        out(f"embedded {embedded.adapters:,} adapters, {embedded.texts:,} texts ({embedded.seconds:.1f} s)")
     if pictures is not None and pictures.adapters:
-        _out(f"embedded {pictures.pictures:,} pictures and {pictures.texts:,} cards ({pictures.seconds:.1f} s)")
+        out(f"embedded {pictures.pictures:,} pictures and {pictures.texts:,} cards ({pictures.seconds:.1f} s)")
         _print_failed(pictures.failed, "read")
     if base is not None:
-        _out(f"measured the checkpoint {_shown(base.model)}, {TITLES[base.family]}")
+        out(f"measured the checkpoint {shown(base.model)}, {TITLES[base.family]}")
     if measured is not None and measured.files:
         good = measured.done - len(measured.failed)
-        _out(f"measured the weights of {good:,} files ({measured.seconds:.1f} s)")
+        out(f"measured the weights of {good:,} files ({measured.seconds:.1f} s)")
         _print_failed(measured.failed, "measured")
 
 
 def _print_failed(failed: Sequence[Rejection], what: str) -> None:
     for failure in failed[:5]:
-        _out(f"  {_shown(failure.locator)}: {_shown(failure.reason)}")
+        out(f"  {shown(failure.locator)}: {shown(failure.reason)}")
     if len(failed) > 5:
-        _out(f"[dim]and {len(failed) - 5:,} more could not be {what}; --json lists them[/]")
+        out(f"[dim]and {len(failed) - 5:,} more could not be {what}; --json lists them[/]")
 
 
 def print_checked(answers: Iterable[Checked], *, details: bool, as_json: bool) -> bool:
@@ -175,10 +177,10 @@ def print_checked(answers: Iterable[Checked], *, details: bool, as_json: bool) -
     if as_json:
         _json([_plain_checked(answer) for answer in found])
     elif not found:
-        _out("there is no .safetensors file")
+        out("there is no .safetensors file")
     elif len(found) > 1:
         good = sum(answer.problem is None for answer in found)
-        _out(f"{good:,} of {len(found):,} work")
+        out(f"{good:,} of {len(found):,} work")
     return bool(found) and all(answer.problem is None for answer in found)
 
 
@@ -189,7 +191,7 @@ def _print_checked(answer: Checked, *, details: bool) -> None:
     else:
         about = "" if found is None else f"{found.parameters:.0%} on {TITLES.get(found.model_family, 'the model')}"
         about += "" if found is None else f", {', '.join(found.kinds)}" + "".join(f"; {w}" for w in found.warnings)
-    _out(f"{_shown(str(answer.path))}: {mark} [dim]({_shown(about)})[/]")
+    out(f"{shown(str(answer.path))}: {mark} [dim]({shown(about)})[/]")
     if found is None or not details:
         return
     rows = [
@@ -212,7 +214,7 @@ def _print_checked(answer: Checked, *, details: bool) -> None:
     ]
     for title, text in rows:
         if text:
-            _out(f"  [dim]{title:13}[/] {_shown(text)}")
+            out(f"  [dim]{title:13}[/] {shown(text)}")
 
 
 def _plain_checked(answer: Checked) -> dict[str, Any]:
@@ -228,7 +230,7 @@ def _few(names: Sequence[str]) -> str:
 def print_likened(adapter: RefinedAdapter, others: Sequence[int]) -> None:
     """Print what adapter others are like, and what else answers to its name."""
     also = f" [dim](not {', '.join(map(str, others[:20]))})[/]" if others else ""
-    _out(f"like [bold]{adapter.id}[/] {_name(adapter.record, 0)}{also}")
+    out(f"like [bold]{adapter.id}[/] {_name(adapter.record, 0)}{also}")
 
 
 def print_candidates(candidates: Sequence[Candidate], excluded: Mapping[str, int], *, score: str = "likely") -> None:
@@ -244,27 +246,31 @@ def print_candidates(candidates: Sequence[Candidate], excluded: Mapping[str, int
             str(candidate.adapter.id),
             _name(candidate.adapter.record, len(candidate.alternatives)),
             TITLES[candidate.adapter.record.family],
-            _shown("; ".join(candidate.because[:4])),
+            shown("; ".join(candidate.because[:4])),
         )
-    _console().print(table if candidates else "nothing found")
+    console().print(table if candidates else "nothing found")
     for reason, count in excluded.items():
         if count:
-            _out(f"[dim]{count:,} left out: {_LEFT_OUT.get(reason, reason)}[/]")
+            out(f"[dim]{count:,} left out: {_LEFT_OUT.get(reason, reason)}[/]")
 
 
 def print_composition(composition: Composition) -> None:
-    """Print what was chosen for which words, and what was refused."""
+    """Print what was chosen for which words, what was refused, and what a person should know."""
     if not composition.choices:
-        _out("no adapter fits; the prompt is painted as it is")
+        out("no adapter fits; the prompt is painted as it is")
     for choice in composition.choices:
-        _out(f"[bold]{_shown(choice.adapter.title)}[/] at {choice.weight:g} for “{_shown(choice.span)}”")
-        _out(f"  {_shown(choice.reason)}")
+        serves = f" for “{shown(choice.span)}”" if choice.span else ""
+        out(f"[bold]{shown(choice.adapter.title)}[/] at {choice.weight:g}{serves}")
+        if choice.reason:
+            out(f"  {shown(choice.reason)}")
         if choice.triggers:
-            _out(f"  triggers: {_shown(', '.join(choice.triggers))}")
+            out(f"  triggers: {shown(', '.join(choice.triggers))}")
     for refusal in composition.refused[:5]:
-        _out(f"[dim]not {_shown(refusal.adapter.title)}: {_shown(refusal.reason)}[/]")
+        out(f"[dim]not {shown(refusal.adapter.title)}: {shown(refusal.reason)}[/]")
     if len(composition.refused) > 5:
-        _out(f"[dim]and {len(composition.refused) - 5} more refused; --json lists them[/]")
+        out(f"[dim]and {len(composition.refused) - 5} more refused; --json lists them[/]")
+    for note in composition.notes:
+        out(f"[yellow]note[/] {shown(note)}")
 
 
 def print_paths(composition: Composition, paths: Sequence[Path], *, as_json: bool) -> None:
@@ -273,7 +279,7 @@ def print_paths(composition: Composition, paths: Sequence[Path], *, as_json: boo
         _json({**to_plain(composition), "images": [str(path) for path in paths]})
         return
     for path in paths:
-        _out(f"[green]{_shown(str(path))}[/]")
+        out(f"[green]{shown(str(path))}[/]")
 
 
 def print_adapter(
@@ -295,14 +301,14 @@ def print_adapter(
     table.add_column(overflow="fold")
     origins = dict(record.provenance)
     for field, value in _rows(record):
-        origin = f" [dim]({_shown(origins[field])})[/]" if field in origins else ""
-        table.add_row(field.replace("_", " "), _shown(value) + origin)
+        origin = f" [dim]({shown(origins[field])})[/]" if field in origins else ""
+        table.add_row(field.replace("_", " "), shown(value) + origin)
     for field, value in _strength(measure, base, record.family) if measure else ():
-        table.add_row(field, _shown(value))
-    _console().print(f"[bold]{adapter.id}[/] {_name(record, 0)}")
-    _console().print(table)
+        table.add_row(field, shown(value))
+    console().print(f"[bold]{adapter.id}[/] {_name(record, 0)}")
+    console().print(table)
     if others:
-        _out(f"[dim]also: {', '.join(map(str, others[:20]))}[/]")
+        out(f"[dim]also: {', '.join(map(str, others[:20]))}[/]")
 
 
 def print_story(story: Mapping[str, Any], *, as_json: bool) -> None:
@@ -312,22 +318,22 @@ def print_story(story: Mapping[str, Any], *, as_json: bool) -> None:
         return
     if "request" in story:
         request = from_plain(GenerationRequest, story["request"])
-        _out(f"[bold]{_shown(request.composition.prompt)}[/]")
+        out(f"[bold]{shown(request.composition.prompt)}[/]")
         print_composition(replace(request.composition, choices=request.choices))
         size = f"{request.width}x{request.height}"
-        seed = _shown(str(story.get("seed")))
-        _out(f"[dim]{_shown(request.model)} ({_shown(request.backend)}), seed {seed},[/]")
-        _out(f"[dim]{request.steps} steps, guidance {request.guidance:g},[/]")
-        _out(f"[dim]{size}, {_shown(request.scheduler or 'its own scheduler')}[/]")
+        seed = shown(str(story.get("seed")))
+        out(f"[dim]{shown(request.model)} ({shown(request.backend)}), seed {seed},[/]")
+        out(f"[dim]{request.steps} steps, guidance {request.guidance:g},[/]")
+        out(f"[dim]{size}, {shown(request.scheduler or 'its own scheduler')}[/]")
     parameters = story.get("parameters")
     if isinstance(parameters, Mapping):
         for name in ("prompt", "negative"):
             if parameters.get(name):
-                _out(f"[dim]{name}:[/] {_shown(str(parameters[name]))}")
+                out(f"[dim]{name}:[/] {shown(str(parameters[name]))}")
         settings = parameters.get("settings")
         for name, value in settings.items() if isinstance(settings, Mapping) else ():
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            _out(f"[dim]{_shown(str(name))}:[/] {_shown(text)}")
+            out(f"[dim]{shown(str(name))}:[/] {shown(text)}")
 
 
 def print_stats(stats: Stats, *, as_json: bool) -> None:
@@ -338,7 +344,7 @@ def print_stats(stats: Stats, *, as_json: bool) -> None:
     for name, value in asdict(stats).items():
         if isinstance(value, Mapping):
             value = ", ".join(f"{key} {count:,}" for key, count in value.items()) or "-"
-        _out(f"[dim]{name.replace('_', ' '):>12}[/]  {_shown(f'{value:,}' if isinstance(value, int) else str(value))}")
+        out(f"[dim]{name.replace('_', ' '):>12}[/]  {shown(f'{value:,}' if isinstance(value, int) else str(value))}")
 
 
 def print_rejections(rejections: Sequence[Rejection], *, as_json: bool) -> None:
@@ -347,9 +353,9 @@ def print_rejections(rejections: Sequence[Rejection], *, as_json: bool) -> None:
         _json([asdict(rejection) for rejection in rejections])
         return
     for rejection in rejections:
-        _out(f"{_shown(rejection.locator)}\n  [dim]{_shown(rejection.reason)}[/]")
+        out(f"{shown(rejection.locator)}\n  [dim]{shown(rejection.reason)}[/]")
     if not rejections:
-        _out("nothing was rejected")
+        out("nothing was rejected")
 
 
 def print_duplicates(store: Store, *, as_json: bool) -> None:
@@ -359,11 +365,11 @@ def print_duplicates(store: Store, *, as_json: bool) -> None:
         _json([asdict(group) for group in groups])
         return
     for group in groups:
-        _out(f"[bold]{_shown(group.why)}[/]")
+        out(f"[bold]{shown(group.why)}[/]")
         for adapter in store.adapters(list(group.adapters)):
-            _out(f"  {adapter.id}  {_name(adapter.record, 0)}  [dim]{_shown(adapter.record.path or '')}[/]")
+            out(f"  {adapter.id}  {_name(adapter.record, 0)}  [dim]{shown(adapter.record.path or '')}[/]")
     if not groups:
-        _out("no duplicates")
+        out("no duplicates")
 
 
 def print_near_duplicates(store: Store, pairs: Sequence[NearDuplicate], *, as_json: bool) -> None:
@@ -374,14 +380,14 @@ def print_near_duplicates(store: Store, pairs: Sequence[NearDuplicate], *, as_js
     for pair in pairs:
         notes = ["" if pair.is_exact else "estimated", "without what needs a model" if pair.is_partial else ""]
         note = ", ".join(part for part in notes if part)
-        _out(
+        out(
             f"[bold]overlap {pair.overlap:.4f}[/], the second {pair.ratio:.3g} times as strong"
             + (f" [dim]({note})[/]" if note else "")
         )
         for adapter in store.adapters(pair.adapters):
-            _out(f"  {adapter.id}  {_name(adapter.record, 0)}  [dim]{_shown(adapter.record.path or '')}[/]")
+            out(f"  {adapter.id}  {_name(adapter.record, 0)}  [dim]{shown(adapter.record.path or '')}[/]")
     if not pairs:
-        _out("no near-duplicates")
+        out("no near-duplicates")
 
 
 def print_settings(settings: Sequence[Explained], *, as_json: bool) -> None:
@@ -393,8 +399,8 @@ def print_settings(settings: Sequence[Explained], *, as_json: bool) -> None:
     for name in ("setting", "value", "from"):
         table.add_column(name, overflow="fold")
     for setting in settings:
-        table.add_row(setting.name, _shown(str(setting.value)), _shown(setting.origin))
-    _console().print(table)
+        table.add_row(setting.name, shown(str(setting.value)), shown(setting.origin))
+    console().print(table)
 
 
 def print_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
@@ -403,21 +409,23 @@ def print_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
         _json([asdict(finding) for finding in findings])
         return
     for finding in findings:
-        _out(f"{_MARKS[finding.state]}  {_shown(finding.what)}: {_shown(finding.detail)}")
+        out(f"{_MARKS[finding.state]}  {shown(finding.what)}: {shown(finding.detail)}")
 
 
 # -------------------------------------------------------------------- pieces
 
 
-def _console() -> Console:
+def console() -> Console:
+    """Return where tables go."""
     return Console(highlight=False, emoji=False)
 
 
-def _out(text: str) -> None:
-    _console().print(text, soft_wrap=True)
+def out(text: str) -> None:
+    """Print a line of markup, which the terminal may wrap."""
+    console().print(text, soft_wrap=True)
 
 
-def _shown(text: str) -> str:
+def shown(text: str) -> str:
     """Return text of files and sites as it is safe to print: no markup, nothing that steers a terminal."""
     return escape(_printable(text))
 
@@ -432,9 +440,9 @@ def _json(value: object) -> None:
 
 
 def _name(record: AdapterRecord, versions: int) -> str:
-    name = f"[bold]{_shown(record.title)}[/]"
+    name = f"[bold]{shown(record.title)}[/]"
     if record.version_name and record.version_name != record.title:
-        name += f" {_shown(record.version_name)}"
+        name += f" {shown(record.version_name)}"
     return name + (f" [dim]+{versions}[/]" if versions else "")
 
 

@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from .errors import InputError
+from .records import Usage
 
 
 def home() -> Path:
@@ -118,6 +119,12 @@ class Settings(BaseSettings):
     """Lay adapters even where only a part of them fits the model, or they are of another family."""
     output: str = "."
     """The folder that pictures are written to."""
+
+    def cost(self, usage: Usage) -> float | None:
+        """Return what tokens cost, those that were cached at the full price; None where no price is set."""
+        if self.price_read is None and self.price_written is None:
+            return None
+        return (usage.read * (self.price_read or 0.0) + usage.written * (self.price_written or 0.0)) / 1e6
 
     @classmethod
     def settings_customise_sources(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import InputError
+from .records import Filter
 
 if TYPE_CHECKING:
     from .composer.arrange import Manner
@@ -17,13 +18,20 @@ if TYPE_CHECKING:
     from .refiner.shown import ShownPictures
     from .settings import Settings
 
+BATCHES = "batches.json"
+"""The list of batches that are under way at a language model's server, beside the catalogue."""
 STYLUS = "stylus"
 STYLUS_READS = 150
 """Candidates that the paper's composer reads (its K)."""
 
 
-def picker(settings: Settings, language_model: Callable[[], LanguageModel]) -> Picker:
+def picker(settings: Settings, language_model: Callable[[], LanguageModel], among: int) -> Picker:
     """Return the composer that the settings name.
+
+    Args:
+        settings: The settings.
+        language_model: Opens the language model.
+        among: How many adapters there are to choose from.
 
     Raises:
         InputError: it asks a language model, and none is named.
@@ -31,7 +39,7 @@ def picker(settings: Settings, language_model: Callable[[], LanguageModel]) -> P
     """
     from .composer import BuiltinComposer, LlmComposer, StylusComposer
 
-    builtin = BuiltinComposer(most=settings.most, least=settings.least, per_task=settings.per_task)
+    builtin = BuiltinComposer(most=settings.most, least=settings.least, per_task=settings.per_task, among=among)
     if settings.composer == "builtin":
         return builtin
     model = language_model()
@@ -88,7 +96,21 @@ def _pictures(settings: Settings, store: Store) -> ShownPictures:
     from .refiner.shown import ShownPictures
 
     fetcher = PictureFetcher(beside(store.path, "pictures")) if settings.fetch_pictures else None
-    return ShownPictures(fetcher, most=settings.shown_pictures, nsfw=settings.nsfw)
+    # Pictures that were embedded need not be read again to know whether they are the same.
+    seen = store.pictures(store.select(Filter(installed=True)).tolist()) if settings.shown_pictures else {}
+    digests = {one.stamp: one.digest for pictures in seen.values() for one in pictures if one.digest}
+    return ShownPictures(fetcher, most=settings.shown_pictures, nsfw=settings.nsfw, digests=digests)
+
+
+def under_way(store: Store, writer: str) -> set[str]:
+    """Return the origins on which a describer's answer is under way in a batch.
+
+    Raises:
+        CatalogueError: the list of batches beside the catalogue cannot be read.
+    """
+    from .refiner.batch_ledger import BatchLedger
+
+    return BatchLedger(beside(store.path, BATCHES)).open_origins(writer)
 
 
 def beside(catalogue: Path, what: str) -> Path:

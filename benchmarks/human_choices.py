@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from velatura import Velatura
+from velatura.settings import load_settings
 
 KINDS = ("trigger", "no_trigger", "multi")
 """The prompt holds a trigger word of the adapter; it holds none; it needs several adapters."""
@@ -49,12 +50,13 @@ def read_queries(path: Path, every: int = 1) -> list[Query]:
     ]
 
 
-def open_catalogue(arguments: argparse.Namespace) -> Velatura:
-    """Open the catalogue, indexed and embedded."""
-    velatura = Velatura.open(db=arguments.db)
-    velatura.index(arguments.models)
-    velatura.embed()
-    return velatura
+def open_catalogue(arguments: argparse.Namespace, **settings: object) -> Velatura:
+    """Open the catalogue so that nothing changes it; one that is not there is indexed and embedded before."""
+    if not Path(arguments.db).exists():
+        with Velatura.open(db=arguments.db) as velatura:
+            velatura.index(arguments.models)
+            velatura.embed()
+    return Velatura(load_settings(db=arguments.db, **settings), read_only=True)
 
 
 def mean(values: Sequence[float]) -> float:

@@ -75,7 +75,8 @@ def arrange(
     ]
     kept, told = repair(worn, found)
     staying = [worn[place] for place in kept]
-    why = {place: item.explanation for item in found for place in item.drop}
+    # Errors come first, and the first that leaves one out is why it went.
+    why = {place: item.explanation for item in reversed(found) for place in item.drop}
     dropped = [
         Refusal(adapter=worn[place].choice.adapter, reason=why[place])
         for place in range(len(worn))
@@ -123,7 +124,8 @@ def weigh(
     laid = list(choices[:fixed])
     alone: dict[int, float] = {}
     for place, (choice, adapter) in enumerate(zip(choices[fixed:], adapters[fixed:], strict=True), fixed):
-        mates = [other for other in choices[fixed:] if other.span == choice.span]
+        # Of what another tool chose nobody knows which words it serves: it shares them with none.
+        mates = [other for other in choices[fixed:] if other is choice or (other.span and other.span == choice.span)]
         together = len(choices) if manner.weighing == "evidence" else len(mates)
         advice = advise(adapter, together, manner.weighing)
         share = _share(choice, mates) if manner.weighing == "evidence" else 1.0

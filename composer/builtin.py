@@ -5,7 +5,8 @@ What a candidate's evidence must be depends on how the prompt speaks of it:
 - *Named*: a trigger phrase of its own stands in the prompt, or most of its title, or a whole tag. Then it needs the
   least probability alone.
 - *Shown*: nothing names it, and people laid it on for prompts nearly like this one. Probabilities compare adapters with
-  each other, and some adapter is always the nearest; so an example must be near in itself, too.
+  each other, and some adapter is always the nearest; so an example must be near in itself, too, and be so in a
+  catalogue large enough to choose from.
 
 A certain person, real or invented, is laid on only when named, or when an example is so near that the prompt draws
 that person by its looks. A tool is laid on only when a phrase calls it.
@@ -15,27 +16,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from ..categories import category_of, is_person
 from ..families import TITLES, support
+from ..fenced import line
 from ..records import AdapterRecord, Candidate, Choice, Refusal
 from ..words import words
 from .picks import Pick, Picked
-from .spans import (
-    calling_phrase,
-    names_somebody,
-    naming_words,
-    nearness,
-    other_thing,
-    span_of,
-)
-from .tasks import tasks
+from .spans import Mention, Spoken, mention, names_somebody, other_thing, read, served_by
 
 LEAST = 0.07
 """The least probability at which a named adapter is laid on (see `benchmarks/composition.py`)."""
 _SHOWN: Final = 0.5
 """Share of that at which one is laid on that examples alone speak for: it needs a near one as well."""
+_CROWD: Final = 2000
+"""Adapters from which on being the likeliest of all tells something: of a few, one is always nearest to any prompt."""
 _NEAR: Final = 0.6
 """Cosine of an example prompt from which on it is a near one. What is nearest to captions of photographs, which ask for
 none of these adapters, reaches it hardly ever."""
@@ -45,6 +42,8 @@ _MATE: Final = 0.3
 """Share of the likeliest adapter's probability from which on another one for the same words is an alternative to it."""
 _TOLD: Final = 0.03
 """Below this a candidate is not worth a refusal's line."""
+_LETTERS: Final = 60
+"""Letters of a title in a reason."""
 
 
 class BuiltinComposer:
@@ -55,14 +54,17 @@ class BuiltinComposer:
         least: the least probability at which it lays on what the prompt names.
         per_task: how many adapters may serve the same words: alternatives, of which a mask takes one, or several
             that share their strength.
+        among: how many adapters the candidates were found among.
     """
 
     name = "builtin 2"
 
-    def __init__(self, *, most: int = 3, least: float = LEAST, per_task: int = 2) -> None:
+    def __init__(self, *, most: int = 3, least: float = LEAST, per_task: int = 2, among: int = _CROWD) -> None:
         self._most = most
         self._least = least
         self._per_task = per_task
+        # Of a few adapters one is always nearest, however little it has to do with the prompt.
+        self._least_shown = least * _SHOWN * _CROWD / min(max(among, 1), _CROWD)
 
     def pick(self, prompt: str, candidates: Sequence[Candidate], fixed: Sequence[Choice] = ()) -> Picked:
         """Choose among the candidates, best first; each adapter once, and the same words for one adapter of a kind.
@@ -74,56 +76,61 @@ class BuiltinComposer:
         """
         picks: list[Pick] = []
         refused: list[Refusal] = []
-        laid = [_Laid(choice.adapter, choice.span, _kind(_told(choice.adapter)), 1.0) for choice in fixed]
-        asked = tasks(prompt)
+        spoken = read(prompt)
+        laid = [_pinned(choice.adapter, spoken) for choice in fixed]
         for candidate in sorted(candidates, key=lambda item: -item.score):
             if candidate.score < _TOLD:
                 break
-            span = span_of(prompt, candidate)
-            mates = _mates(candidate, span, laid)
-            reason = self._unfit(candidate, span, prompt, asked) or self._in_the_way(candidate, span, mates, laid)
+            mentioned = mention(candidate, spoken)
+            category = _category(candidate)
+            mates = _mates(mentioned, _kind(category), laid)
+            reason = self._unfit(mentioned, category, spoken) or self._in_the_way(mentioned, category, mates, laid)
             if reason is None and len(laid) >= self._most:
                 reason = f"{self._most} adapters are the most for one prompt"
             if reason is not None:
                 refused.append(Refusal(adapter=candidate.adapter.record, reason=reason))
                 continue
             # An alternative serves the task that the surest one serves, whatever of its words they share.
-            span = mates[0].span if mates else span
+            span = mates[0].span if mates else mentioned.span
             picks.append(Pick(span=span, candidate=candidate, reason=_evidence(candidate), score=candidate.score))
-            laid.append(_Laid(candidate.adapter.record, span, _kind(_category(candidate)), candidate.score))
-        return Picked(picks=tuple(picks), refused=tuple(refused), tasks=asked)
+            laid.append(_Laid(candidate.adapter.record, span, _kind(category), candidate.score, mentioned.is_named))
+        return Picked(picks=tuple(picks), refused=tuple(refused), tasks=spoken.tasks)
 
-    def _unfit(self, candidate: Candidate, span: str, prompt: str, asked: Sequence[str]) -> str | None:
+    def _unfit(self, mentioned: Mention, category: str | None, spoken: Spoken) -> str | None:
         """Return why the prompt does not ask for the candidate, or None when it does."""
-        category = _category(candidate)
-        is_named = bool(calling_phrase(candidate) or naming_words(candidate))
-        near = nearness(candidate, prompt)
-        if not span:
+        candidate, near = mentioned.candidate, mentioned.near
+        if not mentioned.span:
             return "no words of the prompt ask for it"
-        if candidate.score < self._least * (1.0 if is_named else _SHOWN):
+        least = self._least if mentioned.is_named else self._least_shown
+        if candidate.score < least:
             return f"too unlikely to be meant ({candidate.score:.0%})"
-        if category == "tool" and calling_phrase(candidate) is None and len(naming_words(candidate)) < 2:
+        if category == "tool" and mentioned.phrase is None and len(mentioned.naming & _cut(mentioned.span)) < 2:
             return "a tool for the whole picture, laid on only when it is named"
-        if is_person(category) and not names_somebody(candidate, prompt) and near < _SAME:
+        if is_person(category) and near < _SAME and not names_somebody(mentioned, spoken):
             return f"a certain {category}, whom the prompt does not name"
-        if not is_named and near < _NEAR:
+        if not mentioned.is_named and near < _NEAR:
             return "nothing of what it is stands in the prompt, and none of its examples is nearly this prompt"
-        if near < _NEAR and (task := other_thing(candidate, asked)):
-            return f"“{task}” is another thing than {candidate.adapter.record.title}"
+        if near < _NEAR and (task := other_thing(mentioned, spoken)):
+            return f"“{task}” is another thing than {_title(candidate.adapter.record)}"
         return None
 
-    def _in_the_way(self, candidate: Candidate, span: str, mates: Sequence[_Laid], laid: Sequence[_Laid]) -> str | None:
+    def _in_the_way(
+        self, mentioned: Mention, category: str | None, mates: Sequence[_Laid], laid: Sequence[_Laid]
+    ) -> str | None:
         """Return which adapter that is laid on already speaks against the candidate, or None."""
-        record = candidate.adapter.record
+        record, score = mentioned.candidate.adapter.record, mentioned.candidate.score
         for other in laid:
+            if (other.record.source, other.record.key) == (record.source, record.key):
+                return "it is laid on already"
             if support(record.family, other.record.family) == "none":
-                return f"made for {TITLES[record.family]}, and {other.record.title} for {TITLES[other.record.family]}"
-        if mates and (len(mates) >= self._per_task or candidate.score < _MATE * mates[0].sure):
-            return f"“{span}” is served by {' and '.join(mate.record.title for mate in mates)}"
+                return f"made for {TITLES[record.family]}, and {_title(other.record)} for {TITLES[other.record.family]}"
+        # Who pins an adapter has chosen what serves these words.
+        enough = len(mates) >= self._per_task or any(mate.is_pinned for mate in mates)
+        if mates and (enough or score < _MATE * mates[0].sure):
+            return f"“{mentioned.span}” is served by {' and '.join(_title(mate.record) for mate in mates)}"
         styles = [other for other in laid if other.kind == "style" and other not in mates]
-        is_named = bool(calling_phrase(candidate) or naming_words(candidate))
-        if styles and _kind(_category(candidate)) == "style" and not is_named:
-            return f"another style beside {styles[0].record.title}, which the prompt does not name"
+        if styles and _kind(category) == "style" and not mentioned.is_named:
+            return f"another style beside {_title(styles[0].record)}, which the prompt does not name"
         return None
 
 
@@ -135,19 +142,29 @@ class _Laid:
     span: str
     kind: str
     sure: float
+    is_named: bool
+    """Whether the span says what it is; else it was chosen by examples, and serves that span as well as others."""
+    is_pinned: bool = False
 
 
-def _mates(candidate: Candidate, span: str, laid: Sequence[_Laid]) -> list[_Laid]:
+def _pinned(record: AdapterRecord, spoken: Spoken) -> _Laid:
+    return _Laid(record, served_by(record, spoken), _kind(_told(record)), 1.0, is_named=True, is_pinned=True)
+
+
+def _mates(mentioned: Mention, kind: str, laid: Sequence[_Laid]) -> list[_Laid]:
     """Return what serves the same words already: of the same kind, or so that nothing else names the candidate."""
-    kind = _kind(_category(candidate))
-    served = [other for other in laid if _overlap(span, other.span)]
-    return [other for other in served if other.kind == kind or _is_told_by(candidate, other.span)]
+    served = [other for other in laid if _overlap(mentioned.span, other.span)]
+    mates = [other for other in served if other.kind == kind or (other.is_named and _is_told_by(mentioned, other.span))]
+    if mates or kind != "style" or mentioned.is_named:
+        return mates
+    # Styles that nothing names are for the whole picture, whichever words their examples share with the prompt.
+    return [other for other in laid if other.kind == kind and not other.is_named]
 
 
-def _is_told_by(candidate: Candidate, span: str) -> bool:
+def _is_told_by(mentioned: Mention, span: str) -> bool:
     """Say whether all that names a candidate stands in a span."""
-    named = naming_words(candidate) | set(words(calling_phrase(candidate) or ""))
-    return bool(named) and named <= set(words(span))
+    named = mentioned.naming | set(words(mentioned.phrase or ""))
+    return bool(named) and named <= _cut(span)
 
 
 def _category(candidate: Candidate) -> str | None:
@@ -165,8 +182,18 @@ def _kind(category: str | None) -> str:
 
 
 def _overlap(span: str, other: str) -> bool:
-    mine, theirs = set(words(span)), set(words(other))
+    mine, theirs = _cut(span), _cut(other)
     return bool(mine) and len(mine & theirs) * 2 > min(len(mine), len(theirs))
+
+
+@lru_cache(maxsize=256)
+def _cut(span: str) -> frozenset[str]:
+    return frozenset(words(span))
+
+
+def _title(record: AdapterRecord) -> str:
+    """Return how a reason speaks of an adapter: authors write into titles what they like."""
+    return line(record.title, _LETTERS) or line(record.key, _LETTERS)
 
 
 def _evidence(candidate: Candidate) -> str:

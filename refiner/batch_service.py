@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from ..endpoint import without_key
 from ..errors import InputError, LanguageModelError
 from ..fenced import line
 from .batch_files import ENDPOINT
@@ -124,5 +125,4 @@ class BatchService:
         body = getattr(error, "body", None)
         message = body.get("message") if isinstance(body, dict) else None
         text = message if isinstance(message, str) and message else str(error)
-        key = self._client.api_key
-        return line(text.replace(key, "***") if key else text, _SHOWN) or type(error).__name__
+        return line(without_key(text), _SHOWN) or type(error).__name__

@@ -102,7 +102,7 @@ class LocalDescriber:
             try:
                 refinement = self._read(answer, adapter)
             except ValueError as fault:
-                raise LanguageModelError(f"{self._folder.name} gave no answer of use: {fault}") from None
+                raise LanguageModelError(f"{self._folder.name} gave no answer of use: {fault}", usage=usage) from None
         return Described(refinement=refinement, usage=usage)
 
     def _read(self, text: str, adapter: RefinedAdapter) -> Refinement:

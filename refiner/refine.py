@@ -1,14 +1,16 @@
 """Has a describer say what the adapters do of which it has not said it yet.
 
 Nothing is asked twice: what came back, failures too, is kept by what was read for it, before the adapters are told.
-So a run that is killed loses only what was under way, and adapters that say the same are asked once.
+So a run that is killed loses only what was under way, and adapters that say the same are asked once. Where no answer
+came since a server was not there, nothing is kept, and the next run asks again.
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -16,7 +18,9 @@ from ..db.refinements import Reply
 from ..errors import (
     CatalogueError,
     InputError,
+    LanguageModelError,
     LanguageModelRefusal,
+    LanguageModelUnavailable,
     MissingDependency,
     UnreadableFile,
     VelaturaError,
@@ -24,6 +28,7 @@ from ..errors import (
 from ..protocols import Described
 from ..records import RefinedAdapter, Refinement, Usage
 from .asking import Answer, Crew
+from .refine_report import RefineReport
 from .undescribed import Estimate, estimate, undescribed
 
 if TYPE_CHECKING:
@@ -35,36 +40,12 @@ __all__ = ["Estimate", "RefineReport", "estimate", "refine"]
 _CHUNK: Final = 128
 """Adapters that are read at once: few, since each may carry a long page."""
 _PATIENCE: Final = 0.4
-"""Seconds after which what came back is written."""
+_SHARE: Final = 0.1
+"""What came back is written after these seconds, or sooner where writing then takes no more than this share of time."""
 _ENOUGH: Final = 10
 """Failures one after the other that speak of the server, and not of the adapters."""
 _SHOWN: Final = 500
 """Characters of a failure that are kept."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RefineReport:
-    """What a run of `refine` has done so far."""
-
-    adapters: int = 0
-    """Adapters of which the describer had not said anything, or that are others than when it did."""
-    done: int = 0
-    """Of these, those that are settled: described, failed at, or passed over."""
-    asked: int = 0
-    """Times that the describer answered, or failed to."""
-    reused: int = 0
-    """Adapters described by what it had answered before, or answered on an equal one."""
-    failed: int = 0
-    """Adapters for which it gave nothing of use in this run."""
-    refused: int = 0
-    """Adapters on which it would not answer in this run."""
-    passed: int = 0
-    """Adapters that it failed at, or refused, in an earlier run, and that were not asked about again."""
-    usage: Usage = Usage()  # noqa: RUF009 - frozen
-    """What the answers of this run took."""
-    seconds: float = 0.0
-    stopped: str | None = None
-    """Why the run ended before all was done, in one sentence."""
 
 
 def refine(
@@ -75,6 +56,7 @@ def refine(
     limit: int | None = None,
     retry: bool = False,
     spend: Callable[[Usage], bool] | None = None,
+    under_way: Collection[str] = (),
     progress: Callable[[RefineReport], None] | None = None,
 ) -> RefineReport:
     """Have every adapter described that is new to the describer, or whose record or local pictures have changed.
@@ -89,6 +71,7 @@ def refine(
         limit: How many adapters are asked about at most.
         retry: Also ask again about those that failed or were refused.
         spend: Told what the run has taken so far; says whether that is enough. What is under way is then waited for.
+        under_way: Origins on which an answer is under way elsewhere, as in a batch; they are not asked again.
         progress: Told what the run has done so far, after every step.
 
     Raises:
@@ -101,7 +84,7 @@ def refine(
         raise InputError("the number of workers must be at least 1")
     if limit is not None and limit < 1:
         raise InputError("the limit of adapters to ask about must be at least 1")
-    run = _Run(store, describer, retry=retry, limit=limit, spend=spend, progress=progress)
+    run = _Run(store, describer, retry=retry, limit=limit, spend=spend, under_way=under_way, progress=progress)
     with Crew(describer, workers) as crew:
         return run.work(crew)
 
@@ -125,6 +108,7 @@ class _Run:
         retry: bool,
         limit: int | None,
         spend: Callable[[Usage], bool] | None,
+        under_way: Collection[str],
         progress: Callable[[RefineReport], None] | None,
     ) -> None:
         self.store = store
@@ -133,6 +117,7 @@ class _Run:
         self.retry = retry
         self.left = limit
         self.spend = spend
+        self.under_way = frozenset(under_way)
         self.progress = progress
         self.started = self.written_at = time.perf_counter()
         self.report = RefineReport()
@@ -142,8 +127,9 @@ class _Run:
         self.open: dict[str, _Question] = {}
         self.heard: deque[Answer] = deque()
         self.doubtful: list[Reply] = []
+        self.in_a_row = 0
         self.failed: set[str] = set()
-        self.is_given_up = False
+        self.pause = _PATIENCE
         self.replies: list[Reply] = []
         self.refined: list[tuple[int, Refinement, str]] = []
         self.unrefined: list[tuple[int, str]] = []
@@ -154,12 +140,12 @@ class _Run:
             self.wanted = undescribed(self.store, self.describer)
             self._add(adapters=len(self.wanted))
             self._tell()
-            while not self.is_given_up:
+            self._ask(crew)
+            while crew.busy:
+                self._hear(crew, self.written_at + self.pause - time.perf_counter() if self.replies else _PATIENCE)
                 self._ask(crew)
-                if not crew.busy:
-                    self._believe()
-                    break
-                self._hear(crew, self.written_at + _PATIENCE - time.perf_counter() if self.replies else _PATIENCE)
+            if self.in_a_row < _ENOUGH:
+                self._believe()
             self._write()
         except BaseException:
             self._rescue(crew)
@@ -197,6 +183,9 @@ class _Run:
             if origin in self.open:
                 self.open[origin].numbers.append(adapter.id)
             elif reply is None or (self.retry and reply.refinement is None and origin not in self.failed):
+                if origin in self.under_way:
+                    self._add(under_way=1)
+                    continue
                 self.open[origin] = _Question(adapter, origin, [adapter.id])
                 self.waiting.append(self.open[origin])
             else:
@@ -214,40 +203,59 @@ class _Run:
             self._take(*self.heard.popleft())
         if self.report.stopped is not None:
             crew.withdraw()
-        if self.replies and time.perf_counter() >= self.written_at + _PATIENCE:
+        if self.replies and time.perf_counter() >= self.written_at + self.pause:
             self._write()
 
     def _take(self, origin: str, answer: Described | BaseException) -> None:
         """Keep an answer, or the lack of one."""
         if isinstance(answer, Described):
             refinement = replace(answer.refinement, writer=self.writer)
-            self._keep(Reply(origin=origin, refinement=refinement, usage=answer.usage))
-        elif isinstance(answer, LanguageModelRefusal):
-            self._keep(Reply(origin=origin, failure=_sentence(answer), refused=True))
+            reply = Reply(origin=origin, refinement=refinement, usage=answer.usage)
         elif _ends(answer):
             raise answer
         else:
-            self.doubtful.append(Reply(origin=origin, failure=_sentence(answer)))
-            if len(self.doubtful) >= _ENOUGH:
-                self._give_up()
+            usage = answer.usage if isinstance(answer, LanguageModelError) else Usage()
+            is_refusal = isinstance(answer, LanguageModelRefusal)
+            reply = Reply(origin=origin, failure=_sentence(answer), refused=is_refusal, usage=usage)
+        self._pay(reply.usage)
+        if reply.refinement is None and not reply.refused:
+            self._doubt(reply, answer)
             return
         # A server that answers is there: what failed before has itself to blame.
         self._believe()
+        self._keep(reply)
 
-    def _give_up(self) -> None:
-        """End the run; the last failures are not kept, so that they are asked about again."""
-        self.is_given_up = True
-        count, reason = len(self.doubtful), self.doubtful[-1].failure
-        self.doubtful.clear()
-        stopped = (
-            f"{self.writer} failed {count} times one after the other, the last time with: {reason}; what was done is "
-            "kept, so run the same again when that is mended"
-        )
-        self.report = replace(self.report, stopped=stopped)
+    def _pay(self, usage: Usage) -> None:
+        self.report = replace(self.report, usage=self.report.usage + usage)
+        if self.spend is not None and self.report.stopped is None and self.spend(self.report.usage):
+            self.report = replace(self.report, stopped="the budget is spent; what was done is kept")
+
+    def _doubt(self, reply: Reply, error: object) -> None:
+        """Take a failure that may speak of the server, and not of the adapter; many in a row end the run."""
+        self.in_a_row += 1
+        if isinstance(error, LanguageModelUnavailable):
+            self._leave(reply)
+        else:
+            self.doubtful.append(reply)
+        if self.in_a_row == _ENOUGH and self.report.stopped is None:
+            stopped = (
+                f"{self.writer} failed {_ENOUGH} times one after the other, the last time with: {reply.failure}; what "
+                "was done is kept, so run the same again when that is mended"
+            )
+            self.report = replace(self.report, stopped=stopped)
+        if self.in_a_row >= _ENOUGH:
+            for doubtful in self.doubtful:
+                self._leave(doubtful)
+            self.doubtful.clear()
+
+    def _leave(self, reply: Reply) -> None:
+        """Keep nothing of a question, so that another run asks it again."""
+        self.report = replace(self.report, fault=reply.failure)
+        self._add(unanswered=len(self.open.pop(reply.origin).numbers))
 
     def _believe(self) -> None:
         """Keep the failures that were in doubt."""
-        doubtful, self.doubtful = self.doubtful, []
+        doubtful, self.doubtful, self.in_a_row = self.doubtful, [], 0
         for reply in doubtful:
             self._keep(reply)
 
@@ -260,9 +268,6 @@ class _Run:
         else:
             self.failed.add(reply.origin)
             self._add(asked=1, refused=len(numbers) * reply.refused, failed=len(numbers) * (not reply.refused))
-        self.report = replace(self.report, usage=self.report.usage + reply.usage)
-        if self.spend is not None and self.report.stopped is None and self.spend(self.report.usage):
-            self.report = replace(self.report, stopped="the budget is spent; what was done is kept")
 
     def _settle(self, numbers: list[int], reply: Reply) -> None:
         if reply.refinement is not None:
@@ -276,21 +281,26 @@ class _Run:
     def _write(self) -> None:
         """Write what is known: replies first, so that none is asked for again should the rest be lost."""
         is_new = bool(self.replies or self.refined or self.unrefined)
+        began = time.perf_counter()
         self.store.put_replies(self.writer, self.replies)
         self.store.put_refinements(self.refined)
         self.store.put_unrefined(self.writer, self.unrefined)
         self.replies, self.refined, self.unrefined = [], [], []
         self.written_at = time.perf_counter()
         if is_new:
+            self.pause = min(_PATIENCE, (self.written_at - began) / _SHARE)
             self._tell()
 
     def _rescue(self, crew: Crew) -> None:
         """Write, when the run breaks off, what was paid for and came in time."""
-        self.progress = self.spend = None
+        progress, self.progress, self.spend = self.progress, None, None
         for origin, answer in (*self.heard, *crew.answers(0.0)):
-            if isinstance(answer, Described):
+            if isinstance(answer, Described | LanguageModelRefusal):
                 self._take(origin, answer)
         self._write()
+        if progress is not None:
+            with suppress(Exception):  # it may be what broke
+                progress(self._timed())
 
     def _tell(self) -> None:
         if self.progress is not None:

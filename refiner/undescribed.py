@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Final
@@ -32,24 +32,35 @@ class Estimate:
     """Of these, those that it failed at or refused."""
     to_ask: int = 0
     """Of these, those that it is to be asked about."""
+    under_way: int = 0
+    """Of these, those that are left out, since they are asked about elsewhere."""
     usage: Usage = Usage()  # noqa: RUF009 - frozen
     """What the answers would take, by the describer's own reckoning."""
 
 
 def estimate(
-    store: Store, describer: Describer, *, retry: bool = False, tokens: Callable[[RefinedAdapter], Usage] | None = None
+    store: Store,
+    describer: Describer,
+    *,
+    retry: bool = False,
+    limit: int | None = None,
+    under_way: Collection[str] = (),
+    tokens: Callable[[RefinedAdapter], Usage] | None = None,
 ) -> Estimate:
     """Return what a run of `refine` would do; nothing is asked and nothing is written.
 
     Args:
         store: The catalogue.
         describer: Who would describe.
-        retry: As `refine` takes it.
+        retry: As `refine` takes it, like `limit` and `under_way`.
+        limit: How many adapters are asked about at most.
+        under_way: Origins on which an answer is under way elsewhere.
         tokens: Reckons what the answer on an adapter would take.
     """
     numbers = undescribed(store, describer)
     told = Estimate(adapters=len(numbers))
     asked: set[str] = set()
+    under_way = frozenset(under_way)
     for start in range(0, len(numbers), _CHUNK):
         adapters = store.adapters(numbers[start : start + _CHUNK])
         origins = [describer.origin(adapter) for adapter in adapters]
@@ -60,7 +71,9 @@ def estimate(
                 told = replace(told, reused=told.reused + 1)
             elif reply is not None and not retry:
                 told = replace(told, failed_before=told.failed_before + 1)
-            else:
+            elif origin in under_way:
+                told = replace(told, under_way=told.under_way + 1)
+            elif limit is None or told.to_ask < limit:
                 asked.add(origin)
                 usage = tokens(adapter) if tokens is not None else Usage()
                 told = replace(told, to_ask=told.to_ask + 1, usage=told.usage + usage)

@@ -50,7 +50,8 @@ class VlmDescriber:
 
         Raises:
             LanguageModelRefusal: The model will not describe it.
-            LanguageModelError: It cannot be reached, or gives no answer of use.
+            LanguageModelUnavailable: It cannot be reached now.
+            LanguageModelError: It gives no answer of use.
             InputError: The server refuses the key, or does not know the model.
         """
         record = adapter.record

@@ -127,7 +127,11 @@ def _handler(script: Script, open_sockets: set[socket.socket]) -> type[BaseHTTPR
             super().finish()
 
         def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            length = int(self.headers["Content-Length"])
+            told = self.rfile.read(length)
+            if len(told) < length:  # who asked was killed
+                return
+            body = json.loads(told)
             with script.lock:
                 working.add(threading.get_ident())
                 script.at_once = max(script.at_once, len(working))

@@ -1,176 +1,452 @@
-"""The built-in composer: what it lays on, and what it leaves."""
+"""The built-in composer: what it lays on, and what it leaves.
+
+The sections follow what users and papers report of tools that choose by themselves.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
+from offered import offered
+from shelf import adapter
 
 from velatura.composer.builtin import BuiltinComposer
-from velatura.records import AdapterRecord, Candidate, Choice, Composition, Match, RefinedAdapter, WeightEvidence
+from velatura.composer.picks import Picked
+from velatura.records import Candidate, Choice, Example, Match, Refinement
+
+CHARACTER = {"tags": ("character", "woman"), "triggers": (("anna", "1girl", "blue eyes"),)}
+CELEBRITY = {"real_person": True, "tags": ("celebrity", "woman"), "triggers": (("anna",),)}
 
 
-def candidate(title: str, *matched: Match, score: float = 0.6, number: int = 1, **fields: object) -> Candidate:
-    record = AdapterRecord(source="folder", key=title, title=title, **{"family": "sd1", **fields})  # type: ignore[arg-type]
-    return Candidate(adapter=RefinedAdapter(id=number, record=record), score=score, matched=matched)
+def pick(prompt: str, candidates: Sequence[Candidate], fixed: Sequence[Choice] = (), **options: Any) -> Picked:
+    return BuiltinComposer(**options).pick(prompt, candidates, fixed)
 
 
-def trigger(text: str) -> Match:
-    return Match(by="phrase", text=text, score=1.0)
+def titles(picked: Picked) -> list[str]:
+    return [one.candidate.adapter.record.title for one in picked.picks]
 
 
-def title(text: str) -> Match:
-    return Match(by="title", text=text, score=float(len(text.split(", "))))
+def spans(picked: Picked) -> dict[str, str]:
+    return {one.candidate.adapter.record.title: one.span for one in picked.picks}
 
 
-def compose(prompt: str, candidates: Sequence[Candidate], **options: object) -> Composition:
-    return BuiltinComposer(**options).compose(prompt, candidates)  # type: ignore[arg-type]
+def reasons(picked: Picked) -> dict[str, str]:
+    return {refusal.adapter.title: refusal.reason for refusal in picked.refused}
 
 
-def titles(composition: Composition) -> list[str]:
-    return [choice.adapter.title for choice in composition.choices]
-
-
-def reasons(composition: Composition) -> dict[str, str]:
-    return {refusal.adapter.title: refusal.reason for refusal in composition.refused}
+def pinned(key: str, weight: float = 1.0, **fields: Any) -> Choice:
+    return Choice(adapter=adapter(key, **fields), weight=weight, span=f"<lora:{key}>")
 
 
 def test_two_adapters_serve_two_phrases() -> None:
-    done = compose(
-        "a red fox in snow, inkwash style",
-        [candidate("Ink", trigger("inkwash style"), score=0.8), candidate("Fox", trigger("red fox"), score=0.7)],
+    prompt = "a red fox in snow, inkwash style"
+    done = pick(
+        prompt,
+        [
+            offered(prompt, "Ink", triggers=(("inkwash style",),), score=0.8),
+            offered(prompt, "Fox", triggers=(("red fox",),), score=0.7),
+        ],
     )
-    assert [(choice.adapter.title, choice.span) for choice in done.choices] == [
-        ("Ink", "inkwash style"),
-        ("Fox", "red fox"),
-    ]
-    assert "trigger “red fox”" in done.choices[1].reason
+    assert spans(done) == {"Ink": "inkwash style", "Fox": "red fox"}
+    assert done.picks[1].reason.startswith("trigger “red fox”")
+    assert done.picks[1].reason.endswith("70% likely")
+    assert [one.score for one in done.picks] == [0.8, 0.7]
 
 
-def test_span_is_spelt_as_the_user_wrote_it() -> None:
-    done = compose("A Red_Fox, snow", [candidate("Fox", trigger("red fox"))])
-    assert done.choices[0].span == "Red_Fox"
+# ---------------------------------------------------------------- nothing relevant
 
 
-def test_same_words_are_served_once() -> None:
-    done = compose("a fox", [candidate("Fox A", title("fox"), score=0.7), candidate("Fox B", title("fox"), score=0.6)])
-    assert titles(done) == ["Fox A"]
-    assert reasons(done) == {"Fox B": "“fox” is served by Fox A"}
-
-
-def test_nothing_fits_and_nothing_is_picked() -> None:
-    done = compose("a fox", [candidate("Fox", title("fox"), score=0.05), candidate("B", score=0.9)])
+def test_nothing_relevant_picks_nothing_and_says_why() -> None:
+    prompt = "a fox"
+    done = pick(prompt, [offered(prompt, "Fox", score=0.05), offered(prompt, "Harbour", score=0.9)])
     assert titles(done) == []
     assert reasons(done) == {
         "Fox": "too unlikely to be meant (5%)",
-        "B": "no words of the prompt ask for it",
+        "Harbour": "no words of the prompt ask for it",
     }
+    assert done.tasks == ("fox",)
 
 
 def test_hopeless_candidates_are_not_even_refused() -> None:
-    assert compose("a fox", [candidate("A", title("fox"), score=0.001)]).refused == ()
+    assert pick("a fox", [offered("a fox", "Fox", score=0.001)]).refused == ()
 
 
-@pytest.mark.parametrize("name", ["Detail Tweaker", "LCM", "Hyper-SD", "SDXL Lightning", "Age slider"])
-def test_tool_is_taken_only_when_it_is_named(name: str) -> None:
-    topical = Match(by="prompts", text="street, market", score=2.0)
-    assert titles(compose("a market street", [candidate(name, topical)])) == []
-    assert titles(compose("a market street, fine", [candidate(name, topical, trigger("fine"))])) == [name]
+@pytest.mark.parametrize("prompt", ["", "  ", ", , ,", "<lora:x:1>"])
+def test_prompt_without_words_picks_nothing(prompt: str) -> None:
+    assert pick(prompt, [offered(prompt, "Fox", near=0.9)]).picks == ()
+
+
+def test_no_candidates_pick_nothing() -> None:
+    assert pick("a red fox, snow", []) == Picked(tasks=("red fox", "snow"))
 
 
 @pytest.mark.parametrize(
     "fields",
-    [{"real_person": True, "tags": ("woman",)}, {"tags": ("Celebrity", "woman")}, {"tags": ("character", "woman")}],
-)
-def test_certain_person_is_not_laid_on_for_a_generic_word(fields: dict[str, object]) -> None:
-    generic = candidate("Anna", Match(by="tags", text="woman", score=1.0), **fields)
-    done = compose("a woman in the rain", [generic])
-    assert titles(done) == []
-    assert "certain person" in reasons(done)["Anna"]
-    assert titles(compose("anna in the rain", [candidate("Anna", trigger("anna"), **fields)])) == ["Anna"]
-
-
-def test_adapters_of_two_architectures_are_never_mixed() -> None:
-    done = compose(
-        "a fox, ink",
-        [candidate("Fox", title("fox"), score=0.8), candidate("Ink", title("ink"), score=0.7, family="sdxl")],
-    )
-    assert titles(done) == ["Fox"]
-    assert reasons(done)["Ink"] == "made for SDXL, and Fox for SD 1.x"
-
-
-def test_most_is_kept() -> None:
-    words = ["fox", "snow", "ink", "moon"]
-    done = compose("fox, snow, ink, moon", [candidate(word, title(word)) for word in words], most=2)
-    assert len(done.choices) == 2
-    assert all("2 adapters are the most" in reason for reason in reasons(done).values())
-
-
-def test_weights_together_stay_within_the_budget() -> None:
-    strong = (WeightEvidence(weight=1.0, source="prompt"),)
-    words = ["fox", "snow", "ink"]
-    done = compose("fox, snow, ink", [candidate(word, title(word), weights=strong) for word in words])
-    assert sum(choice.weight for choice in done.choices) == pytest.approx(1.6, abs=0.02)
-    assert "scaled down" in done.choices[0].reason
-
-
-@pytest.mark.parametrize(
-    ("matched", "fields"),
     [
-        (Match(by="prompts", text="boat, sunset", score=2.0), {}),
-        (Match(by="description", text="boat", score=1.0), {}),
-        (Match(by="tags", text="boat", score=1.0), {"tags": ("boat house keeper",)}),
-        (Match(by="triggers", text="boat", score=1.0), {"triggers": (("a boat in an old harbour town",),)}),
-        (Match(by="title", text="boat", score=1.0), {}),
+        {"examples": (Example(prompt="a boat, sunset"),)},
+        {"description": "a boat"},
+        {"tags": ("boat",)},
+        {"triggers": (("a boat in an old harbour town",),)},
+        {"file_name": "boat.safetensors"},
+        {"title": "Old Harbour Town Boat Yard"},
     ],
 )
-def test_what_only_shares_words_is_not_laid_on(matched: Match, fields: dict[str, object]) -> None:
+def test_what_only_shares_words_is_not_laid_on(fields: dict[str, Any]) -> None:
     """Its examples show boats, or it speaks of one: that does not make it an adapter of boats."""
-    done = compose("a blue boat at sunset", [candidate("Old Harbour Town", matched, **fields)])
+    prompt = "a blue boat at sunset, mountains behind it"
+    done = pick(prompt, [offered(prompt, **{"title": "Harbour", **fields})])
     assert titles(done) == []
-    assert "share words" in reasons(done)["Old Harbour Town"]
+    assert next(iter(reasons(done).values())).startswith("nothing of what it is stands in the prompt")
+
+
+def test_what_people_laid_on_for_such_a_prompt_is_laid_on() -> None:
+    prompt = "neon signs in the rain"
+    shown = (Example(prompt="neon signs, rain"),)
+    assert titles(pick(prompt, [offered(prompt, "Quiet Streets", examples=shown, near=0.7)])) == ["Quiet Streets"]
+    assert titles(pick(prompt, [offered(prompt, "Quiet Streets", examples=shown, near=0.4)])) == []
+
+
+def test_of_a_few_adapters_the_nearest_tells_little() -> None:
+    prompt = "neon signs in the rain"
+    shown = offered(prompt, "Quiet Streets", examples=(Example(prompt="neon signs, rain"),), near=0.7, score=0.1)
+    named = offered(prompt, "Neon Signs", score=0.1)
+    assert titles(pick(prompt, [shown], among=5000)) == ["Quiet Streets"]
+    assert titles(pick(prompt, [shown], among=20)) == []
+    assert titles(pick(prompt, [shown], among=0)) == []
+    assert titles(pick(prompt, [named], among=20)) == ["Neon Signs"]
+
+
+# ---------------------------------------------------------------- certain people
+
+
+@pytest.mark.parametrize("fields", [CHARACTER, CELEBRITY])
+@pytest.mark.parametrize("prompt", ["a woman in the rain", "1girl, solo, blue eyes", "a man and a girl"])
+def test_certain_person_is_not_laid_on_for_anybody(prompt: str, fields: dict[str, Any]) -> None:
+    shown = {"examples": (Example(prompt=prompt),), **fields}
+    done = pick(prompt, [offered(prompt, "Anna (woman, girl)", near=0.7, score=0.9, **shown)])
+    assert titles(done) == []
+    assert "whom the prompt does not name" in reasons(done)["Anna (woman, girl)"]
+
+
+@pytest.mark.parametrize("fields", [CHARACTER, CELEBRITY])
+def test_certain_person_is_laid_on_when_named(fields: dict[str, Any]) -> None:
+    prompt = "anna in the rain"
+    assert spans(pick(prompt, [offered(prompt, "Anna of the North", **fields)])) == {"Anna of the North": "anna"}
+
+
+def test_describer_decides_who_is_a_person() -> None:
+    prompt = "blue eyes"
+    page = {"triggers": (("blue eyes", "hat"),), "title": "Anna"}
+    assert titles(pick(prompt, [offered(prompt, refinement=Refinement(category="celebrity"), **page)])) == []
+    assert titles(pick(prompt, [offered(prompt, refinement=Refinement(category="concept"), **page)])) == ["Anna"]
+
+
+def test_person_drawn_by_her_looks_is_laid_on_for_nearly_her_own_prompt() -> None:
+    prompt = "blue eyes, silver hair, white hat, sailor collar"
+    her = {**CHARACTER, "examples": (Example(prompt=prompt),)}
+    assert titles(pick(prompt, [offered(prompt, "Anna", near=0.8, **her)])) == ["Anna"]
+    assert titles(pick(prompt, [offered(prompt, "Anna", near=0.7, **her)])) == []
+
+
+@pytest.mark.parametrize("triggers", [(), (("emma", "brown hair"),)])
+def test_first_name_before_another_surname_is_somebody_else(triggers: tuple[tuple[str, ...], ...]) -> None:
+    fields = {"tags": ("character", "game character"), "triggers": triggers}
+    for prompt, laid in (("photo of Emma Watson", []), ("photo of Emma", ["Emma (Some Game)"])):
+        assert titles(pick(prompt, [offered(prompt, "Emma (Some Game)", **fields)])) == laid
+
+
+def test_catgirls_are_no_animals() -> None:
+    prompt = "animals in a forest"
+    catgirls = offered(
+        prompt, "Catgirls", tags=("animals", "character", "anime"), triggers=(("animal ears", "catgirl"),), score=0.5
+    )
+    done = pick(prompt, [catgirls, offered(prompt, "Animals of the Forest", tags=("animal",), score=0.3)])
+    assert titles(done) == ["Animals of the Forest"]
+
+
+# ---------------------------------------------------------------- too narrow, too broad, another thing
+
+
+@pytest.mark.parametrize("title", ["Scooby the talking dog from the old show", "Dog Park Bench in Autumn"])
+def test_narrower_than_the_word_is_not_laid_on(title: str) -> None:
+    prompt = "a photo of a dog"
+    done = pick(prompt, [offered(prompt, title, tags=("dog",)), offered(prompt, "Dog", score=0.5)])
+    assert titles(done) == ["Dog"]
+
+
+def test_broader_than_the_words_serves_them_only_where_nothing_narrower_does() -> None:
+    prompt = "a fighter jet in the sky"
+    exact = offered(prompt, "Fighter Jet", tags=("vehicle",), score=0.7)
+    broad = offered(prompt, "Vehicles", tags=("vehicle", "jet", "fighter"), score=0.6)
+    assert titles(pick(prompt, [exact, broad])) == ["Fighter Jet"]
+
+
+def test_title_that_shares_a_word_and_means_another_thing_is_not_laid_on() -> None:
+    prompt = "a man on a jet ski"
+    done = pick(prompt, [offered(prompt, "Fighter Jet")])
+    assert reasons(done) == {"Fighter Jet": "“jet ski” is another thing than Fighter Jet"}
+    assert titles(pick(prompt, [offered(prompt, "Fighter Jet", near=0.65)])) == ["Fighter Jet"]
+
+
+def test_trigger_that_everybody_has_fires_nothing() -> None:
+    prompt = "1girl, solo, masterpiece"
+    for rarity in (0.001, 1.0):
+        for phrases in (("1girl",), ("masterpiece", "solo")):
+            done = pick(prompt, [offered(prompt, "POV", triggers=(phrases,), rarity=rarity)])
+            assert titles(done) == []
+
+
+# ---------------------------------------------------------------- tools
 
 
 @pytest.mark.parametrize(
-    "fields",
-    [{"tags": ("boat",)}, {"triggers": (("old boat",),)}, {"triggers": (("a wooden boat of the harbour", "boat"),)}],
+    "name", ["Detail Tweaker", "LCM LoRA", "Hyper-SD", "SDXL Lightning 4-step", "Age slider", "Better hands"]
 )
-def test_whole_tag_or_most_of_a_trigger_names_an_adapter(fields: dict[str, object]) -> None:
-    matched = [Match(by=by, text="old, boat", score=2.0) for by in ("tags", "triggers")]
-    assert titles(compose("an old boat", [candidate("Harbour Town", *matched, **fields)])) == ["Harbour Town"]
+def test_tool_is_taken_only_when_it_is_named(name: str) -> None:
+    prompt = "a detailed market street with lightning, hands of an age, better weather"
+    topical = {
+        "tags": ("street", "detailed", "market"),
+        "description": prompt,
+        "examples": (Example(prompt=prompt),),
+    }
+    done = pick(prompt, [offered(prompt, name, near=0.9, score=0.9, **topical)])
+    assert titles(done) == []
+    assert reasons(done)[name].startswith("a tool for the whole picture")
+    called = f"{prompt}, xdetail"
+    assert titles(pick(called, [offered(called, name, triggers=(("xdetail",),), **topical)])) == [name]
+
+
+def test_tool_is_taken_by_its_title() -> None:
+    prompt = "a street, detail tweaker"
+    assert spans(pick(prompt, [offered(prompt, "Detail Tweaker")])) == {"Detail Tweaker": "detail tweaker"}
+
+
+# ---------------------------------------------------------------- the same words
+
+
+def test_alternatives_serve_the_task_of_the_surest() -> None:
+    prompt = "a red fox in snow"
+    pair = [offered(prompt, "Red Fox", score=0.7), offered(prompt, "Fox", score=0.6)]
+    assert spans(pick(prompt, pair)) == {"Red Fox": "red fox", "Fox": "red fox"}
+
+
+def test_one_adapter_a_task_where_that_is_wanted() -> None:
+    prompt = "a fox"
+    pair = [offered(prompt, "Fox", key="a", score=0.7), offered(prompt, "Fox!", key="b", score=0.6)]
+    done = pick(prompt, pair, per_task=1)
+    assert titles(done) == ["Fox"]
+    assert reasons(done) == {"Fox!": "“fox” is served by Fox"}
+
+
+def test_no_more_alternatives_than_are_wanted_and_none_much_less_likely() -> None:
+    prompt = "a fox"
+    several = [offered(prompt, "Fox", key=str(number), score=0.8 - number / 100) for number in range(5)]
+    assert len(pick(prompt, several, most=9).picks) == 2
+    assert len(pick(prompt, several, most=9, per_task=3).picks) == 3
+    unlikely = offered(prompt, "A Fox", key="z", score=0.2)
+    assert titles(pick(prompt, [several[0], unlikely])) == ["Fox"]
+
+
+def test_two_adapters_with_one_trigger_are_alternatives() -> None:
+    prompt = "sks in the rain"
+    pair = [offered(prompt, name, triggers=(("sks",),)) for name in ("Dress of Anna", "Old Car")]
+    assert set(spans(pick(prompt, pair)).values()) == {"sks"}
+
+
+def test_thing_and_style_of_the_same_words_are_both_laid_on() -> None:
+    prompt = "an inkwash fox"
+    pair = [
+        offered(prompt, "Fox", triggers=(("inkwash fox",),), tags=("animal",)),
+        offered(prompt, "Inkwash", tags=("style",), near=0.3),
+    ]
+    assert set(titles(pick(prompt, pair))) == {"Fox", "Inkwash"}
+
+
+def test_second_style_must_be_named() -> None:
+    prompt = "inkwash style, a harbour at night"
+    shown = (Example(prompt="a harbour at night"),)
+    first = offered(prompt, "Inkwash", triggers=(("inkwash style",),), tags=("style",), score=0.8)
+    done = pick(prompt, [first, offered(prompt, "Oils", tags=("style",), near=0.7, examples=shown)])
+    assert titles(done) == ["Inkwash"]
+    assert reasons(done)["Oils"] == "another style beside Inkwash, which the prompt does not name"
+    assert len(pick(f"{prompt}, oils", [first, offered(f"{prompt}, oils", "Oils", tags=("style",))]).picks) == 2
+
+
+def test_styles_that_nothing_names_are_alternatives() -> None:
+    prompt = "a harbour at night, boats, an old crane"
+    shown = [
+        {"tags": ("style",), "near": 0.7, "examples": (Example(prompt=text),)} for text in ("a harbour", "boats, crane")
+    ]
+    pair = [offered(prompt, title, **fields) for title, fields in zip(("Inkwash", "Oils"), shown, strict=True)]
+    assert spans(pick(prompt, pair)) == {"Inkwash": "harbour", "Oils": "harbour"}
+    assert titles(pick(prompt, pair, per_task=1)) == ["Inkwash"]
+
+
+def test_style_chosen_by_examples_does_not_stand_in_the_way_of_what_is_named() -> None:
+    prompt = "masterpiece, megumin"
+    figures = offered(prompt, "Figures", tags=("style",), near=0.8, examples=(Example(prompt="megumin"),), score=0.9)
+    named = offered(prompt, "KonoSuba", tags=("character",), triggers=(("megumin", "hat"),), score=0.2)
+    assert titles(pick(prompt, [figures, named])) == ["Figures", "KonoSuba"]
+
+
+@pytest.mark.parametrize("quality", ["masterpiece, best quality", "style, art style"])
+def test_what_nothing_names_serves_words_that_ask_for_something(quality: str) -> None:
+    prompt = f"{quality}, night street"
+    shown = {"tags": ("style", "quality"), "near": 0.7, "examples": (Example(prompt=prompt),)}
+    assert spans(pick(prompt, [offered(prompt, "Quiet", **shown)])) == {"Quiet": "night street"}
+
+
+def test_candidate_that_comes_twice_is_laid_on_once() -> None:
+    one = offered("a fox", "Fox")
+    done = pick("a fox", [one, one, one])
+    assert titles(done) == ["Fox"]
+    assert set(reasons(done).values()) == {"it is laid on already"}
+
+
+# ---------------------------------------------------------------- families
+
+
+@pytest.mark.parametrize("family", ["hidream", "sd2", "sdxl", "flux1"])
+def test_adapters_of_two_architectures_are_never_mixed(family: str) -> None:
+    prompt = "a fox, ink"
+    for families in (("sd1", family), (family, "sd1")):
+        done = pick(
+            prompt,
+            [
+                offered(prompt, "Fox", score=0.8, family=families[0]),
+                offered(prompt, "Ink", score=0.7, family=families[1]),
+            ],
+        )
+        assert titles(done) == ["Fox"]
+        assert reasons(done)["Ink"].startswith("made for ")
+
+
+def test_families_that_wear_each_other_and_unknown_ones_may_be_mixed() -> None:
+    prompt = "a fox, ink, snow"
+    mixed = [("Fox", "sdxl"), ("Ink", "pony"), ("Snow", "unknown")]
+    assert len(pick(prompt, [offered(prompt, title, family=family) for title, family in mixed]).picks) == 3
+
+
+# ---------------------------------------------------------------- how many, and what is pinned
+
+
+@pytest.mark.parametrize("most", [0, 1, 2])
+def test_most_is_kept(most: int) -> None:
+    prompt = "fox, snow, ink, moon"
+    done = pick(prompt, [offered(prompt, word) for word in ("fox", "snow", "ink", "moon")], most=most)
+    assert len(done.picks) == most
+    assert len(done.refused) == 4 - most
+    assert all(f"{most} adapters are the most" in reason for reason in reasons(done).values())
+
+
+def test_pinned_adapters_count_in_the_most() -> None:
+    prompt = "ink, snow <lora:Fox:1>"
+    free = [offered(prompt, "Ink", score=0.8), offered(prompt, "Snow", score=0.7)]
+    assert titles(pick(prompt, free, (pinned("Fox"),), most=2)) == ["Ink"]
+    assert titles(pick(prompt, free, (pinned("Fox"), pinned("Moon")), most=2)) == []
+
+
+def test_pinned_adapter_is_not_laid_on_again() -> None:
+    prompt = "a red fox <lora:red_fox:0.7>"
+    done = pick(prompt, [offered(prompt, "Fur", triggers=(("red fox",),), key="red_fox")], (pinned("red_fox"),))
+    assert titles(done) == []
+    assert reasons(done) == {"Fur": "it is laid on already"}
+
+
+@pytest.mark.parametrize("fields", [{"title": "Red Fox"}, {"triggers": (("red fox", "fur"),)}])
+@pytest.mark.parametrize("name", ["fox_v3", "xyz", "red_fox"])
+def test_words_that_a_pinned_adapter_serves_are_served(name: str, fields: dict[str, Any]) -> None:
+    """And no other adapter takes the pin's name for a span, which would pin it, too."""
+    prompt = f"a red fox in snow <lora:{name}:0.7>"
+    own = {"tags": ("animal",), **fields}
+    free = [offered(prompt, "Fox", tags=("animal",), score=0.9), offered(prompt, "Snow", score=0.8)]
+    done = pick(prompt, free, (pinned(name, **own),))
+    assert spans(done) == {"Snow": "snow"}
+    assert reasons(done)["Fox"] == f"“fox” is served by {own.get('title', name)}"
+
+
+def test_pinned_adapter_that_the_prompt_does_not_name_serves_no_words() -> None:
+    prompt = "a red fox <lora:fox_detail:0.7>"
+    done = pick(prompt, [offered(prompt, "Red Fox")], (pinned("fox_detail", title="Wet Fur"),))
+    assert spans(done) == {"Red Fox": "red fox"}
+
+
+def test_pinned_adapters_family_decides() -> None:
+    done = pick("a fox", [offered("a fox", "Fox", family="sdxl")], (pinned("Ink", family="sd1"),))
+    assert reasons(done) == {"Fox": "made for SDXL, and Ink for SD 1.x"}
+
+
+# ---------------------------------------------------------------- other languages
+
+
+@pytest.mark.parametrize(
+    ("prompt", "title", "fields", "span"),
+    [
+        ("一幅水墨画，远山，小舟", "水墨", {"tags": ("style",)}, "水墨"),
+        ("雪の中の狐、夜の街", "赤い狐", {"triggers": (("狐",),), "tags": ("動物",)}, "狐"),
+        ("夜の街、ネオン", "ネオン街", {"triggers": (("夜の街",),)}, "夜の街"),
+        ("눈 속의 여우, 수묵화", "수묵화", {}, "수묵화"),
+        ("Рыжая лиса в снегу", "Рыжая лиса", {}, "Рыжая лиса"),
+        ("ein Fuchs, Öl auf Leinwand", "Öl auf Leinwand", {}, "Öl auf Leinwand"),
+    ],
+)
+def test_other_languages_are_served_in_their_own_words(
+    prompt: str, title: str, fields: dict[str, Any], span: str
+) -> None:
+    done = pick(prompt, [offered(prompt, title, **fields)])
+    assert spans(done) == {title: span}
+    assert span in prompt
+
+
+# ---------------------------------------------------------------- the same for the same, and soon
 
 
 def test_order_of_candidates_does_not_matter() -> None:
-    pair = [candidate("Fox A", title("fox"), score=0.7), candidate("Fox B", title("fox"), score=0.6)]
-    assert compose("a fox", pair) == compose("a fox", pair[::-1])
+    prompt = "a red fox in snow, ink"
+    several = [
+        offered(prompt, title, score=score) for title, score in (("Fox", 0.7), ("Red Fox", 0.6), ("Ink", 0.5))
+    ]  # fmt: skip
+    assert pick(prompt, several) == pick(prompt, several[::-1]) == pick(prompt, several)
 
 
-@pytest.mark.parametrize(
-    ("prompt", "phrase", "span"),
-    [("一幅水墨山水画", "水 墨", "水墨"), ("Café at night", "cafe", "Café"), ("Ｆｏｘ in snow", "fox", "Ｆｏｘ")],
-)
-def test_span_is_found_in_every_script(prompt: str, phrase: str, span: str) -> None:
-    done = compose(prompt, [candidate("A", trigger(phrase))])
-    assert [choice.span for choice in done.choices] == [span]
+HUGE = {
+    "tags": ", ".join(f"word{number}" for number in range(1500))[:10_000],
+    "sentence": " ".join(f"word{number}" for number in range(1500))[:10_000],
+    "one word": "Emma " * 2000,
+    "two words": "Emma Watson " * 800,
+    "same tag": "a fox, " * 1400,
+    "brackets": "(" * 10_000,
+    "nested": "((fox:1.1), [ink|" * 580,
+    "underscores": "__" * 5000,
+    "letters": "A" * 10_000,
+    "spaces": " " * 10_000,
+    "chinese": "一幅水墨山水画，" * 1250,
+    "commas": "," * 10_000,
+}
 
 
-def test_function_words_ask_for_nothing() -> None:
-    done = compose("a cat in the snow", [candidate("Girl in the Hood", title("in, the"), tags=("character",))])
-    assert titles(done) == []
-    assert "no words" in reasons(done)["Girl in the Hood"]
-
-
-def test_generic_trigger_asks_for_nothing() -> None:
-    generic = Match(by="phrase", text="1girl", score=0.001)
-    done = compose("1girl, solo", [candidate("POV", generic, Match(by="triggers", text="1girl", score=1.0))])
-    assert titles(done) == []
-
-
-def test_fixed_choices_stay_and_leave_less_room() -> None:
-    pinned = Choice(adapter=candidate("Fox").adapter.record, weight=1.2, span="<lora:fox>")
-    strong = (WeightEvidence(weight=1.0, source="prompt"),)
-    free = [candidate("Ink", title("ink"), weights=strong), candidate("XL", title("snow"), family="sdxl")]
-    done = BuiltinComposer(most=2).compose("ink, snow", free, (pinned,))
-    assert done.choices[0] == pinned
-    assert (done.choices[1].adapter.title, done.choices[1].weight) == ("Ink", 0.4)
-    assert titles(done) == ["Fox", "Ink"]
+@pytest.mark.parametrize("name", HUGE)
+def test_long_prompt_and_many_candidates_are_soon_done(name: str) -> None:
+    prompt = HUGE[name]
+    shown = Match(by="prompts", text=", ".join(f"word{number}" for number in range(300)), score=300)
+    many = []
+    for number in range(500):
+        fields = {"triggers": ((f"word{number}", "emma"), ("水墨", "fox")), "tags": ("character", "emma")}
+        candidate = offered("", f"Emma word{number} Foxy", score=0.9 - number / 1000, **fields)
+        called = Match(by="phrase", text=f"word{number}", score=1.0)
+        matched = (called, Match(by="title", text=f"emma, word{number}", score=2), shown)
+        many.append(Candidate(adapter=candidate.adapter, score=candidate.score, matched=matched))
+    composer = BuiltinComposer()
+    # The least of a few runs is what it costs: other programs share the machine.
+    seconds = []
+    for _ in range(5):
+        started = time.process_time()
+        picked = composer.pick(prompt, many)
+        seconds.append(time.process_time() - started)
+        assert len(picked.picks) + len(picked.refused) == 500
+        if seconds[-1] < 0.2:
+            return
+    pytest.fail(f"{min(seconds):.2f} s")

@@ -33,9 +33,14 @@ ALLOWED: dict[str, set[str]] = {
     "screen": MIDDLE | STAGES | {"refiner", "retriever", "doctor"},
     "options": MIDDLE | STAGES | {"refiner", "retriever", "pipeline"},
     "finding": MIDDLE | STAGES | {"refiner", "retriever", "pipeline", "screen", "options"},
+    "choice_screen": MIDDLE | STAGES | {"screen"},
+    "choosing": MIDDLE | STAGES | {"refiner", "pipeline", "screen", "options", "choice_screen"},
+    "describing_screen": MIDDLE | STAGES | {"refiner", "screen", "options", "choice_screen"},
+    "describing": MIDDLE | STAGES | {"refiner", "pipeline", "wiring", "screen", "options", "describing_screen"},
     "cli": MIDDLE
     | STAGES
-    | {"refiner", "retriever", "pipeline", "playground", "doctor", "screen", "options", "finding"},
+    | {"refiner", "retriever", "pipeline", "playground", "doctor", "screen", "options", "finding"}
+    | {"choosing", "describing", "resolve"},
     "__main__": {"cli"},
     "__init__": MIDDLE | {"pipeline"},
 }
