@@ -7,12 +7,12 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from .composer.arrange import arrange, weigh
+from .composer.arrange import arrange, lay_together
 from .composer.budget import Load, Row, load_of, table
 from .composer.conflicts import conflicts
 from .composer.worn import Conflict, Worn
 from .records import Candidate, Choice, Composition, Filter, RefinedAdapter
-from .resolve import IMPORTED, pins, stands_for
+from .resolve import pins, stands_for
 from .syntax import pinned
 from .wiring import STYLUS, STYLUS_READS, manner, picker
 
@@ -81,20 +81,19 @@ class Composing:
     def masked(self, composition: Composition, mask: Sequence[bool]) -> Composition:
         """Return a composition whose choices that a mask leaves on have the weights they have without the others.
 
-        Weights that another tool set stay as they are.
+        A choice's weight alone is its `advised`, else its weight as it stands, which another tool or a person may have
+        set.
         """
-        if composition.composer.startswith(IMPORTED):
-            return composition
         places = [place for place, on in enumerate(mask) if on]
         worn = sorted(zip(places, self._worn(composition.choices, places), strict=True), key=lambda x: not x[1].pinned)
-        refined = [item.refined for _, item in worn]
-        laid = weigh(
-            [replace(item.choice, reason="") for _, item in worn],
-            refined,
-            [adapter.id for adapter in refined],
-            manner=self._manner,
-            loads=self._loads,
-        )
+        alone = [
+            item.choice
+            if item.choice.advised is None
+            else replace(item.choice, weight=item.choice.advised, advised=None)
+            for _, item in worn
+        ]
+        numbers = [item.refined.id for _, item in worn]
+        laid = lay_together(alone, numbers, manner=self._manner, loads=self._loads)
         choices = list(composition.choices)
         for (place, item), choice in zip(worn, laid, strict=True):
             choices[place] = replace(choice, reason=item.choice.reason)

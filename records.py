@@ -13,6 +13,7 @@ Embeddings stay out of records. `None` always means "not known", never "no".
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -383,14 +384,23 @@ class Composition:
 
     def _stressed(self) -> str:
         """Return the prompt, the words of each task without an adapter stressed; brackets have weights of their own."""
-        prompt = self.prompt
-        if self.emphasis is None or any(bracket in prompt for bracket in "([{"):
-            return prompt
+        if self.emphasis is None or any(bracket in self.prompt for bracket in "([{"):
+            return self.prompt
         served = {word for choice in self.choices for word in words(choice.span)}
-        for task in self.tasks:
-            if served.isdisjoint(words(task)):
-                prompt = prompt.replace(task, f"({task}:{self.emphasis:g})", 1)
-        return prompt
+        left = {task for task in self.tasks if served.isdisjoint(words(task))}
+        # The longest first, whole words alone, and nothing of a tag; each task once.
+        asked = "|".join(map(re.escape, sorted(left, key=len, reverse=True)))
+        if not asked:
+            return self.prompt
+
+        def stress(found: re.Match[str]) -> str:
+            task = found[0]
+            if task not in left:
+                return task
+            left.remove(task)
+            return f"({task}:{self.emphasis:g})"
+
+        return re.sub(rf"<[^<>]*>|(?<!\w)(?:{asked})(?!\w)", stress, self.prompt)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -92,8 +92,8 @@ def arrange(
     choices = [item.choice for item in staying]
     for place, phrases in enumerate(triggers, len(pinned)):
         choices[place] = replace(choices[place], triggers=phrases)
-    numbers = [item.refined.id for item in staying]
-    laid = weigh(choices, [item.refined for item in staying], numbers, manner=manner, loads=loads)
+    alone = weigh(choices, [item.refined for item in staying], manner)
+    laid = lay_together(alone, [item.refined.id for item in staying], manner=manner, loads=loads)
     return Composition(
         prompt=prompt,
         choices=laid,
@@ -107,39 +107,47 @@ def arrange(
     )
 
 
-def weigh(
-    choices: Sequence[Choice],
-    adapters: Sequence[RefinedAdapter],
-    numbers: Sequence[int],
-    *,
-    manner: Manner,
-    loads: Loads | None = None,
-) -> tuple[Choice, ...]:
-    """Return the choices with the weights that they have together; pinned ones, which stand first, keep theirs.
+def weigh(choices: Sequence[Choice], adapters: Sequence[RefinedAdapter], manner: Manner) -> list[Choice]:
+    """Return the choices with the weights that each would have alone; pinned ones keep theirs."""
+    weighed = []
+    for choice, adapter in zip(choices, adapters, strict=True):
+        if not _is_pinned(choice):
+            advice = advise(adapter, len(choices) if manner.weighing == "evidence" else 1, manner.weighing)
+            reason = _joined(choice.reason, f"weight {advice.weight:g}: {advice.reason}")
+            choice = replace(choice, weight=advice.weight, reason=reason)
+        weighed.append(choice)
+    return weighed
 
-    By evidence each has the weight that it would have alone; those of one task share it by how sure each is, and all
-    are lowered together where they are too much. Stylus's rules divide by the number of a task's adapters themselves.
+
+def lay_together(
+    choices: Sequence[Choice], numbers: Sequence[int], *, manner: Manner, loads: Loads | None = None
+) -> tuple[Choice, ...]:
+    """Return choices, whose weights are those that each has alone, with the weights that they have together.
+
+    Those of one task share its strength: by how sure each is, and by Stylus's rules evenly. Then all are lowered
+    together where they are too much. A pinned one keeps its weight; one that changes keeps the former in `advised`.
+
+    Args:
+        choices: The pinned ones first.
+        numbers: Their catalogue numbers.
+        manner: How.
+        loads: What is measured of them.
     """
-    fixed = sum(choice.span.startswith("<lora:") for choice in choices)
+    fixed = sum(map(_is_pinned, choices))
     laid = list(choices[:fixed])
-    alone: dict[int, float] = {}
-    for place, (choice, adapter) in enumerate(zip(choices[fixed:], adapters[fixed:], strict=True), fixed):
+    for choice in choices[fixed:]:
         # Of what another tool chose nobody knows which words it serves: it shares them with none.
         mates = [other for other in choices[fixed:] if other is choice or (other.span and other.span == choice.span)]
-        together = len(choices) if manner.weighing == "evidence" else len(mates)
-        advice = advise(adapter, together, manner.weighing)
-        share = _share(choice, mates) if manner.weighing == "evidence" else 1.0
-        reason = _joined(choice.reason, f"weight {advice.weight:g}: {advice.reason}")
+        share = _share(choice, mates, manner.weighing)
         if share < 1:
-            alone[place] = advice.weight
-            reason += f"; {share:.0%} of it, since {len(mates)} adapters serve “{choice.span}”"
-        laid.append(replace(choice, weight=_rounded(advice.weight * share), advised=None, reason=reason))
-    if manner.budget:
-        known = loads(numbers) if loads is not None else {}
-        laid = list(within_budget(laid, [known.get(number, Load()) for number in numbers], fixed))
-    return tuple(
-        replace(choice, advised=alone[place]) if place in alone else choice for place, choice in enumerate(laid)
-    )
+            told = f"{share:.0%} of it, since {len(mates)} adapters serve “{choice.span}”"
+            weight, reason = _rounded(choice.weight * share), f"{choice.reason}; {told}"
+            choice = replace(choice, weight=weight, advised=choice.weight, reason=reason)
+        laid.append(choice)
+    if not manner.budget:
+        return tuple(laid)
+    known = loads(numbers) if loads is not None else {}
+    return within_budget(laid, [known.get(number, Load()) for number in numbers], fixed)
 
 
 def _worn(pick: Pick) -> Worn:
@@ -157,10 +165,16 @@ def _one_task(worn: Sequence[Worn], places: Sequence[int]) -> bool:
     return len({worn[place].choice.span for place in places}) == 1
 
 
-def _share(choice: Choice, mates: Sequence[Choice]) -> float:
+def _share(choice: Choice, mates: Sequence[Choice], weighing: Rule) -> float:
     """Return the part of its weight that an adapter has beside others of its task."""
+    if weighing == "constant":
+        return 1.0
     whole = sum(mate.sure or 0.0 for mate in mates)
-    return (choice.sure or 0.0) / whole if whole > 0 else 1 / len(mates)
+    return (choice.sure or 0.0) / whole if whole > 0 and weighing == "evidence" else 1 / len(mates)
+
+
+def _is_pinned(choice: Choice) -> bool:
+    return choice.span.startswith("<lora:")
 
 
 def _rounded(weight: float) -> float:

@@ -214,7 +214,9 @@ def _factor(weights: _Array, matrix: _Array, size: _Array, free: NDArray[np.bool
 
 
 def _lowered(choice: Choice, factor: float, told: str, alike: str | None) -> Choice:
-    weight = round(choice.weight * factor, 2) or choice.weight * factor
+    # Rounded towards nothing, so that what is within the bound stays within it.
+    weight = math.trunc(choice.weight * factor * 100 + math.copysign(1e-9, choice.weight)) / 100
+    weight = weight or choice.weight * factor
     same = f", and {alike} pushes the same way" if alike else ""
     reason = f"lowered from {choice.weight:g} since together they come to {told}{same}"
     return replace(
@@ -227,7 +229,7 @@ def _lowered(choice: Choice, factor: float, told: str, alike: str | None) -> Cho
 
 def _alike(choices: Sequence[Choice], matrix: _Array, place: int) -> str | None:
     """Return the title of the adapter that pushes most the same way as this one, where one does."""
-    scale = np.sqrt(np.diag(matrix))
+    scale = np.maximum(np.sqrt(np.diag(matrix)), 1e-150)
     signs = np.sign([choice.weight for choice in choices])
     cosines = matrix[place] / (scale[place] * scale) * signs * signs[place]
     cosines[place] = 0.0

@@ -2,14 +2,15 @@
 
 What a candidate's evidence must be depends on how the prompt speaks of it:
 
-- *Named*: a trigger phrase of its own stands in the prompt, or most of its title, or a whole tag. Then it needs the
-  least probability alone.
+- *Named*: a trigger phrase of its own stands in the prompt, or most of its title. Then it needs the least probability
+  alone.
 - *Shown*: nothing names it, and people laid it on for prompts nearly like this one. Probabilities compare adapters with
   each other, and some adapter is always the nearest; so an example must be near in itself, too, and be so in a
   catalogue large enough to choose from.
 
 A certain person, real or invented, is laid on only when named, or when an example is so near that the prompt draws
-that person by its looks. A tool is laid on only when a phrase calls it.
+that person by its looks. A tool is laid on only when a phrase calls it, or two words of its name stand
+together.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ from ..families import TITLES, support
 from ..fenced import line
 from ..records import AdapterRecord, Candidate, Choice, Refusal
 from ..words import words
+from .asked import sexes
 from .picks import Pick, Picked
-from .spans import Mention, Spoken, mention, names_somebody, other_thing, read, served_by
+from .spans import Mention, Spoken, mention, names_somebody, other_thing, read, served_by, somebody_else
 
 LEAST = 0.07
 """The least probability at which a named adapter is laid on (see `benchmarks/composition.py`)."""
@@ -40,6 +42,13 @@ _SAME: Final = 0.75
 """Cosine from which on an example prompt asks for the same picture."""
 _MATE: Final = 0.3
 """Share of the likeliest adapter's probability from which on another one for the same words is an alternative to it."""
+_COMMON, _OWN = 0.2, 0.3
+"""Rarities of a trigger phrase below which it is a word that many pages use, and below which it is hardly its own."""
+_ALONE: Final = 0.2
+"""The least probability at which one common word is enough."""
+_TITLED: Final = 0.01
+"""The same for one whose whole title stands in the prompt: `oil painting` asks for an adapter called so, though people
+who wrote it mostly used none."""
 _TOLD: Final = 0.03
 """Below this a candidate is not worth a refusal's line."""
 _LETTERS: Final = 60
@@ -79,9 +88,11 @@ class BuiltinComposer:
         spoken = read(prompt)
         laid = [_pinned(choice.adapter, spoken) for choice in fixed]
         for candidate in sorted(candidates, key=lambda item: -item.score):
-            if candidate.score < _TOLD:
+            if candidate.score < _TITLED:
                 break
             mentioned = mention(candidate, spoken)
+            if candidate.score < _TOLD and not mentioned.is_titled:
+                continue
             category = _category(candidate)
             mates = _mates(mentioned, _kind(category), laid)
             reason = self._unfit(mentioned, category, spoken) or self._in_the_way(mentioned, category, mates, laid)
@@ -102,16 +113,29 @@ class BuiltinComposer:
         if not mentioned.span:
             return "no words of the prompt ask for it"
         least = self._least if mentioned.is_named else self._least_shown
-        if candidate.score < least:
+        if candidate.score < least and not (mentioned.is_titled and self._least < 1):
             return f"too unlikely to be meant ({candidate.score:.0%})"
         if category == "tool" and mentioned.phrase is None and len(mentioned.naming & _cut(mentioned.span)) < 2:
             return "a tool for the whole picture, laid on only when it is named"
         if is_person(category) and near < _SAME and not names_somebody(mentioned, spoken):
             return f"a certain {category}, whom the prompt does not name"
+        if is_person(category) and near < _SAME and all(sexes([word]) for word in _names(mentioned)):
+            return f"a certain {category}, and the prompt says no more than what anybody is"
         if not mentioned.is_named and near < _NEAR:
             return "nothing of what it is stands in the prompt, and none of its examples is nearly this prompt"
+        if near < _NEAR and not mentioned.is_titled and (slight := self._slight(mentioned, spoken)):
+            return slight
         if near < _NEAR and (task := other_thing(mentioned, spoken)):
             return f"“{task}” is another thing than {_title(candidate.adapter.record)}"
+        return None
+
+    def _slight(self, mentioned: Mention, spoken: Spoken) -> str | None:
+        """Return why the words that name a candidate are too slight a reason, or None."""
+        named = _names(mentioned)
+        if len(named) <= 1 and mentioned.rarity < _COMMON and mentioned.candidate.score < _ALONE:
+            return f"one common word alone names it ({mentioned.candidate.score:.0%} likely)"
+        if mentioned.rarity < _OWN and somebody_else(mentioned, spoken):
+            return "it brings in a person, for whom the prompt does not ask"
         return None
 
     def _in_the_way(
@@ -161,9 +185,14 @@ def _mates(mentioned: Mention, kind: str, laid: Sequence[_Laid]) -> list[_Laid]:
     return [other for other in laid if other.kind == kind and not other.is_named]
 
 
+def _names(mentioned: Mention) -> frozenset[str]:
+    """Return all words that name a candidate."""
+    return mentioned.naming | frozenset(words(mentioned.phrase or ""))
+
+
 def _is_told_by(mentioned: Mention, span: str) -> bool:
     """Say whether all that names a candidate stands in a span."""
-    named = mentioned.naming | set(words(mentioned.phrase or ""))
+    named = _names(mentioned)
     return bool(named) and named <= _cut(span)
 
 

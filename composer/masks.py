@@ -94,8 +94,10 @@ def _tasks(choices: Sequence[Choice], chances: Sequence[float] | None, scheme: S
     places: dict[str, list[int]] = {}
     for place, choice in enumerate(choices):
         if not _pinned(choice):
-            # Of a power set the choices of a task are as free of each other as those of two tasks.
-            places.setdefault(f"{place}" if scheme == "power-set" else choice.span, []).append(place)
+            # Of a power set the choices of a task are as free of each other as those of two tasks; and nobody knows
+            # which words a choice of another tool serves.
+            is_free = scheme == "power-set" or not choice.span
+            places.setdefault(f"{place}" if is_free else f"“{choice.span}”", []).append(place)
     if scheme == "all":
         return [[_Option(frozenset(task), 1)] for task in places.values()]
     return [_options(task, counted) for task in places.values()]

@@ -10,7 +10,7 @@ from itertools import pairwise
 from ..records import AdapterRecord, Candidate, Match, RefinedAdapter
 from ..syntax import phrases, plain_text
 from ..words import FUNCTION_WORDS, places, with_pairs, words
-from .asked import CLOTHES, COLOURS, LOOKS
+from .asked import CLOTHES, COLOURS, LOOKS, sexes
 from .tasks import BOILERPLATE, tasks
 from .triggers import is_generic, naming
 
@@ -68,6 +68,10 @@ class Mention:
     """The user's own words that it serves; empty when nothing can be named."""
     near: float
     """How near the nearest example prompt, or the card, is, 0 to 1."""
+    rarity: float = 0.0
+    """Of the phrase; 0 without one."""
+    is_titled: bool = False
+    """Whether its whole title stands in the prompt as it is, and is of two words or more."""
 
     @property
     def is_named(self) -> bool:
@@ -109,13 +113,23 @@ def mention(candidate: Candidate, spoken: Spoken) -> Mention:
     Its span is the trigger phrase that calls it. Otherwise it is the phrase of the prompt that holds most of the words
     that name the candidate, or, for a long sentence, the words from the first to the last of them.
     """
-    called = (match.text for match in candidate.matched if match.by == "phrase" and not _calls_anybody(match))
-    phrase = next(called, None)
+    called = (match for match in candidate.matched if match.by == "phrase" and not _calls_anybody(match))
+    match = next(called, None)
+    phrase = match.text if match is not None else None
     naming = _naming_words(candidate, spoken)
     span = _as_written(phrase.split(), spoken) if phrase else ""
     if not span:
         span = _densest(naming or _meant_words(candidate), spoken)
-    return Mention(candidate, phrase, frozenset(naming), span, _nearness(candidate, spoken))
+    title = [word for word in words(candidate.adapter.record.title) if word not in _SAYS_NOTHING]
+    return Mention(
+        candidate,
+        phrase,
+        frozenset(naming),
+        span,
+        _nearness(candidate, spoken),
+        rarity=match.score if match is not None else 0.0,
+        is_titled=len(title) > 1 and _padded(title) in spoken.padded,
+    )
 
 
 def names_somebody(mentioned: Mention, spoken: Spoken) -> bool:
@@ -137,6 +151,11 @@ def names_somebody(mentioned: Mention, spoken: Spoken) -> bool:
     if said and said <= shared and not is_generic(" ".join(said)):
         return not _continues(head, spoken, own)
     return len(shared) >= 2 and not _tells_looks(shared - CLOTHES)
+
+
+def somebody_else(mentioned: Mention, spoken: Spoken) -> bool:
+    """Say whether a title draws a man or a woman where the prompt asks for nobody: `Waifu on Motorcycle`."""
+    return bool(sexes(words(mentioned.candidate.adapter.record.title))) and not sexes(spoken.words)
 
 
 def served_by(record: AdapterRecord, spoken: Spoken) -> str:

@@ -53,7 +53,7 @@ def test_built_in_composer_needs_no_language_model_and_the_others_say_so() -> No
     ("settings", "many", "laid"),
     [
         ({}, 5000, 3), ({"most": 1}, 5000, 1), ({"most": 0}, 5000, 0), ({"most": 9}, 5000, 4),
-        ({"per_task": 1}, 5000, 2), ({"least": 0.5}, 5000, 1), ({}, 20, 2),
+        ({"most": 9, "per_task": 1}, 5000, 3), ({"least": 0.5}, 5000, 1), ({}, 20, 2),
     ],
 )  # fmt: skip
 def test_settings_reach_the_built_in_composer(settings: dict[str, Any], many: int, laid: int) -> None:

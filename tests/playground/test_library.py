@@ -19,7 +19,7 @@ from velatura.playground.adapter_files import Adapter, to_bytes
 from velatura.playground.cards import HARMLESS, distractor_pages, read_cards, read_truth
 from velatura.playground.library import DUMP, FAMILY, make_library, weights_folder
 from velatura.playground.world import NEW_SCENES, NEW_STYLES, NEW_SUBJECTS
-from velatura.records import AdapterRecord, Rejection
+from velatura.records import AdapterRecord, RefinedAdapter, Rejection
 
 MODULE = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k"
 
@@ -183,7 +183,7 @@ def test_advertisements_are_cleaned_away_and_orders_to_assistants_change_no_weig
     robot = records["robot.safetensors"].description or ""
     assert "visor" in robot
     assert "Patreon" not in robot
-    assert advise(records["blade_of_dawn.safetensors"]).weight == pytest.approx(0.8)
+    assert advise(RefinedAdapter(id=1, record=records["blade_of_dawn.safetensors"])).weight == pytest.approx(0.8)
 
 
 def test_example_pictures_tell_their_prompt_as_a1111_does(loras: Path) -> None:
