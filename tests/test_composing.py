@@ -211,10 +211,10 @@ def test_stylus_rule_divides_by_what_a_mask_leaves_on(store: Store) -> None:
     assert weights(stylus.masked(done, (True, False))) == {"fox": 0.8, "fox2": 0.3}
 
 
-def test_adapters_that_the_catalogue_does_not_know_are_weighed_by_their_own_records(store: Store) -> None:
-    stranger = Choice(adapter=adapter("stranger", **used(0.5)), weight=0.2, span="fox", sure=0.5)
-    done = Composition(prompt="a fox", choices=(stranger, replace(stranger, adapter=adapter("another", **used(0.7)))))
-    assert weights(composing(store).masked(done, (True, False))) == {"stranger": 0.5, "another": 0.2}
+def test_mask_keeps_a_weight_that_a_person_set(store: Store) -> None:
+    mine = Choice(adapter=adapter("stranger", **used(0.5)), weight=0.2, span="fox", sure=0.5)
+    done = Composition(prompt="a fox", choices=(mine, replace(mine, adapter=adapter("another", **used(0.7)))))
+    assert weights(composing(store).masked(done, (True, False))) == {"stranger": 0.2, "another": 0.2}
 
 
 def test_weights_of_another_tool_stay_whatever_a_mask_takes_off(store: Store) -> None:

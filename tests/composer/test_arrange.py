@@ -90,7 +90,7 @@ def test_stylus_divides_by_the_adapters_of_a_task_and_once_only() -> None:
     several = [offered(prompt, "Fox", key=key, **used(0.6)) for key in ("a", "b")]
     done = compose(prompt, [*several, offered(prompt, "Ink", **used(0.6))], manner=Manner(weighing="stylus"))
     assert [choice.weight for choice in done.choices] == [0.3, 0.3, 0.6]
-    assert [choice.advised for choice in done.choices] == [None] * 3
+    assert [choice.advised for choice in done.choices] == [0.6, 0.6, None]
 
 
 def test_sum_of_weights_stays_within_the_budget() -> None:

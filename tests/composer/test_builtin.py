@@ -450,3 +450,24 @@ def test_long_prompt_and_many_candidates_are_soon_done(name: str) -> None:
         if seconds[-1] < 0.2:
             return
     pytest.fail(f"{min(seconds):.2f} s")
+
+
+def test_whole_title_in_the_prompt_calls_though_few_who_wrote_it_used_any() -> None:
+    prompt = "a castle, richly textured oil painting"
+    assert titles(pick(prompt, [offered(prompt, "Oil painting LoRA", score=0.02)])) == ["Oil painting LoRA"]
+    assert titles(pick(prompt, [offered(prompt, "Painting", score=0.02)])) == []
+
+
+def test_one_common_word_alone_is_too_slight_a_reason() -> None:
+    prompt = "a monster, rain"
+    assert titles(pick(prompt, [offered(prompt, "Monster", score=0.15)])) == []
+    assert titles(pick(prompt, [offered(prompt, "Monster", score=0.25)])) == ["Monster"]
+    assert titles(pick(prompt, [offered(prompt, "Beast", triggers=(("monster",),), score=0.15)])) == ["Beast"]
+
+
+def test_nobody_is_brought_into_a_picture_that_asks_for_nobody() -> None:
+    title = "Girl on a Motorcycle"
+    asked = "a parked motorcycle in the rain"
+    assert titles(pick(asked, [offered(asked, title, score=0.5)])) == []
+    ridden = "a girl on a parked motorcycle"
+    assert titles(pick(ridden, [offered(ridden, title, score=0.5)])) == [title]
