@@ -148,8 +148,10 @@ class BuiltinComposer:
                 return "it is laid on already"
             if support(record.family, other.record.family) == "none":
                 return f"made for {TITLES[record.family]}, and {_title(other.record)} for {TITLES[other.record.family]}"
-        # Who pins an adapter has chosen what serves these words.
-        enough = len(mates) >= self._per_task or any(mate.is_pinned for mate in mates)
+        # Who pins an adapter has chosen what serves these words; and a style that is named is spoilt by another one.
+        is_style = mentioned.is_named and _kind(category) == "style"
+        one = any(mate.is_pinned or (is_style and mate.kind == "style") for mate in mates)
+        enough = len(mates) >= (1 if one else self._per_task)
         if mates and (enough or score < _MATE * mates[0].sure):
             return f"“{mentioned.span}” is served by {' and '.join(_title(mate.record) for mate in mates)}"
         styles = [other for other in laid if other.kind == "style" and other not in mates]

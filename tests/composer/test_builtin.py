@@ -471,3 +471,12 @@ def test_nobody_is_brought_into_a_picture_that_asks_for_nobody() -> None:
     assert titles(pick(asked, [offered(asked, title, score=0.5)])) == []
     ridden = "a girl on a parked motorcycle"
     assert titles(pick(ridden, [offered(ridden, title, score=0.5)])) == [title]
+
+
+def test_style_that_is_named_is_laid_on_once() -> None:
+    prompt = "a fox, inkwash style"
+    pair = [
+        offered(prompt, name, triggers=(("inkwash style",),), tags=("style",), score=score)
+        for name, score in (("Ink", 0.8), ("Ink again", 0.7))
+    ]
+    assert titles(pick(prompt, pair)) == ["Ink"]
