@@ -39,7 +39,7 @@ violet beige maroon navy crimson turquoise multicolored rainbow
 """)
 _LENGTHS = _set("long short medium")
 
-_FEMALE = re.compile(r"\d*(?:girls?|woman|women|females?|lady|ladies|she|her|queen|princess|goddess|actress)")
+_FEMALE = re.compile(r"\d*(?:girls?|woman|women|females?|waifus?|lady|ladies|she|her|queen|princess|goddess|actress)")
 _MALE = re.compile(r"\d*(?:boys?|man|men|males?|guys?|he|his|him|king|prince|gentleman|actor)")
 
 

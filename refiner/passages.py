@@ -12,7 +12,7 @@ from ..db.words import told
 from ..records import RefinedAdapter
 from ..syntax import plain_text
 
-VERSION = "2"
+VERSION = "3"
 """Changes when the same adapter would give other passages."""
 
 CARD = "card"
