@@ -32,10 +32,11 @@ def print_weights(rows: Sequence[Row]) -> None:
     console().print(table)
 
 
-def print_masks(composition: Composition, masks: Sequence[Sequence[bool]]) -> None:
-    """Print which adapters each mask leaves on."""
-    for number, mask in enumerate(masks, 1):
-        on = [choice.adapter.title for choice, is_on in zip(composition.choices, mask, strict=True) if is_on]
+def print_masks(composition: Composition, masks: Sequence[Sequence[bool]], weights: Sequence[Sequence[float]]) -> None:
+    """Print which adapters each mask leaves on, each with the weight that it has without the others."""
+    titles = [choice.adapter.title for choice in composition.choices]
+    for number, (mask, laid) in enumerate(zip(masks, weights, strict=True), 1):
+        on = [f"{title} at {weight:g}" for title, is_on, weight in zip(titles, mask, laid, strict=True) if is_on]
         out(f"[dim]mask {number}:[/] {shown(', '.join(on)) or '[dim]none[/]'}")
 
 

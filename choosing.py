@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -30,7 +31,10 @@ Composer = Annotated[
     Literal["builtin", "llm", "stylus"] | None,
     typer.Option(help="Who chooses: rules, the language model, or the language model as the Stylus paper asks it."),
 ]
-Most = Annotated[int | None, typer.Option(min=0, max=20, help="The most adapters for one prompt.")]
+Most = Annotated[
+    int | None,
+    typer.Option(min=0, max=20, help="The most adapters for one prompt; 3, the default, does not bound stylus."),
+]
 Least = Annotated[
     float | None, typer.Option(min=0, max=1, help="The least probability at which the built-in composer takes one.")
 ]
@@ -38,6 +42,11 @@ Weighing = Annotated[
     Literal["evidence", "stylus", "stylus-released", "constant"] | None,
     typer.Option(help="Weights by what people used and advised, by the paper's rule, by its code's, or 0.8 for all."),
 ]
+MaskScheme = Annotated[
+    Literal["paper", "power-set", "all"],
+    typer.Option(help="Which masks there are: per task none, one or all on; any on; or always all."),
+]
+Weighted = Annotated[bool, typer.Option("--weighted", help="In the masks, have on oftener what is surer to be meant.")]
 Form = Annotated[
     Literal["a1111", "comfyui", "rgthree", "lora-manager", "lora-manager-text", "invokeai", "air", "csv", "json"],
     typer.Option("--to", help="The form."),
@@ -55,6 +64,8 @@ def compose(
     masks: Annotated[
         int, typer.Option(min=0, max=10_000, help="Also draw so many masks: which adapters are on in one picture.")
     ] = 0,
+    mask_scheme: MaskScheme = "paper",
+    weighted: Weighted = False,
     seed: Annotated[int, typer.Option(min=0, help="Draws the masks.")] = 0,
     db: Db = None,
     as_json: Json = False,
@@ -63,7 +74,6 @@ def compose(
 ) -> None:
     """Choose adapters for the words of a prompt, with weights and reasons. `--json` can be edited and painted."""
     from .choice_screen import print_masks, print_usage, print_weights
-    from .composer.masks import masks as drawn
     from .plain import to_plain
     from .screen import print_composition
 
@@ -72,13 +82,17 @@ def compose(
         chosen = choose(velatura)
         warn_unembedded(velatura)
         for composition in velatura.compose_all(read_prompts(prompt, prompts), filter=chosen):
-            found = drawn(composition.choices, masks, seed) if masks else []
+            found = velatura.masks(composition, masks, seed, scheme=mask_scheme, weighted=weighted) if masks else []
+            laid = [
+                [choice.weight if on else 0.0 for choice, on in zip(under.choices, mask, strict=True)]
+                for mask, under in ((mask, velatura.composing.masked(composition, mask)) for mask in found)
+            ]
             if as_json or prompts is not None:
-                print_json(to_plain(composition) | ({"masks": found} if masks else {}))
+                print_json(to_plain(composition) | ({"masks": found, "mask_weights": laid} if masks else {}))
                 continue
             print_composition(composition)
             print_weights(velatura.composing.weights(composition))
-            print_masks(composition, found)
+            print_masks(composition, found, laid)
             print_usage(composition.usage, velatura.settings)
 
 
@@ -109,6 +123,8 @@ def validate(
         composition = _set_of(velatura, what)
         if prompt is not None:
             composition = replace(composition, prompt=prompt)
+        if not composition.choices:
+            raise InputError(f"{what[0]} names no adapters; name some, or a file or a prompt that does")
         found = velatura.validate(composition, family=family, steps=steps)
         if as_json:
             names = [choice.adapter.title for choice in composition.choices]
@@ -120,7 +136,9 @@ def validate(
 
 
 def export(
-    what: Annotated[str, typer.Argument(help="A composition's JSON file, or - for stdin; or a prompt to compose.")],
+    what: Annotated[
+        str, typer.Argument(help="A composition's file, ours or another tool's, or - for stdin; or a prompt.")
+    ],
     form: Form = "a1111",
     into: Annotated[
         Path | None, typer.Option(metavar="FILE", help="With comfyui: lay the adapters into this workflow.")
@@ -138,7 +156,11 @@ def export(
     from .composer.formats import load_workflow, write
 
     with open_velatura(read_only=True, db=db) as velatura:
-        composition = velatura.localised(_composition(velatura, what))
+        composition = composition_in(velatura, what)
+        if composition is None:
+            warn_unembedded(velatura)
+            composition = velatura.compose(what)
+        composition = velatura.localised(composition)
         base = load_workflow(_bytes(into), into.name) if into is not None else None
         written = write(composition, form, base=base, checkpoint=checkpoint, negative=negative, folder=loras)
     if as_json:
@@ -176,17 +198,13 @@ def import_(
     print_composition(composition)
 
 
-def _composition(velatura: Velatura, what: str) -> Composition:
-    """Return the composition of a file or of stdin, else compose what is a prompt."""
-    from .plain import load, loads
-    from .records import Composition
+def composition_in(velatura: Velatura, what: str) -> Composition | None:
+    """Return the composition that a file or stdin (`-`) holds, ours or another tool's; None where this is a prompt.
 
-    if what == "-":
-        return loads(Composition, sys.stdin.read(), "stdin")
-    if what.endswith(".json"):
-        return load(Composition, what)
-    warn_unembedded(velatura)
-    return velatura.compose(what)
+    Raises:
+        InputError: it looks like a file's name and there is no such file, or nothing can be read from it.
+    """
+    return _foreign(velatura, what) if _is_file(what) or _FILE.fullmatch(what) else None
 
 
 def _set_of(velatura: Velatura, what: list[str]) -> Composition:
@@ -222,7 +240,7 @@ def _foreign(velatura: Velatura, what: str) -> Composition:
     if what == "-":
         return velatura.read_composition(sys.stdin.buffer.read(), "stdin")
     if not _is_file(what):
-        if Path(what).suffix and " " not in what:
+        if _FILE.fullmatch(what):
             raise InputError(f"there is no file {what}")
         return velatura.read_composition(what, "the prompt")
     path = Path(what)
@@ -231,7 +249,11 @@ def _foreign(velatura: Velatura, what: str) -> Composition:
         if not texts:
             raise InputError(f"{path} holds no prompt and no workflow")
         return velatura.read_composition(texts, path.name)
-    return velatura.read_composition(_bytes(path), path.name)
+    content = _bytes(path)
+    if path.suffix.lower() == ".json" and content.strip()[:1] not in (b"{", b"["):
+        # Else its text would be taken for a prompt.
+        raise InputError(f"{what} is not JSON; write one with `velatura compose PROMPT --json`")
+    return velatura.read_composition(content, path.name)
 
 
 def _is_file(what: str) -> bool:
@@ -251,5 +273,7 @@ def _bytes(path: Path) -> bytes:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
 
 
+_FILE = re.compile(r"[^\s,<>()]+\.[A-Za-z]\w{0,15}|.+\.json", re.DOTALL)
+"""What is meant for a file's name, and no prompt."""
 _LARGEST = 1 << 25
 """Bytes of a foreign file that are read; the readers refuse what is longer than they take."""

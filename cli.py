@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from . import __version__, choosing, describing, finding
-from .choosing import Composer
+from .choosing import Composer, MaskScheme, Weighted
 from .errors import InputError, VelaturaError
 from .options import (
     Commercial,
@@ -152,7 +152,7 @@ app.command(name="import")(choosing.import_)
 
 @app.command()
 def generate(
-    what: Annotated[str, typer.Argument(help="A prompt, or a composition's JSON file.")],
+    what: Annotated[str, typer.Argument(help="A prompt; or a composition's file, ours or another tool's, or -.")],
     model: Checkpoint = None,
     output: Annotated[str | None, typer.Option("--output", "-o", metavar="FOLDER", help="Where pictures go.")] = None,
     count: Annotated[int, typer.Option("--count", "-n", min=1, max=10_000, help="How many pictures.")] = 1,
@@ -167,6 +167,8 @@ def generate(
     masks: Annotated[
         bool, typer.Option("--masks", help="Another choice of the adapters for each picture, so that they differ.")
     ] = False,
+    mask_scheme: MaskScheme = "paper",
+    weighted: Weighted = False,
     commercial: Commercial = None,
     safe: Safe = False,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, mps; the best there is by default.")] = None,
@@ -178,8 +180,6 @@ def generate(
     as_json: Json = False,
 ) -> None:
     """Paint a prompt with adapters chosen for it, or a composition as it stands in a file."""
-    from .plain import load
-    from .records import Composition
     from .resolve import PROMPT
     from .screen import Progress, print_composition, print_paths
     from .words import words
@@ -188,11 +188,10 @@ def generate(
     flags = {"db": db, "model": model, "output": output, "steps": steps, "guidance": guidance, "device": device}
     flags |= {"force": force or None, "composer": composer}
     with open_velatura(read_only=True, **flags) as velatura:
-        if what.endswith(".json"):
-            composition = load(Composition, what)
-        elif not words(what):
-            raise InputError("the prompt has no words")
-        else:
+        composition = choosing.composition_in(velatura, what)
+        if composition is None:
+            if not words(what):
+                raise InputError("the prompt has no words")
             family = velatura.backend.family
             chosen = make_filter(velatura, family=family, commercial=commercial, safe=safe, installed=True)
             warn_unembedded(velatura)
@@ -208,8 +207,12 @@ def generate(
         )  # fmt: skip
         with Progress("paint") as progress:
             velatura.backend.progress = progress.painted
-            requests = velatura.varied(request, count) if masks else [request]
+            requests = [request]
+            if masks:
+                requests = velatura.varied(request, count, scheme=mask_scheme, weighted=weighted)
             many = 1 if masks else count
+            for each in requests:  # before the first is painted
+                velatura.paths(each, count=many, overwrite=overwrite)
             paths = [path for each in requests for path, _ in velatura.paint(each, count=many, overwrite=overwrite)]
         print_paths(composition, paths, as_json=as_json)
 

@@ -8,9 +8,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from .composer.arrange import arrange, lay_together
-from .composer.budget import Load, Row, load_of, table
+from .composer.budget import Load, Row, borne_by, load_of, table
 from .composer.conflicts import conflicts
-from .composer.worn import Conflict, Worn
+from .composer.masks import Mask, Scheme, masks
+from .composer.worn import Conflict, Worn, part_of
 from .records import Candidate, Choice, Composition, Filter, RefinedAdapter
 from .resolve import pins, stands_for
 from .syntax import pinned
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from .db import Store
     from .llm import LanguageModel
     from .settings import Settings
+
+_SLIGHT = 0.011
+"""Weights have two places: what differs by less was not changed by anybody."""
 
 
 class Composing:
@@ -64,12 +68,12 @@ class Composing:
             allowed: Catalogue numbers of what may be laid on, pins too.
             family: The base family of the model, where it is known.
         """
-        fixed, refused = pins(self._store, pinned(prompt), allowed)
+        fixed, refused, told = pins(self._store, pinned(prompt), allowed)
         free = [candidate for candidate in candidates if not stands_for(candidate, fixed)]
         picked = self.picker.pick(prompt, free, tuple(fixed.values()))
         return arrange(
             prompt,
-            replace(picked, refused=(*refused, *picked.refused)),
+            replace(picked, refused=(*refused, *picked.refused), notes=(*told, *picked.notes)),
             fixed,
             composer=self.picker.name,
             manner=self._manner,
@@ -81,23 +85,54 @@ class Composing:
     def masked(self, composition: Composition, mask: Sequence[bool]) -> Composition:
         """Return a composition whose choices that a mask leaves on have the weights they have without the others.
 
-        A choice's weight alone is its `advised`, else its weight as it stands, which another tool or a person may have
-        set.
+        A choice's weight alone is its `advised`, else its weight as it stands. One whose weight is not what it comes
+        to with all on was set by another tool or a person, and keeps that.
         """
-        places = [place for place, on in enumerate(mask) if on]
-        worn = sorted(zip(places, self._worn(composition.choices, places), strict=True), key=lambda x: not x[1].pinned)
-        alone = [
-            item.choice
-            if item.choice.advised is None
-            else replace(item.choice, weight=item.choice.advised, advised=None)
-            for _, item in worn
-        ]
-        numbers = [item.refined.id for _, item in worn]
-        laid = lay_together(alone, numbers, manner=self._manner, loads=self._loads)
+        worn = self._worn(composition.choices, range(len(composition.choices)))
+        pinned = {place for place, item in enumerate(worn) if item.pinned}
+        whole = self._laid(worn, range(len(worn)), pinned)
+        kept = pinned | {
+            place for place, item in enumerate(worn) if abs(whole[place].weight - item.choice.weight) > _SLIGHT
+        }
+        on = [place for place, is_on in enumerate(mask) if is_on]
+        laid = self._laid(worn, on, kept) if len(on) < len(worn) or kept > pinned else whole
         choices = list(composition.choices)
-        for (place, item), choice in zip(worn, laid, strict=True):
-            choices[place] = replace(choice, reason=item.choice.reason)
+        for place in set(on) - kept:
+            choices[place] = replace(laid[place], reason=worn[place].choice.reason)
         return replace(composition, choices=tuple(choices))
+
+    def _laid(self, worn: Sequence[Worn], places: Sequence[int], kept: Collection[int]) -> dict[int, Choice]:
+        """Return the choices at some places, laid together from their weights alone, but for those that are kept."""
+        order = sorted(places, key=lambda place: place not in kept)
+        alone = [
+            choice if place in kept or choice.advised is None else replace(choice, weight=choice.advised, advised=None)
+            for place, choice in ((place, worn[place].choice) for place in order)
+        ]
+        fixed = sum(place in kept for place in order)
+        adapters = [worn[place].refined for place in order]
+        laid = lay_together(alone, adapters, fixed, manner=self._manner, loads=self._loads)
+        return dict(zip(order, laid, strict=True))
+
+    def masks(
+        self,
+        composition: Composition,
+        count: int,
+        seed: int,
+        *,
+        chances: Sequence[float] | None = None,
+        scheme: Scheme = "paper",
+    ) -> list[Mask]:
+        """Draw the masks of so many pictures, the first with all on; see `composer.masks.masks`.
+
+        What part of the picture each choice decides is told by the catalogue, so that a composition read from a file,
+        which holds its adapters in brief, has the same masks as when it was made.
+
+        Raises:
+            InputError: The count is negative, the scheme unknown, or a chance is missing or no number from 0 to 1.
+        """
+        worn = self._worn(composition.choices, range(len(composition.choices)))
+        parts = [part_of(item.refined) for item in worn]
+        return masks(composition.choices, count, seed, chances=chances, parts=parts, scheme=scheme, all_first=True)
 
     def validate(
         self, composition: Composition, *, family: str | None = None, steps: int | None = None
@@ -116,7 +151,7 @@ class Composing:
     def weights(self, composition: Composition) -> tuple[Row, ...]:
         """Return the table of weights, before and after the others were considered."""
         worn = self._worn(composition.choices, range(len(composition.choices)))
-        return table(composition.choices, self._loads_of(worn))
+        return table(composition.choices, borne_by([item.refined for item in worn], self._loads_of(worn)))
 
     def _worn(self, choices: Sequence[Choice], places: Sequence[int]) -> list[Worn]:
         worn = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -60,6 +61,7 @@ def refine(
 
     given = {"--limit": limit is not None, "--retry": retry, "--spend": spend is not None, "--failures": failures}
     with open_velatura(read_only=dry_run, db=db, describer=describer, workers=workers) as velatura:
+        _refuse_missing(velatura.settings.db)
         _check(velatura.settings, batch, dry_run, [option for option, is_given in given.items() if is_given])
         if not len(velatura.store.select(Filter())):
             raise InputError(f"the catalogue {velatura.settings.db} is empty; run `velatura index FOLDER` first")
@@ -84,6 +86,17 @@ def refine(
             print_reports([], embedded, pictures=pictures, as_json=False)
         if outcome.problem is not None:
             raise LanguageModelUnavailable(outcome.problem)
+
+
+def _refuse_missing(db: str) -> None:
+    """Refuse a catalogue that is not there, which opening it for writing would make.
+
+    Raises:
+        CatalogueError: there is none.
+    """
+    if not Path(db.removeprefix("sqlite:///")).expanduser().exists():
+        with open_velatura(read_only=True, db=db) as missing:
+            missing.store  # noqa: B018 - opening it says so
 
 
 def _check(settings: Settings, batch: Batch | None, dry_run: bool, given: list[str]) -> None:

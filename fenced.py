@@ -11,7 +11,9 @@ from typing import Final
 
 from .records import RefinedAdapter
 
-_TITLE, _TRIGGERS, _TAGS, _AVOID = 100, 140, 120, 120
+_SHARES: Final = 6
+"""A title, triggers, tags and the like have one of so many parts of a card each at the most."""
+_ABOUT: Final = "about"
 # Nothing in a card or a prompt opens or closes a fence.
 _FENCES: Final = str.maketrans("<>", "‹›")
 
@@ -29,16 +31,24 @@ def line(text: str, most: int) -> str:
 def card(adapter: RefinedAdapter, most: int) -> str:
     """Return what tells most of an adapter in at most so many characters, a field a line.
 
-    That is its title, what it is for, triggers, tags, and the beginning of what is written about it.
+    That is its title, what it is for and what not, triggers, the beginning of what is written about it, and tags. No
+    other field takes the room of what is written, which has at least a third of the card.
     """
     record, refined = adapter.record, adapter.refinement
-    fields = (
-        ("title", record.title, _TITLE),
-        ("category", refined.category or "", _TITLE),
-        ("triggers", ", ".join(phrase for group in record.triggers for phrase in group), _TRIGGERS),
-        ("tags", ", ".join(record.tags), _TAGS),
-        ("not for", refined.avoid or "", _AVOID),
-        ("about", refined.description or record.notes or record.description or "", most),
+    share = most // _SHARES
+    head = _fields(
+        ("title", line(record.title, share)),
+        ("category", line(refined.category or "", share)),
+        ("triggers", line(", ".join(phrase for group in record.triggers for phrase in group), share)),
+        ("not for", line(refined.avoid or "", share)),
     )
-    told = ((name, line(text, limit)) for name, text, limit in fields)
-    return "\n".join(f"{name}: {text}" for name, text in told if text)[:most]
+    tags = _fields(("tags", line(", ".join(record.tags), share)))
+    room = most - sum(len(field) + 1 for field in head)
+    written = line(refined.description or record.notes or record.description or "", most)
+    # Tags stand last, and have what is left where little is written.
+    about = written[: max(most // 3, room - len(f"{_ABOUT}: ") - sum(len(field) + 1 for field in tags))].strip()
+    return "\n".join([*head, *_fields((_ABOUT, about)), *tags])[:most].strip()
+
+
+def _fields(*named: tuple[str, str]) -> list[str]:
+    return [f"{name}: {text}" for name, text in named if text]

@@ -27,6 +27,7 @@ from .settings import Settings, load_settings
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from .composer.masks import Mask, Scheme
     from .composer.worn import Conflict
     from .composing import Composing
     from .db import Store, SyncReport
@@ -493,15 +494,32 @@ class Velatura:
         given = {name: value for name, value in fields.items() if value is not None}
         return GenerationRequest(composition=self.localised(composition), **(defaults | given))  # type: ignore[arg-type]
 
-    def varied(self, request: GenerationRequest, count: int) -> list[GenerationRequest]:
-        """Return a request for each of several pictures, with other adapters on in each and its own seed.
+    def masks(
+        self, composition: Composition, count: int, seed: int, *, scheme: Scheme = "paper", weighted: bool = False
+    ) -> list[Mask]:
+        """Return which of a composition's choices are on in each of several pictures; in the first all are.
 
-        Per task none, one or all of its adapters are on (Stylus, section 3.3); each has the weight that it has without
-        those that are off. The first picture has all.
+        Args:
+            composition: the choices.
+            count: how many masks.
+            seed: draws them.
+            scheme: which masks there are: `paper` has per task none, one or all on (Stylus, section 3.3), `power-set`
+                any, `all` always all.
+            weighted: have on oftener what is surer to be meant; else all masks have equal chances.
         """
         from .composer.masks import masks
 
-        drawn = masks(request.composition.choices, count, request.seed, all_first=True)
+        chances = [1.0 if choice.sure is None else choice.sure for choice in composition.choices] if weighted else None
+        return masks(composition.choices, count, seed, chances=chances, scheme=scheme, all_first=True)
+
+    def varied(
+        self, request: GenerationRequest, count: int, *, scheme: Scheme = "paper", weighted: bool = False
+    ) -> list[GenerationRequest]:
+        """Return a request for each of several pictures, with other adapters on in each and its own seed.
+
+        Each adapter has the weight that it has without those that are off; which are on: see `masks`.
+        """
+        drawn = self.masks(request.composition, count, request.seed, scheme=scheme, weighted=weighted)
         return [
             replace(
                 request,
@@ -516,6 +534,21 @@ class Velatura:
         """Paint `count` images, with the seeds counting up from the request's."""
         yield from self.backend.generate(request, count)
 
+    def paths(self, request: GenerationRequest, *, count: int = 1, overwrite: bool = False) -> list[Path]:
+        """Return where `paint` writes the pictures of a request.
+
+        Raises:
+            InputError: a picture of that name is there already and `overwrite` is not given.
+        """
+        from .generation.story import image_name
+
+        folder = Path(self.settings.output)
+        paths = [folder / image_name(request, number) for number in range(count)]
+        taken = next((path for path in paths if path.exists()), None)
+        if taken is not None and not overwrite:
+            raise InputError(f"{taken} is there already; give --overwrite, another --seed or another --output")
+        return paths
+
     def paint(
         self, request: GenerationRequest, *, count: int = 1, overwrite: bool = False
     ) -> Iterator[tuple[Path, GeneratedImage]]:
@@ -524,13 +557,10 @@ class Velatura:
         Raises:
             InputError: a picture of that name is there already and `overwrite` is not given.
         """
-        from .generation.story import image_name, save_png
+        from .generation.story import save_png
 
+        paths = self.paths(request, count=count, overwrite=overwrite)
         folder = Path(self.settings.output)
-        paths = [folder / image_name(request, number) for number in range(count)]
-        taken = next((path for path in paths if path.exists()), None)
-        if taken is not None and not overwrite:
-            raise InputError(f"{taken} is there already; give --overwrite, another --seed or another --output")
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -12,12 +12,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from .errors import InputError
 from .records import AdapterRecord, Candidate, Choice, Composition, GenerationRequest, Refusal
+from .syntax import without_tags
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -40,6 +41,18 @@ _CANDIDATE_ONLY = ("id", "score", "matched", "alternatives")
 """What a candidate tells and a choice does not: people copy one to make the other."""
 _HEAVIEST = 100
 """The largest weight, of either sign, that a file may ask for."""
+_MOST_STRESSED = 2
+"""The largest emphasis that a file may ask for."""
+
+
+def untagged(text: str) -> str:
+    """Return a text less its `<kind:...>` tags, and without any that was in pieces around another.
+
+    >>> untagged("foxy <lora:fox:1>"), untagged("<lora:ev<a:b>il:9>"), untagged("a fox <3")
+    ('foxy', 'lora:evil:9', 'a fox <3')
+    """
+    bare = without_tags(text)
+    return bare if without_tags(bare) == bare else bare.replace("<", "").replace(">", "")
 
 
 def brief(adapter: AdapterRecord) -> dict[str, Any]:
@@ -148,7 +161,8 @@ def _choice(plain: Mapping[str, object], what: str) -> Choice:
     choice = _load(Choice, own | {"adapter": _adapter(plain, _OWN, what)}, what)
     if not math.isfinite(choice.weight) or abs(choice.weight) > _HEAVIEST:
         raise InputError(f"{what}: weight: it must be between -{_HEAVIEST} and {_HEAVIEST}, not {choice.weight:g}")
-    return choice
+    # A trigger is words: a tag in it would lay on what nobody chose.
+    return replace(choice, triggers=tuple(bare for trigger in choice.triggers if (bare := untagged(trigger))))
 
 
 def _refusal(plain: Mapping[str, object], what: str) -> Refusal:
@@ -171,7 +185,11 @@ def _composition(plain: Mapping[str, object], what: str) -> Composition:
         _refusal(_mapping(item, f"refusal {place}"), f"refusal {place}")
         for place, item in enumerate(_list(plain, "refused"), 1)
     )
-    return _load(Composition, values, what)
+    composition = _load(Composition, values, what)
+    stress = composition.emphasis
+    if stress is not None and not 0 < stress <= _MOST_STRESSED:
+        raise InputError(f"{what}: emphasis: it must be above 0 and at most {_MOST_STRESSED}, not {stress:g}")
+    return replace(composition, suffix=untagged(composition.suffix))
 
 
 def _request(plain: Mapping[str, object], what: str) -> GenerationRequest:

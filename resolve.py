@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from .fenced import line
 from .records import AdapterRecord, Candidate, Choice, Composition, Refusal
 from .syntax import Pinned
 
@@ -19,18 +20,21 @@ PROMPT = "prompt"
 IMPORTED = "imported"
 """The composer of a composition that another tool made."""
 _PINNED = "pinned in the prompt"
+_FARTHEST = 100.0
+"""The largest weight, either way, that other tools take."""
 
 
 def pins(
     store: Store, names: Sequence[Pinned], allowed: Collection[int]
-) -> tuple[dict[int, Choice], tuple[Refusal, ...]]:
+) -> tuple[dict[int, Choice], tuple[Refusal, ...], tuple[str, ...]]:
     """Look up the files that a prompt pins: they are kept whatever a composer thinks, within the filter.
 
     Returns:
-        The choices by catalogue number, and what is refused.
+        The choices by catalogue number, what is refused, and what a person should know.
     """
     choices: dict[int, Choice] = {}
     refused: list[Refusal] = []
+    notes: list[str] = []
     for pin in names:
         # With the suffix it can only be a file's name: `<lora:7:1>` means the file `7`, not number 7.
         name = re.split(r"[\\/]", pin.name)[-1]
@@ -45,10 +49,14 @@ def pins(
             continue
         if number in allowed:
             span = f"<lora:{pin.name}>"
-            choices[number] = Choice(adapter=record, weight=pin.weight, span=span, reason=_PINNED)
+            weight = min(max(pin.weight, -_FARTHEST), _FARTHEST)
+            if weight != pin.weight:
+                title = line(record.title, 60) or line(record.key, 60)
+                notes.append(f"“{title}” is pinned at {pin.weight:g} and laid on at {weight:g}: tools take no more")
+            choices[number] = Choice(adapter=record, weight=weight, span=span, reason=_PINNED)
         else:
             refused.append(Refusal(adapter=record, reason=f"{_PINNED}, and kept out by the filter"))
-    return choices, tuple(refused)
+    return choices, tuple(refused), tuple(notes)
 
 
 def stands_for(candidate: Candidate, fixed: Mapping[int, Choice]) -> bool:

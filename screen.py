@@ -27,6 +27,7 @@ from .records import (
     Composition,
     GenerationRequest,
     RefinedAdapter,
+    Refinement,
     Rejection,
     WeightMeasure,
 )
@@ -303,6 +304,8 @@ def print_adapter(
     for field, value in _rows(record):
         origin = f" [dim]({shown(origins[field])})[/]" if field in origins else ""
         table.add_row(field.replace("_", " "), shown(value) + origin)
+    for field, value in _described(adapter.refinement):
+        table.add_row(field, shown(value))
     for field, value in _strength(measure, base, record.family) if measure else ():
         table.add_row(field, shown(value))
     console().print(f"[bold]{adapter.id}[/] {_name(record, 0)}")
@@ -474,6 +477,21 @@ def _rows(record: AdapterRecord) -> list[tuple[str, str]]:
     rows += [("weights", ", ".join(f"{weight:g} ({source})" for weight, source in used[:12]))] if used else []
     rows += [("prompt", example.prompt) for example in record.examples[:3] if example.prompt]
     return rows
+
+
+def _described(said: Refinement) -> Iterator[tuple[str, str]]:
+    """Yield the rows of what a describer said, and who it was."""
+    weight = None if said.weight is None else f"{said.weight:g}" + (f" ({said.evidence})" if said.evidence else "")
+    rows = (
+        ("what it is", said.category),
+        *((facet, words) for facet, words in said.facets),
+        ("what it does", said.description),
+        ("not for", said.avoid),
+        ("worth using", " | ".join(", ".join(group) for group in said.triggers)),
+        ("lay it on at", weight),
+        ("described by", said.writer),
+    )
+    yield from ((name, value) for name, value in rows if value)
 
 
 def _plain_strength(measure: WeightMeasure, base: BaseNorms | None) -> dict[str, Any]:

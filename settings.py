@@ -89,7 +89,7 @@ class Settings(BaseSettings):
     """Who chooses: rules, the language model, or the language model as the Stylus paper asks it."""
     most: int = Field(default=3, ge=0, le=20)
     """The most adapters laid on for one prompt."""
-    least: float = Field(default=0.07, ge=0, le=1)
+    least: float = Field(default=0.06, ge=0, le=1)
     """The least probability at which the built-in composer lays an adapter on."""
     per_task: int = Field(default=2, ge=1, le=10)
     """How many adapters may share the same words of the prompt, and their strength."""

@@ -38,13 +38,16 @@ def picker(settings: Settings, language_model: Callable[[], LanguageModel], amon
         MissingDependency: openai is not installed.
     """
     from .composer import BuiltinComposer, LlmComposer, StylusComposer
+    from .settings import default_settings
 
     builtin = BuiltinComposer(most=settings.most, least=settings.least, per_task=settings.per_task, among=among)
     if settings.composer == "builtin":
         return builtin
     model = language_model()
     if settings.composer == STYLUS:
-        return StylusComposer(model, temperature=settings.temperature)
+        # The paper limits the adapters of a topic alone: so does the default, and any other number is taken as meant.
+        most = None if settings.most == default_settings().most else settings.most
+        return StylusComposer(model, most=most, temperature=settings.temperature)
     return LlmComposer(
         model, fallback=builtin, most=settings.most, temperature=settings.temperature, deadline=settings.llm_deadline
     )

@@ -6,18 +6,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..records import Choice, Composition, RefinedAdapter, Refusal
-from .budget import Load, within_budget
+from .budget import Load, borne_by, within_budget
 from .conflicts import Overlap, conflicts, repair
 from .picks import Pick, Picked
 from .triggers import debias, share_room
 from .weights import Rule, advise
-from .worn import Worn
+from .worn import Conflict, Worn, is_pinned, part_of
 
 Loads = Callable[[Sequence[int]], Mapping[int, Load]]
 """What is measured of adapters, by catalogue number."""
 
 _QUIET = ("budget", "weight", "untriggered", "unknown", "settings")
-"""Warnings that arranging takes care of itself, or that are no matter of choosing."""
+"""What arranging takes care of itself, or what is no matter of choosing."""
+_PINS_OWN = ("weight", "untriggered")
+"""What of that nobody takes care of for an adapter that is pinned."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,12 +69,7 @@ def arrange(
     """
     pinned = [Worn(choice=choice, adapter=_of(number, choice), sure=1.0) for number, choice in fixed.items()]
     worn = [*pinned, *(_worn(pick) for pick in picked.picks)]
-    found = [
-        item
-        for item in conflicts(worn, prompt=prompt, family=family, overlap=overlap)
-        # Adapters of one task are alternatives that share their strength: that they are of a kind is what they are for.
-        if item.kind not in ("people", "styles", "trigger") or not _one_task(worn, item.places)
-    ]
+    found = conflicts(worn, prompt=prompt, family=family, overlap=overlap)
     kept, told = repair(worn, found)
     staying = [worn[place] for place in kept]
     # Errors come first, and the first that leaves one out is why it went.
@@ -82,18 +79,14 @@ def arrange(
         for place in range(len(worn))
         if place not in kept
     ]
-    warned = tuple(
-        item.explanation
-        for item in found
-        if item.severity == "warning" and item.kind not in _QUIET and set(item.places) <= set(kept)
-    )
+    warned = tuple(item.explanation for item in found if set(item.places) <= set(kept) and _is_told(worn, item))
     free = staying[len(pinned) :]
     triggers = share_room(prompt, [item.refined for item in free], suffix=manner.suffix) if manner.triggers else ()
     choices = [item.choice for item in staying]
     for place, phrases in enumerate(triggers, len(pinned)):
         choices[place] = replace(choices[place], triggers=phrases)
     alone = weigh(choices, [item.refined for item in staying], manner)
-    laid = lay_together(alone, [item.refined.id for item in staying], manner=manner, loads=loads)
+    laid = lay_together(alone, [item.refined for item in staying], len(pinned), manner=manner, loads=loads)
     return Composition(
         prompt=prompt,
         choices=laid,
@@ -111,7 +104,7 @@ def weigh(choices: Sequence[Choice], adapters: Sequence[RefinedAdapter], manner:
     """Return the choices with the weights that each would have alone; pinned ones keep theirs."""
     weighed = []
     for choice, adapter in zip(choices, adapters, strict=True):
-        if not _is_pinned(choice):
+        if not is_pinned(choice):
             advice = advise(adapter, len(choices) if manner.weighing == "evidence" else 1, manner.weighing)
             reason = _joined(choice.reason, f"weight {advice.weight:g}: {advice.reason}")
             choice = replace(choice, weight=advice.weight, reason=reason)
@@ -120,24 +113,34 @@ def weigh(choices: Sequence[Choice], adapters: Sequence[RefinedAdapter], manner:
 
 
 def lay_together(
-    choices: Sequence[Choice], numbers: Sequence[int], *, manner: Manner, loads: Loads | None = None
+    choices: Sequence[Choice],
+    adapters: Sequence[RefinedAdapter],
+    fixed: int,
+    *,
+    manner: Manner,
+    loads: Loads | None = None,
 ) -> tuple[Choice, ...]:
     """Return choices, whose weights are those that each has alone, with the weights that they have together.
 
-    Those of one task share its strength: by how sure each is, and by Stylus's rules evenly. Then all are lowered
-    together where they are too much. A pinned one keeps its weight; one that changes keeps the former in `advised`.
+    Those of one task, which decide the same part of the picture for the same words, share its strength: by how sure
+    each is, and by Stylus's rules evenly. Then all are lowered together where they are too much. One that changes
+    keeps the former weight in `advised`.
 
     Args:
-        choices: The pinned ones first.
-        numbers: Their catalogue numbers.
+        choices: Those that keep their weights first.
+        adapters: What is known of each.
+        fixed: How many keep their weights: they are pinned, or a person set them.
         manner: How.
         loads: What is measured of them.
     """
-    fixed = sum(map(_is_pinned, choices))
     laid = list(choices[:fixed])
-    for choice in choices[fixed:]:
-        # Of what another tool chose nobody knows which words it serves: it shares them with none.
-        mates = [other for other in choices[fixed:] if other is choice or (other.span and other.span == choice.span)]
+    # Of what another tool chose nobody knows which words it serves: it shares them with none.
+    tasks = [
+        (choice.span, part_of(adapter)) if choice.span else place
+        for place, (choice, adapter) in enumerate(zip(choices, adapters, strict=True))
+    ]
+    for choice, task in zip(choices[fixed:], tasks[fixed:], strict=True):
+        mates = [other for other, of in zip(choices[fixed:], tasks[fixed:], strict=True) if of == task]
         share = _share(choice, mates, manner.weighing)
         if share < 1:
             told = f"{share:.0%} of it, since {len(mates)} adapters serve “{choice.span}”"
@@ -146,8 +149,9 @@ def lay_together(
         laid.append(choice)
     if not manner.budget:
         return tuple(laid)
-    known = loads(numbers) if loads is not None else {}
-    return within_budget(laid, [known.get(number, Load()) for number in numbers], fixed)
+    known = loads([adapter.id for adapter in adapters]) if loads is not None else {}
+    measured = [known.get(adapter.id, Load()) for adapter in adapters]
+    return within_budget(laid, borne_by(adapters, measured), fixed)
 
 
 def _worn(pick: Pick) -> Worn:
@@ -161,8 +165,11 @@ def _of(number: int, choice: Choice) -> RefinedAdapter:
     return RefinedAdapter(id=number, record=choice.adapter)
 
 
-def _one_task(worn: Sequence[Worn], places: Sequence[int]) -> bool:
-    return len({worn[place].choice.span for place in places}) == 1
+def _is_told(worn: Sequence[Worn], found: Conflict) -> bool:
+    """Say whether whoever reads the composition should know of a conflict that stays."""
+    if found.kind in _PINS_OWN and worn[found.places[0]].pinned:
+        return found.severity != "note"
+    return found.severity == "warning" and found.kind not in _QUIET
 
 
 def _share(choice: Choice, mates: Sequence[Choice], weighing: Rule) -> float:
@@ -171,10 +178,6 @@ def _share(choice: Choice, mates: Sequence[Choice], weighing: Rule) -> float:
         return 1.0
     whole = sum(mate.sure or 0.0 for mate in mates)
     return (choice.sure or 0.0) / whole if whole > 0 and weighing == "evidence" else 1 / len(mates)
-
-
-def _is_pinned(choice: Choice) -> bool:
-    return choice.span.startswith("<lora:")
 
 
 def _rounded(weight: float) -> float:

@@ -8,8 +8,8 @@ S is the sum rule that users scale by: some of what an adapter does, such as con
 it was made for. Q is the size of the difference that really lies on the weights, where adapters of one direction add
 up, strangers (cos 0) add as the sides of a right angle do, and opposites cancel. Where nothing is measured, adapters
 are of strength 1 and strangers, which measured ones nearly are; then n adapters of one weight w come to
-w sqrt((n² + n) / 2), and one alone to w. A weight beyond 1 counts as 1: it is meant for a file that does little, such
-as a slider's.
+w sqrt((n² + n) / 2), and one alone to w. A weight beyond 1 counts as 1 where evidence bears it: it is meant for a file
+that does little, such as a slider's. What a person sets beyond that counts.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..families import TITLES
-from ..records import Choice, WeightMeasure
+from ..records import Choice, RefinedAdapter, WeightMeasure
+from .weights import bears
 
 BOUNDS: dict[str, float] = {
     "sd1": 1.75,
@@ -39,6 +40,8 @@ FLOOR = 0.25
 _STRENGTHS = (0.5, 2.0)
 """How much a measured strength may count. Norms of files that do no harm differ twentyfold, since trainers set the
 scale, and the advised weight makes up for most of that."""
+_FARTHEST = 100.0
+"""Weights count no further, so that no number is too large to reckon with."""
 _ALIKE = 0.5
 """The least cosine at which two adapters are said to push the same way."""
 
@@ -53,6 +56,8 @@ class Load:
     """A vector whose cosines estimate overlaps."""
     method: str = ""
     """What made the sketch; only sketches of one method are compared."""
+    borne: float = math.inf
+    """The weight up to which one beyond 1 counts as 1; the default is for weights that all come from evidence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +91,11 @@ def load_of(measure: WeightMeasure | None, usual: float | None) -> Load:
     return Load(
         strength=norm / usual if comparable and usual else None, sketch=measure.sketch or None, method=measure.method
     )
+
+
+def borne_by(adapters: Sequence[RefinedAdapter], loads: Sequence[Load]) -> list[Load]:
+    """Return the loads of adapters with the weight that each bears, for weights that a person may have set."""
+    return [replace(load, borne=bears(adapter.record)) for adapter, load in zip(adapters, loads, strict=True)]
 
 
 def within_budget(choices: Sequence[Choice], loads: Sequence[Load], fixed: int = 0) -> tuple[Choice, ...]:
@@ -168,12 +178,14 @@ def _terms(choices: Sequence[Choice], loads: Sequence[Load]) -> tuple[_Array, _A
     for one in range(len(size)):
         for other in range(one):
             cosines[one, other] = cosines[other, one] = _cosine(units, loads, one, other)
-    return np.array([choice.weight for choice in choices], float), size[:, None] * cosines * size, size
+    weights = np.clip([choice.weight for choice in choices], -_FARTHEST, _FARTHEST)
+    return weights.astype(float), size[:, None] * cosines * size, size
 
 
 def _strength(choice: Choice, load: Load) -> float:
     strength = 1.0 if load.strength is None else min(max(load.strength, _STRENGTHS[0]), _STRENGTHS[1])
-    return strength / max(1.0, abs(choice.weight if choice.advised is None else choice.advised))
+    weight = min(abs(choice.weight if choice.advised is None else choice.advised), _FARTHEST)
+    return strength / max(1.0, min(weight, load.borne))
 
 
 def _unit(sketch: ArrayLike | None) -> _Array | None:
@@ -215,7 +227,8 @@ def _factor(weights: _Array, matrix: _Array, size: _Array, free: NDArray[np.bool
 
 def _lowered(choice: Choice, factor: float, told: str, alike: str | None) -> Choice:
     # Rounded towards nothing, so that what is within the bound stays within it.
-    weight = math.trunc(choice.weight * factor * 100 + math.copysign(1e-9, choice.weight)) / 100
+    whole = min(max(choice.weight, -_FARTHEST), _FARTHEST)
+    weight = math.trunc(whole * factor * 100 + math.copysign(1e-9, whole)) / 100
     weight = weight or choice.weight * factor
     same = f", and {alike} pushes the same way" if alike else ""
     reason = f"lowered from {choice.weight:g} since together they come to {told}{same}"

@@ -27,9 +27,9 @@ from ..records import AdapterRecord, Candidate, Choice, Refusal
 from ..words import words
 from .asked import sexes
 from .picks import Pick, Picked
-from .spans import Mention, Spoken, mention, names_somebody, other_thing, read, served_by, somebody_else
+from .spans import Mention, Spoken, mention, names_somebody, names_tool, other_thing, read, served_by, somebody_else
 
-LEAST = 0.07
+LEAST = 0.06
 """The least probability at which a named adapter is laid on (see `benchmarks/composition.py`)."""
 _SHOWN: Final = 0.5
 """Share of that at which one is laid on that examples alone speak for: it needs a near one as well."""
@@ -40,6 +40,9 @@ _NEAR: Final = 0.6
 none of these adapters, reaches it hardly ever."""
 _SAME: Final = 0.75
 """Cosine from which on an example prompt asks for the same picture."""
+_TELLING, _TELLING_OF_SOMEBODY = 2, 3
+"""Words that a prompt must have, beside those for quality, anybody and looks, for nearness to an example to say
+anything, and for drawing somebody by looks."""
 _MATE: Final = 0.3
 """Share of the likeliest adapter's probability from which on another one for the same words is an alternative to it."""
 _COMMON, _OWN = 0.2, 0.3
@@ -109,30 +112,35 @@ class BuiltinComposer:
 
     def _unfit(self, mentioned: Mention, category: str | None, spoken: Spoken) -> str | None:
         """Return why the prompt does not ask for the candidate, or None when it does."""
-        candidate, near = mentioned.candidate, mentioned.near
+        candidate = mentioned.candidate
+        # A prompt that tells little is near to somebody's example whoever is meant: `1girl`, `blue eyes`, `a tiger`.
+        tells = len(spoken.telling) >= (_TELLING_OF_SOMEBODY if is_person(category) else _TELLING)
+        near = mentioned.near if tells else 0.0
         if not mentioned.span:
             return "no words of the prompt ask for it"
         least = self._least if mentioned.is_named else self._least_shown
         if candidate.score < least and not (mentioned.is_titled and self._least < 1):
             return f"too unlikely to be meant ({candidate.score:.0%})"
-        if category == "tool" and mentioned.phrase is None and len(mentioned.naming & _cut(mentioned.span)) < 2:
+        if category == "tool" and not names_tool(mentioned, spoken):
             return "a tool for the whole picture, laid on only when it is named"
         if is_person(category) and near < _SAME and not names_somebody(mentioned, spoken):
             return f"a certain {category}, whom the prompt does not name"
-        if is_person(category) and near < _SAME and all(sexes([word]) for word in _names(mentioned)):
+        named = _names(mentioned)
+        if is_person(category) and near < _SAME and named and all(sexes([word]) for word in named):
             return f"a certain {category}, and the prompt says no more than what anybody is"
         if not mentioned.is_named and near < _NEAR:
             return "nothing of what it is stands in the prompt, and none of its examples is nearly this prompt"
-        if near < _NEAR and not mentioned.is_titled and (slight := self._slight(mentioned, spoken)):
+        if near < _NEAR and not mentioned.is_titled and (slight := self._slight(mentioned, category, spoken)):
             return slight
         if near < _NEAR and (task := other_thing(mentioned, spoken)):
             return f"“{task}” is another thing than {_title(candidate.adapter.record)}"
         return None
 
-    def _slight(self, mentioned: Mention, spoken: Spoken) -> str | None:
+    def _slight(self, mentioned: Mention, category: str | None, spoken: Spoken) -> str | None:
         """Return why the words that name a candidate are too slight a reason, or None."""
         named = _names(mentioned)
-        if len(named) <= 1 and mentioned.rarity < _COMMON and mentioned.candidate.score < _ALONE:
+        is_common = mentioned.rarity < _COMMON and not is_person(category)
+        if len(named) <= 1 and is_common and mentioned.candidate.score < _ALONE:
             return f"one common word alone names it ({mentioned.candidate.score:.0%} likely)"
         if mentioned.rarity < _OWN and somebody_else(mentioned, spoken):
             return "it brings in a person, for whom the prompt does not ask"

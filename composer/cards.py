@@ -10,8 +10,8 @@ from ..records import RefinedAdapter
 
 _CARD: Final = 600
 """Characters of a card that has room."""
-_SHORTEST: Final = 120
-"""Characters down to which all cards are shortened before the last are left out."""
+_SHORTEST: Final = 270
+"""Characters down to which all cards are shortened before the last are left out: room for a sentence on each."""
 _PER_TOKEN: Final = 3.4
 """Characters of a token in cards. English prose has 4 and more; names, tags and trigger words have fewer."""
 
@@ -31,21 +31,20 @@ def numbered_cards(adapters: Sequence[RefinedAdapter], budget: int) -> list[str]
 
     All are shortened evenly, which leaves short ones as they are; where that is not enough, the last are left out.
     """
-    whole = [card(adapter, _CARD) for adapter in adapters]
-    while len(whole) > 1 and _tokens(whole, _SHORTEST) > budget:
+    shown = list(adapters)
+    while len(shown) > 1 and (needed := _tokens(shown, _SHORTEST)) > budget:
         # By the mean of those that are there, so that hundreds do not take hundreds of rounds.
-        mean = _tokens(whole, _SHORTEST) / len(whole)
-        del whole[max(1, min(len(whole) - 1, int(budget / mean))) :]
+        del shown[max(1, min(len(shown) - 1, int(budget * len(shown) / needed))) :]
     low, high = _SHORTEST, _CARD
     while low < high:
         middle = (low + high + 1) // 2
-        low, high = (middle, high) if _tokens(whole, middle) <= budget else (low, middle - 1)
-    return [_fenced(number, text[:low].strip()) for number, text in enumerate(whole, 1)]
+        low, high = (middle, high) if _tokens(shown, middle) <= budget else (low, middle - 1)
+    return _cards(shown, low)
 
 
-def _tokens(cards: Sequence[str], longest: int) -> int:
-    return sum(estimated_tokens(_fenced(number, text[:longest])) + 1 for number, text in enumerate(cards, 1))
+def _tokens(adapters: Sequence[RefinedAdapter], longest: int) -> int:
+    return sum(estimated_tokens(text) + 1 for text in _cards(adapters, longest))
 
 
-def _fenced(number: int, text: str) -> str:
-    return f"<card {number}>\n{text}\n</card>"
+def _cards(adapters: Sequence[RefinedAdapter], longest: int) -> list[str]:
+    return [f"<card {number}>\n{card(one, longest)}\n</card>" for number, one in enumerate(adapters, 1)]

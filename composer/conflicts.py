@@ -7,20 +7,19 @@ composer, which repairs, and whoever has chosen a set by hand, who is told.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 
-from ..categories import is_person, tool_of
+from ..categories import tool_of
 from ..families import OTHER, TITLES, UNKNOWN, support
 from ..fenced import line
 from ..records import RefinedAdapter
 from ..syntax import plain_text
-from ..words import FUNCTION_WORDS, words
-from .budget import Load, bound_of, total_of, within_budget
-from .triggers import category_for, fitting, is_generic, naming
-from .weights import advise
-from .worn import Conflict, Severity, Worn, choose, listed, title_of
+from .budget import Load, borne_by, bound_of, total_of, within_budget
+from .people import people
+from .triggers import category_for, fitting, naming
+from .weights import FARTHEST, MOST, advise, farthest
+from .worn import Conflict, Severity, Worn, are_alternatives, choose, listed, padded, title_of
 
 Overlap = Callable[[RefinedAdapter, RefinedAdapter], float | None]
 """The cosine of what two adapters do to weights; None where it is not measured."""
@@ -29,13 +28,12 @@ _SAME = 0.95
 """The overlap from which on two files are one."""
 _STYLES = 2
 """Styles that can be mixed; more are none."""
-_MOST, _TOO_MUCH = 1.5, 2.0
-"""Weights beyond which adapters come out too strong, and break pictures."""
-_SLIDER = 10.0
-_PARTS = re.compile(r"[|/()\[\]（）【】]|\s[-–—]\s")
-"""What stands between the names of a title."""
+_MOST = 1.5
+"""The weight beyond which adapters come out too strong."""
 _STEPS, _GUIDANCE = 12, 3.0
 """The most that adapters for speed bear."""
+_OF_A_KIND = ("people", "styles", "trigger")
+"""Conflicts of what is alike."""
 
 
 def conflicts(
@@ -66,15 +64,21 @@ def conflicts(
         *_doubles(worn, overlap),
         *_families(worn, family),
         *_speed(worn, steps, guidance),
-        *_people(worn, prompt),
+        *people(worn, prompt),
         *_styles(worn),
         *_weights(worn),
         *_budget(worn, loads),
     ]
     same = {conflict.places for conflict in found if conflict.kind in ("twice", "duplicate")}
     found += [*_shared_triggers(worn, same), *_untriggered(worn, prompt)]
+    # That alternatives are of a kind is what they are for.
+    found = [item for item in found if item.kind not in _OF_A_KIND or not _alternatives(worn, item.places)]
     order = {"error": 0, "warning": 1, "note": 2}
     return tuple(sorted(found, key=lambda conflict: order[conflict.severity]))
+
+
+def _alternatives(worn: Sequence[Worn], places: Sequence[int]) -> bool:
+    return are_alternatives([worn[place].choice for place in places])
 
 
 def repair(worn: Sequence[Worn], found: Sequence[Conflict]) -> tuple[tuple[int, ...], tuple[str, ...]]:
@@ -133,17 +137,17 @@ def _odd_weight(item: Worn) -> tuple[Severity, str] | None:
         return "error", "has a weight that is no number"
     if weight == 0:
         return "note", "has the weight 0 and does nothing"
-    used = [evidence.weight for evidence in record.weights if math.isfinite(evidence.weight)]
+    most = farthest(record)
+    used = [evidence.weight for evidence in record.weights if abs(evidence.weight) <= most]
     if min(used, default=0.0) <= weight <= max(used, default=0.0):
         return None
-    tool = tool_of(record)
-    if tool is not None and tool.kind != "speed":
-        beyond = abs(weight) > _SLIDER
-        return ("error", f"has a weight of {weight:g}, and even sliders go to {_SLIDER:g} alone") if beyond else None
+    if most == FARTHEST:
+        beyond = abs(weight) > FARTHEST
+        return ("error", f"has a weight of {weight:g}, and even sliders go to {FARTHEST:g} alone") if beyond else None
     if weight < 0:
         return "warning", f"has a weight of {weight:g}, which takes out of the picture what it was made for"
-    if weight > _TOO_MUCH:
-        return "error", f"has a weight of {weight:g}, and beyond {_TOO_MUCH:g} adapters break the picture"
+    if weight > MOST:
+        return "error", f"has a weight of {weight:g}, and beyond {MOST:g} adapters break the picture"
     if weight > _MOST:
         return "warning", f"has a weight of {weight:g}, and few adapters bear more than {_MOST:g}"
     return None
@@ -154,10 +158,10 @@ def _untriggered(worn: Sequence[Worn], prompt: str | None) -> Iterator[Conflict]
     if prompt is None:
         return
     whole = ", ".join((prompt, *(phrase for item in worn for phrase in item.choice.triggers)))
-    text = _padded(plain_text(whole))
+    text = padded(plain_text(whole))
     for place, item in enumerate(worn):
         lacking = fitting(item.refined, whole)
-        if lacking and not any(_padded(phrase) in text for group in item.refined.record.triggers for phrase in group):
+        if lacking and not any(padded(phrase) in text for group in item.refined.record.triggers for phrase in group):
             yield Conflict(
                 kind="untriggered",
                 severity="warning",
@@ -202,46 +206,8 @@ def _same_page(mine: RefinedAdapter, theirs: RefinedAdapter) -> bool:
     one, other = mine.record, theirs.record
     if one.model_id is None or (one.source, one.model_id) != (other.source, other.model_id):
         return False
-    names = [{_padded(phrase) for phrase in naming(adapter)} for adapter in (mine, theirs)]
+    names = [{padded(phrase) for phrase in naming(adapter)} for adapter in (mine, theirs)]
     return not all(names) or bool(names[0] & names[1])
-
-
-def _people(worn: Sequence[Worn], prompt: str | None) -> Iterator[Conflict]:
-    """Yield two persons for one place in the picture, and persons who may blend though the prompt names each."""
-    people = [place for place, item in enumerate(worn) if is_person(category_for(item.refined))]
-    text = None if prompt is None else _padded(plain_text(prompt))
-    apart: set[int] = set()
-    for one, other in combinations(people, 2):
-        pair = (one, other)
-        mine, theirs = (_called(worn[place], text) for place in pair)
-        titles = f"{title_of(worn, one)} and {title_of(worn, other)}"
-        if text is None or (mine and theirs and not _overlap(mine, theirs)):
-            apart.update(pair)
-        elif mine and theirs:
-            reason = f"{titles} are two persons for the same words, “{line(mine, 60)}”"
-            yield choose(worn, "people", "error", pair, reason)
-        else:
-            unnamed = [place for place, called in zip(pair, (mine, theirs), strict=True) if not called]
-            reason = f"{titles} are two persons, and the prompt does not name both"
-            yield choose(worn, "people", "error", pair, reason, rather=unnamed)
-    if apart:
-        reason = f"{listed(worn, sorted(apart))} are different persons, whose features models blend in one picture"
-        yield choose(worn, "people", "warning", tuple(sorted(apart)), reason)
-
-
-def _called(item: Worn, text: str | None) -> str:
-    """Return the words of the prompt that name a person, or none: `girl` names nobody."""
-    if not item.pinned:
-        return "" if is_generic(item.choice.span) else item.choice.span
-    if text is None:
-        return ""
-    names = (*naming(item.refined), *_PARTS.split(item.refined.record.title))
-    return next((name for name in names if not is_generic(name) and _padded(name) in text), "")
-
-
-def _overlap(span: str, other: str) -> bool:
-    mine, theirs = (set(words(text)) - FUNCTION_WORDS for text in (span, other))
-    return len(mine & theirs) * 2 > min(len(mine), len(theirs))
 
 
 def _styles(worn: Sequence[Worn]) -> Iterator[Conflict]:
@@ -258,7 +224,7 @@ def _styles(worn: Sequence[Worn]) -> Iterator[Conflict]:
 
 
 def _shared_triggers(worn: Sequence[Worn], same: set[tuple[int, ...]]) -> Iterator[Conflict]:
-    names = [{_padded(phrase): phrase for phrase in naming(item.refined)} for item in worn]
+    names = [{padded(phrase): phrase for phrase in naming(item.refined)} for item in worn]
     for one, other in combinations(range(len(worn)), 2):
         shared = [phrase for key, phrase in names[one].items() if key in names[other]]
         if shared and (one, other) not in same:
@@ -323,7 +289,7 @@ def _budget(worn: Sequence[Worn], loads: Sequence[Load] | None) -> Iterator[Conf
     choices = [item.choice for item in worn]
     if len(choices) < 2 or not all(math.isfinite(choice.weight) for choice in choices):
         return
-    loads = loads or [Load()] * len(choices)
+    loads = borne_by([item.refined for item in worn], loads or [Load()] * len(choices))
     total, bound = total_of(choices, loads), bound_of(choices)
     if total > bound:
         lowered = within_budget(choices, loads)
@@ -334,7 +300,3 @@ def _budget(worn: Sequence[Worn], loads: Sequence[Load] | None) -> Iterator[Conf
             explanation=f"together the adapters come to {total:.2f}, and pictures come out over-baked beyond {bound:g}",
             weights=tuple((place, choice.weight) for place, choice in enumerate(lowered)),
         )
-
-
-def _padded(text: str) -> str:
-    return f" {' '.join(words(text))} "

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ..records import Candidate, Choice
     from .picks import Picker
 
-VERSION: Final = "1"
+VERSION: Final = "2"
 """Changes with the instructions and with what of a candidate is told."""
 
 INSTRUCTIONS: Final = """\
@@ -95,7 +95,7 @@ class LlmComposer:
         model: The language model.
         fallback: Chooses where the model gives no answer of use.
         most: The most adapters laid on, what is fixed among them.
-        budget_tokens: About the most tokens that a question may have. Cards are shortened evenly down to 120
+        budget_tokens: About the most tokens that a question may have. Cards are shortened evenly down to 270
             characters; then the least likely candidates are left out.
         temperature: 0 for the likeliest choice; higher for more diverse ones.
         deadline: Seconds after which the fallback chooses.
@@ -155,8 +155,10 @@ class LlmComposer:
     ) -> Picked:
         """Let the fallback choose, and say so."""
         picked = self._fallback.pick(prompt, candidates, fixed)
-        why = "" if isinstance(error, LanguageModelRefusal) else " could not choose"
-        note = f"{self._model.model}{why}, and {self._fallback.name} chose instead: {error}"
+        if isinstance(error, LanguageModelRefusal):
+            note = f"{str(error).rstrip('.')}; {self._fallback.name} chose instead"
+        else:
+            note = f"{self._model.model} could not choose, and {self._fallback.name} chose instead: {error}"
         return replace(picked, notes=(note, *picked.notes), usage=usage + picked.usage)
 
 

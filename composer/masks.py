@@ -1,10 +1,10 @@
 """Masks: which choices are on in one picture, so that one prompt gives many (Stylus, section 3.3).
 
-The choices that serve the same words of a prompt are a task. In a mask, a task has none, exactly one or all of its
-adapters on, and the masks are the cross product over the tasks: 60 tasks of ten have 12^60. That product is never
-made. Each mask has its stretch of one long number line, as long as the mask is likely; a point on the line tells its
-mask by mixed radix, and what was drawn once is left out of the line. All of it is whole numbers, so that a seed
-gives the same masks on every machine.
+The choices that serve the same words of a prompt, and decide the same part of the picture, are a task. In a mask, a
+task has none, exactly one or all of its adapters on, and the masks are the cross product over the tasks: 60 tasks of
+ten have 12^60. That product is never made. Each mask has its stretch of one long number line, as long as the mask is
+likely; a point on the line tells its mask by mixed radix, and what was drawn once is left out of the line. All of it is
+whole numbers, so that a seed gives the same masks on every machine.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from random import Random
 from typing import Final, Literal, get_args
 
 from ..errors import InputError
-from ..records import Choice
+from ..records import Choice, RefinedAdapter
+from .worn import Part, is_pinned, part_of
 
 Mask = tuple[bool, ...]
 """Which choices are on, in their order."""
@@ -47,6 +48,7 @@ def masks(
     seed: int | Random,
     *,
     chances: Sequence[float] | None = None,
+    parts: Sequence[Part] | None = None,
     scheme: Scheme = "paper",
     all_first: bool = False,
 ) -> list[Mask]:
@@ -60,6 +62,7 @@ def masks(
         count: How many masks.
         seed: A seed, or a generator that goes on.
         chances: How likely each choice is to be on, 0 to 1, were it alone; None gives all masks equal chances.
+        parts: What part of the picture each decides; None tells it from the records that the choices carry.
         scheme: Which masks there are.
         all_first: Begin with the mask that has all on.
 
@@ -68,12 +71,12 @@ def masks(
     """
     if count < 0:
         raise InputError(f"the number of masks must be 0 or more, not {count}")
-    tasks = _tasks(choices, chances, scheme)
+    tasks = _tasks(choices, chances, scheme, parts)
     rng = seed if isinstance(seed, Random) else Random(seed)  # noqa: S311 - no secret hangs on it
     line = _Line(tasks)
     first = line.whole() if all_first else None
     drawn = line.repeating(rng, first) if scheme == "power-set" else line.distinct(rng, first)
-    always = {place for place, choice in enumerate(choices) if _pinned(choice)}
+    always = {place for place, choice in enumerate(choices) if is_pinned(choice)}
     return [tuple(place in always or place in on for place in range(len(choices))) for on in islice(drawn, count)]
 
 
@@ -86,18 +89,25 @@ def possible(choices: Sequence[Choice], scheme: Scheme = "paper") -> int:
     return math.prod(len(options) for options in _tasks(choices, None, scheme))
 
 
-def _tasks(choices: Sequence[Choice], chances: Sequence[float] | None, scheme: Scheme) -> list[list[_Option]]:
+def _tasks(
+    choices: Sequence[Choice],
+    chances: Sequence[float] | None,
+    scheme: Scheme,
+    parts: Sequence[Part] | None = None,
+) -> list[list[_Option]]:
     """Return what each task can have on."""
     if scheme not in get_args(Scheme):
         raise InputError(f"there is no mask scheme {scheme!r}; there are {', '.join(get_args(Scheme))}")
     counted = _counted(chances, len(choices))
-    places: dict[str, list[int]] = {}
-    for place, choice in enumerate(choices):
-        if not _pinned(choice):
+    if parts is None:
+        parts = [part_of(RefinedAdapter(id=0, record=choice.adapter)) for choice in choices]
+    places: dict[object, list[int]] = {}
+    for place, (choice, part) in enumerate(zip(choices, parts, strict=True)):
+        if not is_pinned(choice):
             # Of a power set the choices of a task are as free of each other as those of two tasks; and nobody knows
             # which words a choice of another tool serves.
             is_free = scheme == "power-set" or not choice.span
-            places.setdefault(f"{place}" if is_free else f"“{choice.span}”", []).append(place)
+            places.setdefault(place if is_free else (choice.span, part), []).append(place)
     if scheme == "all":
         return [[_Option(frozenset(task), 1)] for task in places.values()]
     return [_options(task, counted) for task in places.values()]
@@ -128,10 +138,6 @@ def _counted(chances: Sequence[float] | None, needed: int) -> list[int] | None:
         if not 0 <= chance <= 1:  # not a number either
             raise InputError(f"a chance must be from 0 to 1, not {chance:g}")
     return [min(max(round(chance * _SCALE), 1), _SCALE - 1) for chance in chances]
-
-
-def _pinned(choice: Choice) -> bool:
-    return choice.span.startswith("<lora:")
 
 
 @dataclass(frozen=True, slots=True, order=True)

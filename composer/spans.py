@@ -11,7 +11,7 @@ from ..records import AdapterRecord, Candidate, Match, RefinedAdapter
 from ..syntax import phrases, plain_text
 from ..words import FUNCTION_WORDS, places, with_pairs, words
 from .asked import CLOTHES, COLOURS, LOOKS, sexes
-from .tasks import BOILERPLATE, tasks
+from .tasks import BOILERPLATE, negated, tasks
 from .triggers import is_generic, naming
 
 NAMING = ("phrase", "triggers", "title", "names", "tags")
@@ -28,6 +28,8 @@ _RARE = 0.5
 """Rarity of a trigger phrase of which no more than four pages speak."""
 _HEAD = re.compile(r"\s*[(（\[【|/／:：,]|\s+[-–—]\s")
 """What parts the name in a title from whatever it is of."""
+_COINED = re.compile(r"[a-z][A-Z]|[A-Z]{2}|\d|_")
+"""How words are spelt that nobody says."""
 _WORDED = 0.8
 """Share of the prompt's words in one adapter's examples that stands for a near one where nothing is embedded,"""
 _ENOUGH = 4
@@ -45,6 +47,10 @@ class Spoken:
     places: Sequence[tuple[str, int, int]]
     """(word, start, end) of each of them in the text."""
     words: frozenset[str]
+    telling: frozenset[str]
+    """Those that tell this prompt from others: no boilerplate, nobody in general, no looks that anybody has."""
+    negated: frozenset[str]
+    """Those that stand only behind a `no`, `not` or `without`."""
     after: Mapping[str, frozenset[str]]
     """Of each word: the capital words that follow it with no more than a space between; empty for any other."""
     phrases: Sequence[str]
@@ -94,11 +100,16 @@ def read(prompt: str) -> Spoken:
             stands = within.setdefault(word, {})
             stands[number] = (stands.get(number, (start, end))[0], end)
     asked = tasks(prompt)
+    denied, wanted = negated(prompt)
     return Spoken(
         text=text,
         padded=_padded([word for word, _, _ in spoken]),
         places=spoken,
         words=frozenset(after),
+        telling=frozenset(
+            word for word in after if word not in BOILERPLATE and word not in _LOOKS and not is_generic(word)
+        ),
+        negated=denied - wanted,
         after={word: frozenset(following) for word, following in after.items()},
         phrases=cut,
         within=within,
@@ -114,12 +125,12 @@ def mention(candidate: Candidate, spoken: Spoken) -> Mention:
     that name the candidate, or, for a long sentence, the words from the first to the last of them.
     """
     called = (match for match in candidate.matched if match.by == "phrase" and not _calls_anybody(match))
-    match = next(called, None)
+    match = next((match for match in called if not spoken.negated.issuperset(words(match.text))), None)
     phrase = match.text if match is not None else None
     naming = _naming_words(candidate, spoken)
     span = _as_written(phrase.split(), spoken) if phrase else ""
     if not span:
-        span = _densest(naming or _meant_words(candidate), spoken)
+        span = _densest(naming or _meant_words(candidate) - spoken.negated, spoken)
     title = [word for word in words(candidate.adapter.record.title) if word not in _SAYS_NOTHING]
     return Mention(
         candidate,
@@ -130,6 +141,20 @@ def mention(candidate: Candidate, spoken: Spoken) -> Mention:
         rarity=match.score if match is not None else 0.0,
         is_titled=len(title) > 1 and _padded(title) in spoken.padded,
     )
+
+
+def names_tool(mentioned: Mention, spoken: Spoken) -> bool:
+    """Say whether the prompt names a tool: by a trigger phrase, by two words of its title together, or by its name.
+
+    A name of one word must be one that is made up, as `LowRA` and `QuickHand` are: `lightning` is the weather.
+    """
+    if mentioned.phrase is not None or mentioned.is_titled:
+        return True
+    head = _HEAD.split(mentioned.candidate.adapter.record.title, maxsplit=1)[0].strip()
+    said = [word for word in words(head) if word not in _SAYS_NOTHING]
+    if said and _padded(said) in spoken.padded and (len(said) > 1 or _COINED.search(head)):
+        return True
+    return len(mentioned.naming & set(words(mentioned.span))) > 1
 
 
 def names_somebody(mentioned: Mention, spoken: Spoken) -> bool:
@@ -193,20 +218,23 @@ def other_thing(mentioned: Mention, spoken: Spoken) -> str | None:
 def _naming_words(candidate: Candidate, spoken: Spoken) -> set[str]:
     """Return the words of the prompt that say what the adapter is.
 
-    These are words of a trigger phrase of which the prompt holds more than half, and of a title of which it holds half,
-    not counting those that say what kind of file it is. A word of a tag, a caption, a file's name or a long trigger
-    names nothing by itself: half of the pages tagged `night` paint something else.
+    These are words of a trigger phrase of which the prompt holds more than half, of a title of which it holds half, and
+    of a title's head of which it holds all (`Barbie` of `BARBIE | Toy Story 3`), not counting those that say what kind
+    of file it is, nor those that are only there to be left out. A word of a tag, a caption, a file's name or a long
+    trigger names nothing by itself: half of the pages tagged `night` paint something else.
     """
     record = candidate.adapter.record
     shared = _shared_words(candidate, NAMING)
     naming: set[str] = set()
-    for text, least in (*((phrase, 0.51) for group in record.triggers for phrase in group), (record.title, 0.5)):
+    head = _HEAD.split(record.title, maxsplit=1)[0]
+    phrases = ((phrase, 0.51) for group in record.triggers for phrase in group)
+    for text, least in (*phrases, (record.title, 0.5), (head, 1.0)):
         cut = words(text)
         own = set(cut) - _SAYS_NOTHING
         said = own & shared - _scattered(cut, spoken)
         if own and len(said) >= least * len(own):
             naming |= said
-    return naming
+    return naming - spoken.negated
 
 
 def _scattered(cut: Sequence[str], spoken: Spoken) -> set[str]:

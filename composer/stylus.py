@@ -111,6 +111,7 @@ class StylusComposer:
     Args:
         model: The language model; the released code asked gpt-4o, the paper Gemini 1.5.
         per_topic: The most adapters of a topic.
+        most: The most adapters of a prompt, what is fixed among them; the paper sets no such limit.
         characters: Whether characters and celebrities may be shown at all.
         temperature: The released code gives none, which servers take for 1.
     """
@@ -120,11 +121,13 @@ class StylusComposer:
         model: LanguageModel,
         *,
         per_topic: int = PER_TOPIC,
+        most: int | None = None,
         characters: bool = False,
         temperature: float = 1.0,
     ) -> None:
         self._model = model
-        self._most = per_topic
+        self._per_topic = per_topic
+        self._most = _ANY if most is None else most
         self._characters = characters
         self._temperature = temperature
 
@@ -140,6 +143,8 @@ class StylusComposer:
             InputError: The server refuses the key, or does not know the model.
         """
         spoken = plain_text(prompt)[:_PROMPT]
+        if len(fixed) >= self._most:
+            return Picked(notes=(f"{self._most} adapters are the most for one prompt, and {len(fixed)} are fixed",))
         allowed = [candidate for candidate in candidates[:CANDIDATES] if self._is_allowed(candidate)]
         if not allowed or not spoken:
             return Picked()
@@ -147,11 +152,11 @@ class StylusComposer:
         try:
             told = self._model.ask(
                 INSTRUCTIONS, self.question(spoken, allowed), None, lambda answer: self._read(answer, len(allowed)),
-                then=(_REFINE.format(most=self._most),), temperature=self._temperature, count=spent.append,
+                then=(_REFINE.format(most=self._per_topic),), temperature=self._temperature, count=spent.append,
             )  # fmt: skip
         except LanguageModelError as error:
             return Picked(notes=(f"{self.name} chose nothing: {error}",), usage=sum(spent, Usage()))
-        picked = arranged(told, spoken, allowed, fixed, most=_ANY, who=self._model.model)
+        picked = arranged(told, spoken, allowed, fixed, most=self._most, who=self._model.model)
         shown = f"{self._model.model} was shown {len(allowed)} of {len(candidates)} candidates"
         return replace(picked, notes=(shown, *picked.notes), usage=sum(spent, Usage()))
 
@@ -159,7 +164,7 @@ class StylusComposer:
         """Return what the model is asked first: the cards, numbered from 0, the prompt, and the rules."""
         cards = [_card(index, candidate) for index, candidate in enumerate(candidates)]
         asked = f"<prompt>\n{line(prompt, _PROMPT)}\n</prompt>"
-        return "\n".join([*cards, asked, _RULES.format(most=self._most)])
+        return "\n".join([*cards, asked, _RULES.format(most=self._per_topic)])
 
     def _is_allowed(self, candidate: Candidate) -> bool:
         """Say whether the released code would show it."""
@@ -183,7 +188,7 @@ class StylusComposer:
         if answer and not topics:
             raise ValueError("its topics are no objects of indices and reasons")
         told = read_tasks(topics.items(), None, range(shown))
-        return replace(told, tasks=tuple((topic, given[: self._most]) for topic, given in told.tasks))
+        return replace(told, tasks=tuple((topic, given[: self._per_topic]) for topic, given in told.tasks))
 
 
 def _card(index: int, candidate: Candidate) -> str:

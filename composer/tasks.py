@@ -12,6 +12,9 @@ background looking viewer rating score up cg unity very super really good great 
 """
 BOILERPLATE = frozenset(_BOILERPLATE.split()) | FUNCTION_WORDS
 """Words that ask for a good picture, and not for any thing in it: a phrase of these alone is no task."""
+_DENYING = frozenset(("no", "not", "without"))
+"""What stands behind these up to the next joining word is not wanted."""
+_ARTICLES = frozenset(("a", "an", "the", "any", "some"))
 _LONGEST = 4
 """Words of a phrase up to which it is one task; a longer one is a sentence, cut at the words that join its parts."""
 _MOST = 40
@@ -27,6 +30,8 @@ def tasks(prompt: str) -> tuple[str, ...]:
     ('1girl', 'red_jacket', 'Hatsune Miku')
     >>> tasks("a man riding a skateboard down the side walk, oil painting")
     ('man riding', 'skateboard', 'side walk', 'oil painting')
+    >>> tasks("a house without a garden, no people")
+    ('house',)
     """
     found: dict[str, None] = {}
     for phrase in phrases(prompt):
@@ -37,9 +42,30 @@ def tasks(prompt: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+def negated(prompt: str) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the words that a prompt asks to be left out, and those that it asks for.
+
+    >>> denied, asked = negated("a house without a ghibli style, no people, rain")
+    >>> sorted(denied), sorted(asked)
+    (['ghibli', 'people', 'style'], ['house', 'rain'])
+    """
+    denied: set[str] = set()
+    asked: set[str] = set()
+    for phrase in phrases(prompt):
+        into = asked
+        for word, _, _ in places(phrase):
+            if word in _DENYING:
+                into = denied
+            elif word not in FUNCTION_WORDS:
+                into.add(word)
+            elif word not in _ARTICLES:
+                into = asked
+    return frozenset(denied), frozenset(asked)
+
+
 def _cut(phrase: str) -> list[str]:
     spoken = places(phrase)
-    if len(spoken) <= _LONGEST:
+    if len(spoken) <= _LONGEST and not _DENYING.intersection(word for word, _, _ in spoken):
         # Whole, less what opens it: `a fox in snow` is short enough to be one thing only when nothing joins parts.
         first = next((at for at, (word, _, _) in enumerate(spoken) if word not in FUNCTION_WORDS), len(spoken))
         spoken = spoken[first:]
@@ -47,11 +73,13 @@ def _cut(phrase: str) -> list[str]:
             return _task(phrase, spoken)
     cut: list[str] = []
     run: list[tuple[str, int, int]] = []
-    for place in (*spoken, ("a", 0, 0)):
+    is_denied = False
+    for place in (*spoken, ("of", 0, 0)):
         if place[0] not in FUNCTION_WORDS:
             run.append(place)
             continue
-        cut += _task(phrase, run)
+        cut += [] if is_denied else _task(phrase, run)
+        is_denied = place[0] in _DENYING or (is_denied and not run and place[0] in _ARTICLES)
         run = []
     return cut
 

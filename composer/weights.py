@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from statistics import median, quantiles
 from typing import Literal
 
+from ..categories import tool_of
 from ..fenced import line
-from ..records import RefinedAdapter, WeightEvidence
+from ..records import AdapterRecord, RefinedAdapter, WeightEvidence
 
 Rule = Literal["evidence", "stylus", "stylus-released", "constant"]
 """How weights are set. `evidence` is ours. `stylus` is the paper's (its section 3.3): what is recommended, or 0.8, over
@@ -18,10 +19,11 @@ same times 0.8 once more. `constant` is 0.8 for everything."""
 
 STYLUS = 0.8
 """The weight where none is recommended, and what the released code multiplies every weight by."""
-MOST = 10.0
+FARTHEST = 10.0
 """Sliders go so far; no evidence is followed beyond."""
-_TOLD = 2.0
-"""Beyond this a describer has misread."""
+MOST = 2.0
+"""Whatever draws something breaks pictures beyond: evidence that says more is a picture made to mislead, or a slip of
+the pen, and a describer has misread."""
 
 _OWN = ("preferred", "tips")
 """What the owner of the file stored counts before what strangers used."""
@@ -86,10 +88,34 @@ def advise(adapter: RefinedAdapter, together: int = 1, rule: Rule = "evidence", 
     return Advice(weight=round(weight, 3), reason=", ".join(parts))
 
 
+def farthest(record: AdapterRecord) -> float:
+    """Return the largest weight, either way, at which evidence of an adapter is believed.
+
+    >>> farthest(AdapterRecord(source="folder", key="a", title="Age Slider"))
+    10.0
+    >>> farthest(AdapterRecord(source="folder", key="b", title="Red Fox"))
+    2.0
+    """
+    tool = tool_of(record)
+    return FARTHEST if tool is not None and tool.kind != "speed" else MOST
+
+
+def bears(record: AdapterRecord) -> float:
+    """Return the weight up to which an adapter does no more than others do at 1, as far as evidence tells; at least 1.
+
+    A tool may have any: its scale is its trainer's own.
+    """
+    if farthest(record) == FARTHEST:
+        return math.inf
+    known = _known(RefinedAdapter(id=0, record=record))
+    return max(1.0, abs(known.weight)) if known is not None else 1.0
+
+
 def _known(adapter: RefinedAdapter) -> Advice | None:
     """Return what is known of this very adapter, from the surest place that tells it."""
     # A weight of 0 is a picture that shows how it looks without.
-    seen = [evidence for evidence in adapter.record.weights if 0 < abs(evidence.weight) <= MOST]
+    most = farthest(adapter.record)
+    seen = [evidence for evidence in adapter.record.weights if 0 < abs(evidence.weight) <= most]
     stored = _of(seen, _OWN)
     if stored:
         return _advice(_one_side(stored, stored), "stored for this file")
@@ -99,7 +125,7 @@ def _known(adapter: RefinedAdapter) -> Advice | None:
     if advised := _one_side(_of(seen, _ADVISED), both):
         return _advice(advised, f"advised by its author{_range(advised)}")
     told = adapter.refinement.weight
-    if told is not None and 0 < abs(told) <= _TOLD:
+    if told is not None and 0 < abs(told) <= MOST:
         because = line(adapter.refinement.evidence or "", 80)
         return _advice([told], f"told by its describer{f' ({because})' if because else ''}")
     return None

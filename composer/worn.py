@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from ..categories import is_person
 from ..fenced import line
 from ..records import Choice, RefinedAdapter
+from ..words import words
+from .triggers import category_for
 
 Severity = Literal["error", "warning", "note"]
 """`error`: the picture is spoilt, or nothing happens. `warning`: it may be. `note`: a person should know."""
@@ -16,6 +19,10 @@ Kind = Literal[
     "unknown", "twice", "duplicate", "family", "speed", "people", "styles", "trigger", "untriggered", "weight",
     "budget", "settings",
 ]  # fmt: skip
+
+
+Part = Literal["person", "style", "thing"]
+"""What part of a picture an adapter decides."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +43,30 @@ class Worn:
     @property
     def pinned(self) -> bool:
         """Whether a person named it by hand, so that it stays whatever happens."""
-        return self.choice.span.startswith("<lora:")
+        return is_pinned(self.choice)
+
+
+def part_of(adapter: RefinedAdapter) -> Part:
+    """Return what part of a picture an adapter decides: of one part, those for the same words are alternatives."""
+    category = category_for(adapter)
+    return "person" if is_person(category) else "style" if category in ("style", "tool") else "thing"
+
+
+def is_pinned(choice: Choice) -> bool:
+    """Say whether a person named it by hand, so that it stays whatever happens."""
+    return choice.span.startswith("<lora:")
+
+
+def are_alternatives(choices: Sequence[Choice]) -> bool:
+    """Say whether a composer chose all of them for the same words, to share their strength or take turns."""
+    return len({choice.span for choice in choices}) == 1 and all(
+        choice.span and choice.sure is not None and not is_pinned(choice) for choice in choices
+    )
+
+
+def padded(text: str) -> str:
+    """Return the words of a text, each between spaces, so that `in` compares whole words."""
+    return f" {' '.join(words(text))} "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

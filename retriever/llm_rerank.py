@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..llm import LanguageModel
     from ..records import RefinedAdapter
 
-VERSION: Final = "1"
+VERSION: Final = "2"
 """Changes with the instructions and with what of a card is told."""
 
 INSTRUCTIONS: Final = """\

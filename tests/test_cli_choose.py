@@ -63,7 +63,28 @@ def test_masks_are_drawn_by_the_seed_and_differ(home: Path) -> None:
     assert len({tuple(mask) for mask in told["masks"]}) == 4
     assert all(len(mask) == len(told["choices"]) for mask in told["masks"])
     assert velatura("compose", PROMPT, "--masks", 4, "--seed", 3, "--json", home=home).json == told
-    assert velatura("compose", PROMPT, "--masks", 4, home=home).stdout.count("mask ") == 4
+    assert all(told["masks"][0])
+    weights = [[choice["weight"] for choice in told["choices"]], *told["mask_weights"][1:]]
+    assert told["mask_weights"][0] == weights[0]
+    alone = {choice["title"]: choice.get("advised", choice["weight"]) for choice in told["choices"]}
+    for mask, laid in zip(told["masks"], told["mask_weights"], strict=True):
+        assert [weight > 0 for weight in laid] == mask
+        if sum(mask) == 1:
+            assert laid[mask.index(True)] == alone[titles(told)[mask.index(True)]]
+    shown = velatura("compose", PROMPT, "--masks", 4, "--seed", 3, home=home).stdout
+    assert shown.count("mask ") == 4
+    first = ", ".join(f"{choice['title']} at {choice['weight']:g}" for choice in told["choices"])
+    assert f"mask 1: {first}\n" in shown
+
+
+def test_masks_follow_the_scheme_and_how_sure_the_choices_are(home: Path) -> None:
+    every = velatura("compose", PROMPT, "--masks", 3, "--mask-scheme", "all", "--json", home=home).json["masks"]
+    assert every == [[True, True]] * 3
+    how = ("compose", PROMPT, "--masks", 200, "--mask-scheme", "power-set", "--seed", 1, "--json")
+    even, weighted = velatura(*how, home=home).json, velatura(*how, "--weighted", home=home).json
+    for place, choice in enumerate(weighted["choices"]):
+        assert abs(sum(mask[place] for mask in weighted["masks"]) / 200 - choice["sure"]) < 0.12
+        assert abs(sum(mask[place] for mask in even["masks"]) / 200 - 0.5) < 0.12
 
 
 def test_prompt_is_closed_and_stressed_as_the_settings_want(home: Path) -> None:
@@ -179,3 +200,52 @@ def test_pictures_under_masks_differ_and_keep_their_story(home: Path) -> None:
     # Both are pinned, so every mask leaves them on.
     assert [story["request"]["mask"] for story in stories] == [[True, True], [True, True]]
     assert [story["seed"] for story in stories] == [0, 1]
+
+
+def test_masks_of_a_seed_are_the_same_composed_and_painted(home: Path) -> None:
+    made = velatura("compose", PROMPT, "--masks", 3, "--seed", 5, "--json", home=home).json
+    weights = dict(zip(titles(made), ("otter", "moss"), strict=True))
+    for choice in made["choices"]:  # files that are here, so that they can be painted
+        choice.update(source="folder", key=f"loras/{weights[choice['title']]}.safetensors", hashes={})
+    with_masks = {name: value for name, value in made.items() if name not in ("masks", "mask_weights")}
+    (home / "masked.json").write_text(json.dumps(with_masks), encoding="utf-8")
+    done = velatura(
+        "generate", "masked.json", "--model", "checkpoint", "--steps", 1, "-n", 3, "--seed", 5, "--masks", "--force",
+        "-o", "same", "--json", home=home,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    stories = [velatura("show", path, "--json", home=home).json for path in done.json["images"]]
+    assert [story["request"]["mask"] for story in stories] == made["masks"]
+
+
+def test_no_picture_is_painted_under_masks_where_one_is_there_already(home: Path) -> None:
+    how = (
+        "generate", "an otter <lora:otter:0.7>", "--model", "checkpoint", "--steps", 1, "--masks", "-o", "taken",
+    )  # fmt: skip
+    last = velatura(*how, "-n", 1, "--seed", 2, "--json", home=home).json["images"]
+    done = velatura(*how, "-n", 3, "--seed", 0, home=home)
+    assert done.returncode == 1
+    assert "is there already" in done.stderr
+    assert [path.name for path in (home / "taken").iterdir()] == [Path(last[0]).name]
+
+
+def test_validate_of_what_names_no_adapter_is_one_sentence(home: Path) -> None:
+    (home / "notes.txt").write_text("buy milk", encoding="utf-8")
+    done = velatura("validate", "notes.txt", home=home)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "notes.txt names no adapters" in done.stderr
+
+
+def test_export_reads_what_other_tools_wrote_and_paints_no_file_name(home: Path) -> None:
+    made = velatura("export", "an otter <lora:otter:0.7>", "--to", "comfyui", home=home).stdout
+    (home / "wf.json").write_text(made, encoding="utf-8")
+    (home / "wf.comfyui").write_text(made, encoding="utf-8")
+    for name in ("wf.json", "wf.comfyui"):
+        assert velatura("export", name, home=home).stdout.endswith("<lora:otter:0.7>\n")
+    (home / "no.json").write_text("a fox", encoding="utf-8")
+    for command in ("export", "generate"):
+        for name, told in (("c.jsn", "there is no file c.jsn"), ("no.json", "no.json is not JSON; write one with")):
+            done = velatura(command, name, *(("--model", "checkpoint") if command == "generate" else ()), home=home)
+            assert (done.returncode, done.stdout) == (1, "")
+            assert told in done.stderr
+    assert velatura("export", "(fox:1.2),snow", home=home).stdout.startswith("(fox:1.2),snow")

@@ -224,6 +224,13 @@ def test_empty_catalogue_is_told(tmp_path: Path) -> None:
     assert "velatura index" in done.stderr
 
 
+def test_catalogue_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    done = velatura("refine", "--describer", "card", "--db", "typo.db", home=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: there is no catalogue at typo.db; run `velatura index FOLDER")
+    assert not list(tmp_path.glob("typo*"))
+
+
 def test_pictures_that_were_embedded_are_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.new("RGB", (64, 64), "red").save(tmp_path / "fox.png")
     seen = read_picture_file(tmp_path / "fox.png")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from velatura.composer.masks import masks
 from velatura.composing import Composing
 from velatura.db import Store, open_store
 from velatura.errors import InputError
+from velatura.plain import loads, to_plain
 from velatura.records import (
     BlockNorm,
     Candidate,
@@ -178,15 +180,44 @@ def test_alternative_that_a_mask_leaves_on_has_the_full_weight(store: Store) -> 
 
 
 def test_what_was_lowered_for_others_is_not_where_a_mask_takes_them_off(store: Store) -> None:
-    prompt = f"{PROMPT} <lora:other1:1.9>"
+    prompt = f"{PROMPT} <lora:other1:1>"
     done = composing(store).compose(prompt, found(store, prompt, ink=0.9, snow=0.8), range(1, 100))
     assert all(choice.advised is not None for choice in done.choices[1:])
     some = composing(store).masked(done, (True, True, False))
     assert some.choices[0] == done.choices[0]
     assert done.choices[1].weight < some.choices[1].weight == 1.0
     assert some.choices[1].advised is None
-    off = composing(store, budget=False).masked(done, (False, True, False))
-    assert off.choices[1].weight == 1.0
+
+
+def test_weight_that_a_person_edits_in_what_was_composed_stays_under_every_mask(store: Store) -> None:
+    done = compose(store, fox=0.8, fox2=0.6)
+    mine = replace(done, choices=(replace(done.choices[0], weight=0.7), done.choices[1]))
+    assert weights(composing(store).masked(mine, (True, False))) == {"fox": 0.7, "fox2": 0.26}
+    assert weights(composing(store).masked(mine, (False, True))) == {"fox": 0.7, "fox2": 0.6}
+    assert weights(composing(store).masked(mine, (True, True)))["fox"] == 0.7
+
+
+@pytest.mark.parametrize("prompt", [PROMPT, f"{PROMPT} <lora:other1:1.4>"])
+def test_masks_and_their_weights_are_the_same_for_what_was_kept_in_a_file(store: Store, prompt: str) -> None:
+    candidates = found(store, prompt, fox=0.9, fox2=0.8, ink=0.7, snow=0.6)
+    done = composing(store, most=5).compose(prompt, candidates, range(1, 100))
+    kept = loads(Composition, json.dumps(to_plain(done)), "a file")
+    assert kept.choices[-1].adapter != done.choices[-1].adapter  # it holds them in brief
+    drawn = composing(store).masks(done, 12, 5)
+    assert composing(store).masks(kept, 12, 5) == drawn
+    assert all(drawn[0])
+    for mask in drawn:
+        assert weights(composing(store).masked(kept, mask)) == weights(composing(store).masked(done, mask))
+
+
+def test_adapters_of_different_kinds_for_the_same_words_share_nothing(store: Store) -> None:
+    choices = tuple(
+        Choice(adapter=record, weight=0.7, span="fox", sure=sure)
+        for record, sure in zip(RECORDS[:3], (0.6, 0.2, 0.1), strict=True)
+    )
+    kept = composing(store).masks(Composition(prompt="a fox", choices=choices), 8, 0)
+    # None, one or both of the foxes, and the style on or off.
+    assert len(set(kept)) == 8
 
 
 def test_every_mask_gives_weights_that_the_model_bears(store: Store) -> None:

@@ -125,6 +125,20 @@ def test_wrong_choice_is_told_by_its_place(change: dict[str, object], sentence: 
     str(caught.value).encode()
 
 
+@pytest.mark.parametrize("emphasis", [-3, 0, 2.1, float("nan"), float("inf")])
+def test_emphasis_keeps_its_bounds(emphasis: float) -> None:
+    with pytest.raises(InputError, match=r"^composition: emphasis: it must be above 0 and at most 2, not"):
+        from_plain(Composition, {"prompt": "x", "emphasis": emphasis})
+    assert from_plain(Composition, {"prompt": "x", "emphasis": 1.1}).emphasis == 1.1
+
+
+def test_tags_in_triggers_and_suffix_are_taken_out() -> None:
+    plain = edited({"triggers": ["foxy", "red <lora:evil:9>", "<lora:evil:9>"]}) | {"suffix": "sharp <lyco:evil:9>"}
+    composition = from_plain(Composition, plain | {"prompt": "a fox <lora:pinned:1>"})
+    assert composition.choices[0].triggers == ("foxy", "red")
+    assert (composition.suffix, composition.prompt) == ("sharp", "a fox <lora:pinned:1>")
+
+
 def test_choice_that_is_no_object_is_told_by_its_place() -> None:
     with pytest.raises(InputError, match=r"^choice 1 must be a JSON object, not int$"):
         from_plain(Composition, {"prompt": "x", "choices": [5]})

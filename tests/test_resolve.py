@@ -42,7 +42,7 @@ def key_of(store: Store, number: int | None) -> str | None:
 
 
 def laid(store: Store, prompt: str, allowed: Any = range(1, 100)) -> tuple[dict[str, float], dict[str, str]]:
-    choices, refused = pins(store, pinned(prompt), allowed)
+    choices, refused, _ = pins(store, pinned(prompt), allowed)
     assert all(store.adapter(number).record == choice.adapter for number, choice in choices.items())
     return (
         {choice.adapter.key: choice.weight for choice in choices.values()},
@@ -61,10 +61,19 @@ def test_pinned_number_is_a_files_name_and_never_a_catalogue_number(store: Store
 
 
 def test_pin_keeps_its_own_words_for_a_span(store: Store) -> None:
-    choices, _ = pins(store, pinned("<lora:sub/fox:0.7:1.2>"), range(1, 100))
+    choices, _, notes = pins(store, pinned("<lora:sub/fox:0.7:1.2>"), range(1, 100))
+    assert notes == ()
     [choice] = choices.values()
     assert (choice.span, choice.weight, choice.reason) == ("<lora:sub/fox>", 1.2, "pinned in the prompt")
     assert choice.triggers == ()
+
+
+@pytest.mark.parametrize(("written", "weight"), [("1e9", 100.0), ("-1e300", -100.0), ("100", 100.0), ("-99.5", -99.5)])
+def test_pin_has_no_weight_that_other_tools_do_not_take(store: Store, written: str, weight: float) -> None:
+    choices, _, notes = pins(store, pinned(f"<lora:fox:{written}>"), range(1, 100))
+    assert [choice.weight for choice in choices.values()] == [weight]
+    told = f"“Red Fox” is pinned at {float(written):g} and laid on at {weight:g}: tools take no more"
+    assert notes == ((told,) if float(written) != weight else ())
 
 
 def test_of_files_of_one_name_the_allowed_one_is_taken(store: Store) -> None:

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
 from velatura.plain import to_plain
-from velatura.records import AdapterRecord, Choice, Composition, GenerationRequest, RefinedAdapter, Rejection
+from velatura.records import (
+    AdapterRecord,
+    Choice,
+    Composition,
+    GenerationRequest,
+    RefinedAdapter,
+    Refinement,
+    Rejection,
+)
 from velatura.screen import print_adapter, print_composition, print_rejections, print_story
 
 HOSTILE = "\x1b]0;title\x07\x1b[2J\x9b1m:heart: [red]x[/] [/nothing] \ud800\r狐\ttab"
@@ -40,6 +49,32 @@ def test_adapters_of_strangers_are_shown_as_they_are(
     check(capsys.readouterr().out, 4)
     print_rejections([Rejection(source="s", locator=HOSTILE, reason=HOSTILE)], as_json=False)
     check(capsys.readouterr().out, 2)
+
+
+def test_what_a_describer_said_is_shown_with_who_said_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    said = Refinement(
+        description="paints red foxes",
+        category="animal",
+        facets=(("subject", "a red fox"), ("mood", HOSTILE)),
+        avoid="wolves",
+        triggers=(("foxy", "red fox"), ("vixen",)),
+        weight=0.7,
+        evidence="the page",
+        writer="vlm 3: stand-in",
+    )
+    print_adapter(RefinedAdapter(id=1, record=record(), refinement=said), others=(), as_json=False)
+    text = capsys.readouterr().out
+    check(text, 4)
+    for row in (
+        "what it is +animal", "subject +a red fox", "what it does +paints red foxes", "not for +wolves",
+        r"worth using +foxy, red fox \| vixen", r"lay it on at +0\.7 \(the page\)", "described by +vlm 3: stand-in",
+    ):  # fmt: skip
+        assert re.search(rf"^{row}\s*$", text, re.MULTILINE)
+    print_adapter(RefinedAdapter(id=1, record=record()), others=(), as_json=False)
+    assert "described by" not in capsys.readouterr().out
 
 
 def test_stories_of_strangers_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:

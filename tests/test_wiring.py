@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from chat_server import chat_server, said
 from offered import offered
 from shelf import Given, adapter
 
@@ -14,6 +18,7 @@ from velatura.composer import BuiltinComposer, LlmComposer, Manner, StylusCompos
 from velatura.db import Store, open_store
 from velatura.errors import InputError
 from velatura.llm import LanguageModel
+from velatura.records import Example
 from velatura.refiner.card import CardDescriber
 from velatura.refiner.vlm import VlmDescriber
 from velatura.settings import default_settings, load_settings
@@ -65,6 +70,22 @@ def test_settings_reach_the_built_in_composer(settings: dict[str, Any], many: in
         offered(prompt, "Old Wash Texture", near=0.9, score=0.1, description="paper"),
     ]
     assert len(picker(default_settings(**settings), none, many).pick(prompt, offers).picks) == laid
+
+
+def test_paper_limits_topics_alone_and_any_other_number_is_kept() -> None:
+    shown = [
+        replace(one, adapter=replace(one.adapter, record=replace(one.adapter.record, examples=(Example(),) * 3)))
+        for one in (offered("a fox", f"Fox {key}", key=key, score=0.5) for key in "abcd")
+    ]
+    answer = json.dumps({"fox": {"0": "", "1": ""}, "a": {"2": "", "3": ""}})
+    for settings, laid in (({}, 4), ({"most": 1}, 1), ({"most": 9}, 4)):
+        with chat_server(said(answer)) as server:
+            composer = picker(
+                default_settings(composer="stylus", **settings),
+                partial(LanguageModel, "stand-in", url=server.url, retries=0),
+                100,
+            )
+            assert len(composer.pick("a fox", shown).picks) == laid
 
 
 def test_manner_is_what_the_settings_say() -> None:

@@ -11,11 +11,13 @@ from pathlib import PurePath, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from ...errors import InputError
+from ...plain import untagged
 from ...records import AdapterRecord, Choice, Composition
-from ...syntax import encodable, without_tags
+from ...syntax import encodable
 from .foreign import stem_of
 
 _TAG = re.compile(r"<(?!lora:|lyco:)\w+:[^<>]*>", re.IGNORECASE)
+_ADAPTER = re.compile(r"<(?:lora|lyco):[^<>]*>", re.IGNORECASE)
 _WEIGHTED = re.compile(r"^\(.*:\s*-?[\d.]+\s*\)$", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
@@ -53,14 +55,18 @@ class Export:
 
         The user's own brackets are emphasis and stay.
         """
-        for tag in _TAG.findall(self.composition.prompt):
+        whole = self.composition.painted_prompt
+        for tag in _TAG.findall(whole):
             self.note(f"{tag} was left out of the prompt: only adapters are carried over")
+        added = (trigger for choice in self.composition.choices for trigger in choice.triggers)
+        for tag in _ADAPTER.findall("\n".join([*added, self.composition.suffix])):
+            self.note(f"{tag} was left out of the triggers: they lay no adapters on")
         choices = tuple(
             replace(choice, triggers=tuple(escaped(flat(trigger), brackets) for trigger in choice.triggers))
             for choice in self.composition.choices
         )
-        bare = without_tags(self.composition.prompt)
-        return encodable(replace(self.composition, prompt=bare, choices=choices).painted_prompt)
+        bare = replace(self.composition, prompt=untagged(self.composition.prompt), choices=choices)
+        return encodable(untagged(bare.painted_prompt))
 
     def files(self) -> Iterator[tuple[Choice, str]]:
         """Yield each choice with its file's name for the other tool; those without one of their own are left out."""

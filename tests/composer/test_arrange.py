@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -14,8 +15,11 @@ from shelf import adapter
 from velatura.composer.arrange import Manner, arrange
 from velatura.composer.budget import FLOOR, Load, bound_of, total_of
 from velatura.composer.builtin import BuiltinComposer
+from velatura.composer.conflicts import conflicts
+from velatura.composer.picks import Pick, Picked
 from velatura.composer.triggers import ROOM, estimate_tokens
 from velatura.composer.weights import MOST, advise
+from velatura.composer.worn import Worn
 from velatura.records import Candidate, Choice, Composition, Example, RefinedAdapter, Refinement, WeightEvidence
 
 
@@ -85,6 +89,56 @@ def test_alternatives_of_two_tasks_share_within_their_own() -> None:
     assert [choice.weight for choice in done.choices] == [0.3, 0.3, 0.6]
 
 
+def picked(span: str, **categories: str) -> Picked:
+    """Picks for the same words, each of a category."""
+    return Picked(
+        picks=tuple(
+            Pick(
+                span=span,
+                candidate=offered(span, title, refinement=Refinement(category=category)),
+                reason="",
+                score=0.5,
+            )
+            for title, category in categories.items()
+        )
+    )
+
+
+@pytest.mark.parametrize("weighing", ["evidence", "stylus"])
+def test_adapters_of_different_kinds_for_the_same_words_share_no_strength(weighing: Any) -> None:
+    manner = Manner(weighing=weighing, budget=False)
+    kinds = picked("anna", Anna="character", Eyes="concept", Ink="style", Hat="clothing", Anne="celebrity")
+    done = arrange("anna", kinds, {}, composer="a", manner=manner)
+    shared = {choice.adapter.title: choice.advised is not None for choice in done.choices}
+    assert shared == {"Anna": True, "Eyes": True, "Ink": False, "Hat": True, "Anne": True}
+    assert weights(done)["Ink"] == (0.8 if weighing == "stylus" else advise(kinds.picks[2].candidate.adapter, 5).weight)
+    assert all("since 2 adapters serve" in choice.reason for choice in done.choices if choice.advised is not None)
+
+
+def test_what_is_composed_has_no_errors_when_it_is_judged() -> None:
+    pages = (
+        ("Anna", "character"), ("Anna (Frozen)", "character"), ("Elsa", "celebrity"), ("Ink", "style"),
+        ("Ink Wash", "style"), ("Oil", "style"), ("Fox", "animal"), ("Red Fox", "animal"), ("Detail Slider", "tool"),
+    )  # fmt: skip
+    laid = 0
+    for several in combinations(pages, 4):
+        for prompt in (", ".join(title for title, _ in several).lower(), "anna and elsa with a red fox, ink wash, oil"):
+            offers = [
+                offered(
+                    prompt, title, score=0.9 - place / 10, refinement=Refinement(category=category),
+                    triggers=((f"{title} xyz1",),), **used(0.9, 9.0),
+                )
+                for place, (title, category) in enumerate(several)
+            ]  # fmt: skip
+            done = compose(prompt, offers, options={"most": 4})
+            known = {offer.adapter.record.key: offer.adapter for offer in offers}
+            worn = [Worn(choice=choice, adapter=known[choice.adapter.key], sure=1.0) for choice in done.choices]
+            found = conflicts(worn, prompt=prompt)
+            assert not [conflict for conflict in found if conflict.severity == "error"], (prompt, found)
+            laid += len(worn)
+    assert laid > 500
+
+
 def test_stylus_divides_by_the_adapters_of_a_task_and_once_only() -> None:
     prompt = "a fox, ink"
     several = [offered(prompt, "Fox", key=key, **used(0.6)) for key in ("a", "b")]
@@ -129,6 +183,17 @@ def test_pinned_adapter_keeps_its_weight_and_the_others_make_room(weight: float)
             assert FLOOR * 1.0 <= after <= weights(alone)[title]
     if abs(weight) > 1:
         assert weights(done)["Ink"] < weights(alone)["Ink"]
+
+
+def test_pinned_adapter_that_nothing_calls_or_that_is_too_strong_is_told() -> None:
+    fixed = {1: pin("fox", 50.0, title="Fox", triggers=(("rfox",),))}
+    too_strong, uncalled = compose("snow <lora:fox:50>", [], fixed).notes
+    assert too_strong == "“Fox” has a weight of 50, and beyond 2 adapters break the picture"
+    assert uncalled == "nothing in the prompt calls “Fox”; add “rfox”"
+    calm = {1: pin("fox", 0.8, title="Fox", triggers=(("rfox",),))}
+    assert compose("rfox in snow <lora:fox:0.8>", [], calm).notes == ()
+    # Of what is chosen arranging takes care itself.
+    assert compose("fox", [offered("fox", "Fox", triggers=(("rfox",),))]).notes == ()
 
 
 def test_pinned_adapters_are_not_lowered_though_they_are_too_much() -> None:

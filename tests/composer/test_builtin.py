@@ -286,7 +286,7 @@ def test_styles_that_nothing_names_are_alternatives() -> None:
 
 
 def test_style_chosen_by_examples_does_not_stand_in_the_way_of_what_is_named() -> None:
-    prompt = "masterpiece, megumin"
+    prompt = "masterpiece, megumin, castle, rain"
     figures = offered(prompt, "Figures", tags=("style",), near=0.8, examples=(Example(prompt="megumin"),), score=0.9)
     named = offered(prompt, "KonoSuba", tags=("character",), triggers=(("megumin", "hat"),), score=0.2)
     assert titles(pick(prompt, [figures, named])) == ["Figures", "KonoSuba"]
@@ -480,3 +480,41 @@ def test_style_that_is_named_is_laid_on_once() -> None:
         for name, score in (("Ink", 0.8), ("Ink again", 0.7))
     ]
     assert titles(pick(prompt, pair)) == ["Ink"]
+
+
+@pytest.mark.parametrize(
+    "prompt", ["1girl", "1girl, solo", "blue eyes", "masterpiece, best quality, red hair", "tiger"]
+)
+def test_prompt_that_tells_little_is_no_nearer_to_one_adapter_than_to_another(prompt: str) -> None:
+    for tags in (("character",), ("style",)):
+        near = offered(prompt, "Homura", tags=tags, near=1.0, examples=(Example(prompt=prompt),), score=0.5)
+        assert titles(pick(prompt, [near])) == []
+
+
+def test_name_at_the_head_of_a_title_names() -> None:
+    prompt = "barbie as a doctor"
+    doll = offered(prompt, "BARBIE | Toy Story 3", tags=("character",), triggers=(("ts_barbie",),), score=0.9)
+    assert spans(pick(prompt, [doll])) == {"BARBIE | Toy Story 3": "barbie"}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "title", "is_named"),
+    [
+        ("detail tweaker, a castle", "Detail Tweaker LoRA (细节调整LoRA)", True),
+        ("lowra, a dark forest", "LowRA", True),
+        ("a lightning storm", "Lightning", False),
+        ("a detailed castle", "Detail Tweaker LoRA", False),
+    ],
+)
+def test_tool_is_called_by_its_name_and_never_by_topic(prompt: str, title: str, is_named: bool) -> None:
+    tool = offered(prompt, title, tags=("tool", "detail slider"), score=0.5, refinement=Refinement(category="tool"))
+    assert titles(pick(prompt, [tool])) == ([title] if is_named else [])
+
+
+@pytest.mark.parametrize("prompt", ["not inkwash", "a house without an inkwash style", "a house, no inkwash"])
+def test_what_the_prompt_leaves_out_is_not_served(prompt: str) -> None:
+    ink = offered(prompt, "Inkwash", triggers=(("inkwash style",),), tags=("style",), score=0.9)
+    done = pick(prompt, [ink])
+    assert titles(done) == []
+    assert not any("inkwash" in task for task in done.tasks)
+    assert titles(pick(f"inkwash style, {prompt}", [offered(f"inkwash style, {prompt}", "Inkwash")])) == ["Inkwash"]

@@ -19,6 +19,7 @@ def worn(
     span: str = "<lora:x>",
     weight: float = 0.6,
     sure: float = 0.0,
+    by_composer: bool = False,
     known: bool = True,
     added: tuple[str, ...] = (),
     **fields: Any,
@@ -34,7 +35,7 @@ def worn(
         }
     )
     refined = RefinedAdapter(id=1, record=record, refinement=Refinement(category=category))
-    choice = Choice(adapter=record, weight=weight, span=span, triggers=added)
+    choice = Choice(adapter=record, weight=weight, span=span, triggers=added, sure=sure if by_composer else None)
     return Worn(choice=choice, adapter=refined if known else None, sure=sure)
 
 
@@ -113,6 +114,53 @@ def test_two_persons_for_the_same_words_are_an_error() -> None:
     conflict = only([found for found in conflicts(pair, prompt="blue haired Miku") if found.kind == "people"])
     assert (conflict.severity, conflict.drop, conflict.stay) == ("error", (0,), 1)
     assert conflict.explanation == "“Miku” and “Rei” are two persons for the same words, “blue haired Miku”"
+
+
+def test_alternatives_that_a_composer_chose_for_the_same_words_may_be_of_a_kind() -> None:
+    def pair(category: str, span: str, *triggers: str, by_composer: bool) -> list[Worn]:
+        return [
+            worn(name, category, *triggers, span=span, by_composer=by_composer, weight=0.3)
+            for name in ("Rei", "Rey", "Ray")
+        ]
+
+    for category in ("character", "style"):
+        assert conflicts(pair(category, "rei", "rei_x", by_composer=True), prompt="rei, rei_x") == ()
+        for by_hand in (pair(category, "rei", by_composer=False), pair(category, "", by_composer=True)):
+            assert conflicts(by_hand, prompt="rei")[0].severity == "error"
+    other = worn("Asuka", "character", span="asuka", weight=0.3, by_composer=True)
+    found = conflicts([*pair("character", "rei", by_composer=True), other], prompt="rei and asuka")
+    assert kinds(found) == [("warning", "people")]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (("Nahida (Genshin Impact)",), ("Nahida | 3 outfits",)),
+        (("Nahida (Genshin Impact)",), ("Nahida (Genshin Impact)",)),
+        (("Nahida", "nahida"), ("Lesser Lord Nahida", "nahida")),
+        (("Nahida", "nahida (genshin impact)"), ("Lord Nahida", "lord nahida", "nahida (genshin impact)")),
+    ],
+)
+def test_adapters_of_one_person_for_different_words_are_an_error(one: tuple[str, ...], other: tuple[str, ...]) -> None:
+    first = worn(one[0], "character", *one[1:], span="nahida", sure=0.9, key="a")
+    second = worn(other[0], "character", *other[1:], span="genshin impact", sure=0.5, key="b")
+    found = conflicts([first, second], prompt="nahida, genshin impact")
+    conflict = next(conflict for conflict in found if conflict.kind == "people")
+    assert (conflict.severity, conflict.drop) == ("error", (1,))
+    assert conflict.explanation.endswith("are the same person, who would be in the picture twice")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("Genshin - Nahida", "Genshin - Klee"), ("Nahida (Genshin)", "Klee (Genshin)")]
+)
+def test_persons_of_one_series_are_different(one: str, other: str) -> None:
+    pair = [
+        worn(one, "character", "nahida", "genshin", span="nahida"),
+        worn(other, "character", "klee", "genshin", span="klee"),
+    ]
+    found = conflicts(pair, prompt="nahida and klee in genshin")
+    assert ("warning", "people") in kinds(found)
+    assert not [conflict for conflict in found if conflict.severity == "error"]
 
 
 def test_two_persons_that_the_prompt_names_are_a_warning() -> None:
@@ -250,10 +298,18 @@ def test_weight_out_of_its_range(weight: float, severity: str | None) -> None:
 
 
 def test_weight_that_people_used_is_in_its_range() -> None:
-    used = (WeightEvidence(weight=-1.0, source="prompt"), WeightEvidence(weight=2.5, source="prompt"))
-    assert conflicts([worn("Fox", weight=2.4, weights=used)]) == ()
+    used = (WeightEvidence(weight=-1.0, source="prompt"), WeightEvidence(weight=1.9, source="prompt"))
+    assert conflicts([worn("Fox", weight=1.8, weights=used)]) == ()
     assert conflicts([worn("Fox", weight=-0.9, weights=used)]) == ()
     assert kinds(conflicts([worn("Fox", weight=2.6, weights=used)])) == [("error", "weight")]
+
+
+@pytest.mark.parametrize("weight", [9.0, 2.1, -9.0])
+def test_weight_that_one_stranger_used_and_no_picture_bears_is_not_approved(weight: float) -> None:
+    attacked = (WeightEvidence(weight=0.8, source="prompt"), WeightEvidence(weight=weight, source="prompt"))
+    conflict = only(conflicts([worn("Fox", weight=weight, weights=attacked)]))
+    assert (conflict.severity, conflict.weights) == ("error" if weight > 0 else "warning", ((0, 0.8),))
+    assert conflicts([worn("Age Slider", "tool", weight=weight, weights=attacked)]) == ()
 
 
 def test_sliders_go_both_ways_and_far() -> None:
@@ -270,6 +326,21 @@ def test_more_than_the_model_bears_is_a_warning_with_weights_that_it_does() -> N
     assert lowered[0].choice.weight == pytest.approx(0.71, abs=0.02)
 
 
+def test_weight_that_a_person_sets_beyond_the_evidence_counts_whole() -> None:
+    assert kinds(conflicts([worn(name, weight=1.5) for name in ("fox", "owl")])) == [("warning", "budget")]
+    told = {conflicts([worn(name, weight=weight) for name in "abc"])[0].explanation for weight in (1.0, 1.25, 1.5)}
+    assert len(told) == 3
+    used = (WeightEvidence(weight=1.5, source="prompt"),)
+    assert conflicts([worn(name, weight=1.5, weights=used) for name in ("fox", "owl")]) == ()
+    assert conflicts([worn("Age Slider", "tool", weight=5.0), worn("fox", weight=0.8)]) == ()
+
+
+@pytest.mark.parametrize("weight", [1e9, 1e308, -1e308])
+def test_weights_too_large_to_reckon_with_are_told(weight: float) -> None:
+    found = conflicts([worn(name, weight=weight) for name in ("fox", "owl")])
+    assert {conflict.kind for conflict in found} == {"weight", "budget"}
+
+
 # ---------------------------------------------------------------- what is told, and repaired
 
 
@@ -280,7 +351,7 @@ def test_adapter_that_the_catalogue_does_not_know_is_noted() -> None:
 
 def test_errors_come_first() -> None:
     found = conflicts([worn("Fox", weight=0.0), worn("Owl", weight=1.7), worn("Elk", family="sdxl")], family="sd1")
-    assert [conflict.severity for conflict in found] == ["error", "warning", "note"]
+    assert [conflict.severity for conflict in found] == ["error", "warning", "warning", "note"]
 
 
 def test_title_of_strangers_stays_a_line() -> None:

@@ -220,7 +220,7 @@ FAULTS: dict[str, tuple[Any, dict[str, Any], str, int]] = {
     "broken reply": (Reply(200, b'{"choices": [', headers={"Content-Type": "application/json"}), {}, "not answer", 1),
     "page": ((200, b"<html>log in</html>"), {}, "gave no text", 1),
     "wrong ids": (answer(("red fox", [given(77), given(-1)])), {}, "they go from 1 to 5", 2),
-    "refusal": (said(None, refusal="I will not."), {}, "stand-in, and first 1 chose instead: stand-in refused: I", 1),
+    "refusal": (said(None, refusal="I will not."), {}, "^stand-in refused: I will not; first 1 chose instead$", 1),
     "filtered": (said("", finish="content_filter"), {}, "filter of contents", 1),
     "too long": (refused(400, "maximum context length is 2048"), {}, "maximum context length is 2048", 3),
 }  # fmt: skip
@@ -250,7 +250,7 @@ def test_temperature_and_name_are_passed_on() -> None:
     _, server = pick(answer(), temperature=0.9)
     assert server.asked[0]["temperature"] == 0.9
     model = LanguageModel("stand-in", url="http://127.0.0.1:9/v1")
-    assert LlmComposer(model, fallback=Fallback()).name == "llm 1: stand-in"
+    assert LlmComposer(model, fallback=Fallback()).name == "llm 2: stand-in"
 
 
 def test_fifty_candidates_take_under_a_fifth_of_what_the_paper_takes() -> None:
@@ -259,7 +259,8 @@ def test_fifty_candidates_take_under_a_fifth_of_what_the_paper_takes() -> None:
     picked, server = pick(answer(), candidates=many)
     sent = json.dumps(server.asked[0], ensure_ascii=False)
     assert len(sent) / 4 < 4000
-    assert picked.notes[0] == "stand-in was shown 50 of 50 candidates"
+    assert picked.notes[0] == "stand-in was shown 30 of 50 candidates"
+    assert sent.count("about: x y x y x y") == 30
 
 
 def test_likeliest_are_shown_where_there_is_no_room_for_all() -> None:

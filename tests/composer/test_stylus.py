@@ -132,6 +132,17 @@ def test_few_adapters_of_a_topic_are_taken() -> None:
     assert len(pick(told, per_topic=1)[0].picks) == 1
 
 
+def test_least_sure_are_refused_where_fewer_are_wanted() -> None:
+    picked, _ = pick(GOOD, most=2)
+    assert chosen(picked) == {("t-shirt", "T-shirt design"), ("t-shirt", "T-shirt")}
+    assert [(refusal.adapter.title, refusal.reason) for refusal in picked.refused] == [
+        ("Peace", "2 adapters are the most for one prompt")
+    ]
+    none, server = pick(GOOD, most=0)
+    assert (none.picks, none.notes) == ((), ("0 adapters are the most for one prompt, and 0 are fixed",))
+    assert not server.asked
+
+
 def test_what_is_left_out_is_told() -> None:
     picked, _ = pick(answer({"a fox": {"0": ""}, "t-shirt": {"1": "", "150": ""}, "black": {"1": ""}}))
     assert picked.notes[1:] == (

@@ -7,13 +7,15 @@ import time
 
 import pytest
 
-from velatura.composer.weights import MOST, STYLUS, Usual, advise
+from velatura.composer.weights import FARTHEST, MOST, STYLUS, Usual, advise, bears
 from velatura.records import AdapterRecord, RefinedAdapter, Refinement, WeightEvidence
 
 
-def adapter(*evidence: tuple[float, str], tags: tuple[str, ...] = (), refinement: Refinement | None = None):
+def adapter(
+    *evidence: tuple[float, str], title: str = "A", tags: tuple[str, ...] = (), refinement: Refinement | None = None
+) -> RefinedAdapter:
     weights = tuple(WeightEvidence(weight=weight, source=source) for weight, source in evidence)
-    record = AdapterRecord(source="folder", key="a", title="A", weights=weights, tags=tags)
+    record = AdapterRecord(source="folder", key="a", title=title, weights=weights, tags=tags)
     return RefinedAdapter(id=1, record=record, refinement=refinement or Refinement())
 
 
@@ -38,7 +40,7 @@ def test_one_use_is_followed_and_told() -> None:
 def test_median_ignores_one_wild_use() -> None:
     advice = advise(adapter((0.7, "prompt"), (0.7, "prompt"), (0.8, "resources"), (9.0, "prompt"), (0.7, "prompt")))
     assert advice.weight == 0.7
-    assert "5 uses" in advice.reason
+    assert "4 uses" in advice.reason  # what breaks every picture is left out
 
 
 def test_author_s_advice_is_better_than_nothing() -> None:
@@ -57,7 +59,10 @@ def test_pictures_without_it_are_no_use_of_it() -> None:
 def test_slider_shown_both_ways_is_not_laid_on_at_nearly_nothing() -> None:
     assert advise(adapter((-1.0, "prompt"), (1.0, "prompt"), (-0.5, "prompt"), (0.5, "prompt"))).weight == 0.75
     assert advise(adapter((-1.0, "prompt"), (-1.0, "prompt"), (0.5, "prose"), (1.0, "prose"))).weight == 0.75
-    assert advise(adapter((-6.0, "prompt"), (-4.0, "prompt"), (-6.0, "prose"), (3.0, "prose"))).weight == -5.0
+    assert (
+        advise(adapter((-6.0, "prompt"), (-4.0, "prompt"), (-6.0, "prose"), (3.0, "prose"), title="Age slider")).weight
+        == -5.0
+    )
 
 
 def test_describer_is_asked_after_all_evidence() -> None:
@@ -72,9 +77,27 @@ def test_describer_that_was_talked_into_a_wild_weight_is_not_followed(wrong: flo
     assert advise(adapter(refinement=Refinement(weight=wrong))) == advise(adapter())
 
 
-@pytest.mark.parametrize("wild", [MOST * 1.01, -15.0, math.inf, math.nan])
+@pytest.mark.parametrize("wild", [FARTHEST * 1.01, -15.0, math.inf, math.nan])
 def test_evidence_beyond_all_sliders_is_not_followed(wild: float) -> None:
-    assert advise(adapter((wild, "prompt"))) == advise(adapter())
+    assert advise(adapter((wild, "prompt"), title="Age slider")) == advise(adapter())
+
+
+@pytest.mark.parametrize("source", ["preferred", "tips", "civitaiResources", "resources", "prompt", "prose", "header"])
+@pytest.mark.parametrize("wild", [MOST * 1.01, 9.0, -9.0])
+def test_stranger_s_picture_moves_no_adapter_beyond_what_pictures_bear(wild: float, source: str) -> None:
+    for title in ("Red Fox", "LCM 4 steps"):
+        assert advise(adapter((wild, source), (wild, source), title=title)) == advise(adapter())
+        assert advise(adapter((wild, source), (0.7, source), title=title)).weight == 0.7
+    assert advise(adapter((wild, source), title="Age slider")).weight == round(wild, 2)
+
+
+def test_adapter_bears_what_evidence_says_and_a_tool_bears_all() -> None:
+    assert bears(adapter((1.6, "prompt"), (1.4, "prompt")).record) == 1.5
+    assert bears(adapter((-1.5, "preferred")).record) == 1.5
+    assert (
+        bears(adapter((0.4, "prompt")).record) == bears(adapter((9.0, "prompt")).record) == bears(adapter().record) == 1
+    )
+    assert bears(adapter(title="Age slider").record) == math.inf
 
 
 def test_nothing_known_is_what_is_usual() -> None:

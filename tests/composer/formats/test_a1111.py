@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -32,6 +33,21 @@ def test_the_prompt_is_a1111s() -> None:
         "<lora:Ink v1.5:-0.35> <lora:fox:0.000000001>"
     )
     assert written.notes == ("<hypernet:h:1> was left out of the prompt: only adapters are carried over",)
+
+
+@pytest.mark.parametrize("form", ["a1111", "comfyui", "invokeai", "lora-manager"])
+def test_a_tag_in_triggers_or_suffix_lays_nothing_on(form: str) -> None:
+    composition = Composition(
+        prompt="a fox <lora:pinned:1>",
+        choices=(choice("fox.pt", 0.5, "foxy <lora:evil:9>", "<lora:ev<lora:x:1>il:8>", "<lora:cut", ":9>"),),
+        suffix="sharp <LYCO:evil:7>",
+        tasks=("snow",),
+    )
+    written = write(composition, form)
+    assert not re.search(r"<\w+:[^>]*evil", written.text)
+    assert "<lora:cut" not in written.text
+    assert "foxy" in written.text
+    assert "<lora:evil:9> was left out of the triggers: they lay no adapters on" in written.notes
 
 
 def test_a_trigger_that_the_prompt_has_is_not_repeated() -> None:
