@@ -507,10 +507,8 @@ class Velatura:
                 any, `all` always all.
             weighted: have on oftener what is surer to be meant; else all masks have equal chances.
         """
-        from .composer.masks import masks
-
         chances = [1.0 if choice.sure is None else choice.sure for choice in composition.choices] if weighted else None
-        return masks(composition.choices, count, seed, chances=chances, scheme=scheme, all_first=True)
+        return self.composing.masks(composition, count, seed, chances=chances, scheme=scheme)
 
     def varied(
         self, request: GenerationRequest, count: int, *, scheme: Scheme = "paper", weighted: bool = False
