@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,10 @@ import pytest
 import velatura
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# A shell has what it runs in the background ignore interrupts, and so would the commands that tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 WHEEL = os.environ.get("VELATURA_WHEEL")
 if WHEEL and not Path(velatura.__file__).resolve().is_relative_to(Path(WHEEL).resolve()):
