@@ -27,6 +27,7 @@ from .options import (
     open_velatura,
     print_json,
     read_settings,
+    refuse_missing,
     warn_unembedded,
 )
 from .playground.cli import app as playground
@@ -135,6 +136,7 @@ def embed(picture_model: PictureModel = None, db: Db = None, as_json: Json = Fal
     from .screen import print_reports
 
     with open_velatura(db=db, picture_model=picture_model) as velatura:
+        refuse_missing(velatura.settings.db)
         embedded = _embed(velatura)
         print_reports([], embedded, pictures=_embed_pictures(velatura, needed=True), as_json=as_json)
 

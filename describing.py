@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from .errors import InputError, LanguageModelUnavailable, VelaturaError
-from .options import Db, Json, open_velatura, print_json
+from .options import Db, Json, open_velatura, print_json, refuse_missing
 from .records import Filter
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ def refine(
 
     given = {"--limit": limit is not None, "--retry": retry, "--spend": spend is not None, "--failures": failures}
     with open_velatura(read_only=dry_run, db=db, describer=describer, workers=workers) as velatura:
-        _refuse_missing(velatura.settings.db)
+        refuse_missing(velatura.settings.db)
         _check(velatura.settings, batch, dry_run, [option for option, is_given in given.items() if is_given])
         if not len(velatura.store.select(Filter())):
             raise InputError(f"the catalogue {velatura.settings.db} is empty; run `velatura index FOLDER` first")
@@ -86,17 +85,6 @@ def refine(
             print_reports([], embedded, pictures=pictures, as_json=False)
         if outcome.problem is not None:
             raise LanguageModelUnavailable(outcome.problem)
-
-
-def _refuse_missing(db: str) -> None:
-    """Refuse a catalogue that is not there, which opening it for writing would make.
-
-    Raises:
-        CatalogueError: there is none.
-    """
-    if not Path(db.removeprefix("sqlite:///")).expanduser().exists():
-        with open_velatura(read_only=True, db=db) as missing:
-            missing.store  # noqa: B018 - opening it says so
 
 
 def _check(settings: Settings, batch: Batch | None, dry_run: bool, given: list[str]) -> None:

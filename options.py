@@ -56,6 +56,17 @@ def open_velatura(*, read_only: bool = False, **flags: object) -> Velatura:
     return Velatura(read_settings(**flags), read_only=read_only)
 
 
+def refuse_missing(db: str) -> None:
+    """Refuse a catalogue that is not there, which opening it for writing would make.
+
+    Raises:
+        CatalogueError: there is none.
+    """
+    if not Path(db.removeprefix("sqlite:///")).expanduser().exists():
+        with open_velatura(read_only=True, db=db) as missing:
+            missing.store  # noqa: B018 - opening it says so
+
+
 def make_filter(
     velatura: Velatura,
     *,

@@ -249,3 +249,10 @@ def test_export_reads_what_other_tools_wrote_and_paints_no_file_name(home: Path)
             assert (done.returncode, done.stdout) == (1, "")
             assert told in done.stderr
     assert velatura("export", "(fox:1.2),snow", home=home).stdout.startswith("(fox:1.2),snow")
+
+
+def test_embed_makes_no_catalogue_of_a_slip_of_the_pen(tmp_path: Path) -> None:
+    done = velatura("embed", "--db", "typo.db", home=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: there is no catalogue at typo.db")
+    assert not list(tmp_path.glob("typo*"))
