@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 
 from . import __version__, choosing, describing, finding
 from .choosing import Composer, MaskScheme, Weighted
+from .embedding import embed_pictures, embed_texts, embed_what_can_be
 from .errors import InputError, VelaturaError
 from .options import (
     Commercial,
@@ -35,7 +36,6 @@ from .playground.cli import app as playground
 if TYPE_CHECKING:
     from .pipeline import Velatura
     from .records import BaseNorms
-    from .refiner.pictures import PictureReport
     from .refiner.weights import MeasureReport
 
 
@@ -121,11 +121,7 @@ def index(
                     source, kind=kind, hash_files=hash_files, with_prompts=with_prompts, progress=progress.synced
                 )
                 reports.append(report)
-        lacking = velatura.lacking_embedder() if embed else None
-        if lacking:
-            typer.echo(f"note: nothing is embedded, and search goes by words alone: {lacking}", err=True)
-        embedded = _embed(velatura) if embed and not lacking else None
-        pictures = _embed_pictures(velatura, needed=False) if embed else None
+        embedded, pictures = embed_what_can_be(velatura) if embed else (None, None)
         measured, base = _measure(velatura, again=model is not None) if weights else (None, None)
         print_reports(reports, embedded, measured, base, pictures=pictures, as_json=as_json)
 
@@ -137,8 +133,8 @@ def embed(picture_model: PictureModel = None, db: Db = None, as_json: Json = Fal
 
     with open_velatura(db=db, picture_model=picture_model) as velatura:
         refuse_missing(velatura.settings.db)
-        embedded = _embed(velatura)
-        print_reports([], embedded, pictures=_embed_pictures(velatura, needed=True), as_json=as_json)
+        embedded = embed_texts(velatura)
+        print_reports([], embedded, pictures=embed_pictures(velatura, needed=True), as_json=as_json)
 
 
 app.command()(describing.refine)
@@ -323,30 +319,6 @@ def _note(message: Warning | str, *_: Any, **__: Any) -> None:
 
 
 # -------------------------------------------------------------------- what several verbs need
-
-
-def _embed(velatura: Velatura) -> Any:
-    from .screen import Progress
-
-    with Progress("embed") as progress:
-        return velatura.embed(progress.embedded)
-
-
-def _embed_pictures(velatura: Velatura, *, needed: bool) -> PictureReport | None:
-    """Embed the pictures beside adapters, where the settings name a model; `needed` is that nothing else was asked."""
-    from .screen import Progress
-
-    if velatura.settings.picture_model is None:
-        return None
-    try:
-        velatura.picture_embedder  # noqa: B018 - opening it is the question
-    except VelaturaError as error:
-        if needed:
-            raise
-        typer.echo(f"note: no pictures are embedded: {error}", err=True)
-        return None
-    with Progress("pictures") as progress:
-        return velatura.embed_pictures(progress.pictured)
 
 
 def _measure(velatura: Velatura, *, again: bool) -> tuple[MeasureReport, BaseNorms | None]:

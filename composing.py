@@ -88,7 +88,7 @@ class Composing:
         A choice's weight alone is its `advised`, else its weight as it stands. One whose weight is not what it comes
         to with all on was set by another tool or a person, and keeps that.
         """
-        worn = self._worn(composition.choices, range(len(composition.choices)))
+        worn = self._worn(composition.choices)
         pinned = {place for place, item in enumerate(worn) if item.pinned}
         whole = self._laid(worn, range(len(worn)), pinned)
         kept = pinned | {
@@ -130,7 +130,7 @@ class Composing:
         Raises:
             InputError: The count is negative, the scheme unknown, or a chance is missing or no number from 0 to 1.
         """
-        worn = self._worn(composition.choices, range(len(composition.choices)))
+        worn = self._worn(composition.choices)
         parts = [part_of(item.refined) for item in worn]
         return masks(composition.choices, count, seed, chances=chances, parts=parts, scheme=scheme, all_first=True)
 
@@ -138,7 +138,7 @@ class Composing:
         self, composition: Composition, *, family: str | None = None, steps: int | None = None
     ) -> tuple[Conflict, ...]:
         """Return what does not go together in a set of adapters, errors first; see `Velatura.validate`."""
-        worn = self._worn(composition.choices, range(len(composition.choices)))
+        worn = self._worn(composition.choices)
         return conflicts(
             worn,
             prompt=composition.prompt or None,
@@ -150,12 +150,12 @@ class Composing:
 
     def weights(self, composition: Composition) -> tuple[Row, ...]:
         """Return the table of weights, before and after the others were considered."""
-        worn = self._worn(composition.choices, range(len(composition.choices)))
+        worn = self._worn(composition.choices)
         return table(composition.choices, borne_by([item.refined for item in worn], self._loads_of(worn)))
 
-    def _worn(self, choices: Sequence[Choice], places: Sequence[int]) -> list[Worn]:
+    def _worn(self, choices: Sequence[Choice]) -> list[Worn]:
         worn = []
-        for choice in (choices[place] for place in places):
+        for choice in choices:
             number = self._store.number_of(choice.adapter)
             known = None if number is None else self._store.adapter(number)
             worn.append(Worn(choice=choice, adapter=known, sure=1.0 if choice.sure is None else choice.sure))

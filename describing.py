@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from .embedding import embed_what_can_be
 from .errors import InputError, LanguageModelUnavailable, VelaturaError
 from .options import Db, Json, open_velatura, print_json, refuse_missing
 from .records import Filter
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from .describing_screen import Outcome
     from .pipeline import Velatura
     from .protocols import Describer
-    from .refiner.embed import EmbedReport
-    from .refiner.pictures import PictureReport
     from .refiner.refine_report import RefineReport
     from .settings import Settings
 
@@ -78,7 +77,7 @@ def refine(
                 outcome = replace(outcome, failures=_failures(velatura, asked))
         if not as_json:
             print_outcome(outcome)
-        embedded, pictures = _embed(velatura) if embed and not dry_run else (None, None)
+        embedded, pictures = embed_what_can_be(velatura) if embed and not dry_run else (None, None)
         if as_json:
             print_json(plain_outcome(outcome, embedded, pictures))
         else:
@@ -176,23 +175,3 @@ def _failures(velatura: Velatura, asked: Describer) -> list[tuple[int, str, str,
     known = velatura.store.unrefined_failures(asked.name)
     titles = {found.id: found.record.title for found in velatura.store.adapters([number for number, _, _ in known])}
     return [(number, titles.get(number, ""), reason, is_refusal) for number, reason, is_refusal in known]
-
-
-def _embed(velatura: Velatura) -> tuple[EmbedReport | None, PictureReport | None]:
-    """Embed anew what has other words now, by the models that there are."""
-    from .screen import Progress
-
-    embedded = pictures = None
-    lacking = velatura.lacking_embedder()
-    if lacking:
-        typer.echo(f"note: nothing is embedded, and search goes by words alone: {lacking}", err=True)
-    else:
-        with Progress("embed") as progress:
-            embedded = velatura.embed(progress.embedded)
-    if velatura.settings.picture_model is not None:
-        try:
-            with Progress("pictures") as progress:
-                pictures = velatura.embed_pictures(progress.pictured)
-        except VelaturaError as error:
-            typer.echo(f"note: no pictures are embedded: {error}", err=True)
-    return embedded, pictures

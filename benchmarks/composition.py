@@ -47,7 +47,7 @@ from velatura.composer.cards import estimated_tokens
 from velatura.composer.llm import FORM, INSTRUCTIONS, question
 from velatura.composer.spans import Mention, Spoken
 from velatura.db.words import COLUMNS
-from velatura.records import Filter
+from velatura.records import Filter, RefinedAdapter
 from velatura.settings import default_settings
 from velatura.syntax import plain_text
 
@@ -89,12 +89,12 @@ def composing(**settings: Any) -> Way:
 
 # ---------------------------------------------------------------- rules left out
 
-_category, _mention = builtin._category, builtin.mention
+_category, _mention = builtin.category_for, builtin.mention
 
 
-def untooled(candidate: Candidate) -> str | None:
+def untooled(adapter: RefinedAdapter) -> str | None:
     """Take a tool for a style, which it competes with in any case."""
-    found = _category(candidate)
+    found = _category(adapter)
     return "style" if found == "tool" else found
 
 
@@ -106,7 +106,7 @@ def near_enough(candidate: Candidate, spoken: Spoken) -> Mention:
 
 RULES: dict[str, dict[str, object]] = {
     "a certain person only when named": {"names_somebody": lambda *_: True},
-    "a tool only when named": {"_category": untooled},
+    "a tool only when named": {"category_for": untooled},
     "what nothing names only by a near example": {"mention": near_enough},
     "a word that means another thing": {"other_thing": lambda *_: None},
     "same words, same kind: compete": {"_mates": lambda *_: []},

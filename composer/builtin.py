@@ -20,14 +20,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from ..categories import category_of, is_person
+from ..categories import is_person
 from ..families import TITLES, support
 from ..fenced import line
-from ..records import AdapterRecord, Candidate, Choice, Refusal
+from ..records import AdapterRecord, Candidate, Choice, RefinedAdapter, Refusal
 from ..words import words
 from .asked import sexes
 from .picks import Pick, Picked
 from .spans import Mention, Spoken, mention, names_somebody, names_tool, other_thing, read, served_by, somebody_else
+from .triggers import category_for
+from .worn import Part, part_for, part_of
 
 LEAST = 0.06
 """The least probability at which a named adapter is laid on (see `benchmarks/composition.py`)."""
@@ -96,8 +98,8 @@ class BuiltinComposer:
             mentioned = mention(candidate, spoken)
             if candidate.score < _TOLD and not mentioned.is_titled:
                 continue
-            category = _category(candidate)
-            mates = _mates(mentioned, _kind(category), laid)
+            category = category_for(candidate.adapter)
+            mates = _mates(mentioned, part_for(category), laid)
             reason = self._unfit(mentioned, category, spoken) or self._in_the_way(mentioned, category, mates, laid)
             if reason is None and len(laid) >= self._most:
                 reason = f"{self._most} adapters are the most for one prompt"
@@ -107,7 +109,7 @@ class BuiltinComposer:
             # An alternative serves the task that the surest one serves, whatever of its words they share.
             span = mates[0].span if mates else mentioned.span
             picks.append(Pick(span=span, candidate=candidate, reason=_evidence(candidate), score=candidate.score))
-            laid.append(_Laid(candidate.adapter.record, span, _kind(category), candidate.score, mentioned.is_named))
+            laid.append(_Laid(candidate.adapter.record, span, part_for(category), candidate.score, mentioned.is_named))
         return Picked(picks=tuple(picks), refused=tuple(refused), tasks=spoken.tasks)
 
     def _unfit(self, mentioned: Mention, category: str | None, spoken: Spoken) -> str | None:
@@ -157,13 +159,13 @@ class BuiltinComposer:
             if support(record.family, other.record.family) == "none":
                 return f"made for {TITLES[record.family]}, and {_title(other.record)} for {TITLES[other.record.family]}"
         # Who pins an adapter has chosen what serves these words; and a style that is named is spoilt by another one.
-        is_style = mentioned.is_named and _kind(category) == "style"
+        is_style = mentioned.is_named and part_for(category) == "style"
         one = any(mate.is_pinned or (is_style and mate.kind == "style") for mate in mates)
         enough = len(mates) >= (1 if one else self._per_task)
         if mates and (enough or score < _MATE * mates[0].sure):
             return f"“{mentioned.span}” is served by {' and '.join(_title(mate.record) for mate in mates)}"
         styles = [other for other in laid if other.kind == "style" and other not in mates]
-        if styles and _kind(category) == "style" and not mentioned.is_named:
+        if styles and part_for(category) == "style" and not mentioned.is_named:
             return f"another style beside {_title(styles[0].record)}, which the prompt does not name"
         return None
 
@@ -174,7 +176,7 @@ class _Laid:
 
     record: AdapterRecord
     span: str
-    kind: str
+    kind: Part
     sure: float
     is_named: bool
     """Whether the span says what it is; else it was chosen by examples, and serves that span as well as others."""
@@ -182,10 +184,17 @@ class _Laid:
 
 
 def _pinned(record: AdapterRecord, spoken: Spoken) -> _Laid:
-    return _Laid(record, served_by(record, spoken), _kind(_told(record)), 1.0, is_named=True, is_pinned=True)
+    return _Laid(
+        record,
+        served_by(record, spoken),
+        part_of(RefinedAdapter(id=0, record=record)),
+        1.0,
+        is_named=True,
+        is_pinned=True,
+    )
 
 
-def _mates(mentioned: Mention, kind: str, laid: Sequence[_Laid]) -> list[_Laid]:
+def _mates(mentioned: Mention, kind: Part, laid: Sequence[_Laid]) -> list[_Laid]:
     """Return what serves the same words already: of the same kind, or so that nothing else names the candidate."""
     served = [other for other in laid if _overlap(mentioned.span, other.span)]
     mates = [other for other in served if other.kind == kind or (other.is_named and _is_told_by(mentioned, other.span))]
@@ -204,20 +213,6 @@ def _is_told_by(mentioned: Mention, span: str) -> bool:
     """Say whether all that names a candidate stands in a span."""
     named = _names(mentioned)
     return bool(named) and named <= _cut(span)
-
-
-def _category(candidate: Candidate) -> str | None:
-    return candidate.adapter.refinement.category or _told(candidate.adapter.record)
-
-
-def _told(record: AdapterRecord) -> str | None:
-    found = category_of(record)
-    return found.name if found is not None else None
-
-
-def _kind(category: str | None) -> str:
-    """Return what part of a picture an adapter decides: two of one kind compete for the same words."""
-    return "person" if is_person(category) else "style" if category in ("style", "tool") else "thing"
 
 
 def _overlap(span: str, other: str) -> bool:

@@ -48,7 +48,11 @@ class Worn:
 
 def part_of(adapter: RefinedAdapter) -> Part:
     """Return what part of a picture an adapter decides: of one part, those for the same words are alternatives."""
-    category = category_for(adapter)
+    return part_for(category_for(adapter))
+
+
+def part_for(category: str | None) -> Part:
+    """Return what part of a picture adapters of a category decide."""
     return "person" if is_person(category) else "style" if category in ("style", "tool") else "thing"
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,7 +22,7 @@ from velatura.llm import LanguageModel
 from velatura.records import Example
 from velatura.refiner.card import CardDescriber
 from velatura.refiner.vlm import VlmDescriber
-from velatura.settings import default_settings, load_settings
+from velatura.settings import Settings, default_settings, load_settings
 from velatura.wiring import beside, describer, manner, picker
 
 
@@ -124,3 +125,10 @@ def test_default_composer_settings_are_the_composers_own() -> None:
 
 def test_what_belongs_to_a_catalogue_lies_beside_it() -> None:
     assert beside(Path("/a/my.db"), "pictures") == Path("/a/my.db.pictures")
+
+
+def test_settings_have_the_composer_s_own_defaults() -> None:
+    own = {name: parameter.default for name, parameter in signature(BuiltinComposer).parameters.items()}
+    assert {name: Settings.model_fields[name].default for name in ("most", "least", "per_task")} == {
+        name: own[name] for name in ("most", "least", "per_task")
+    }

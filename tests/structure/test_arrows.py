@@ -36,11 +36,14 @@ ALLOWED: dict[str, set[str]] = {
     "choice_screen": MIDDLE | STAGES | {"screen"},
     "choosing": MIDDLE | STAGES | {"refiner", "pipeline", "screen", "options", "choice_screen"},
     "describing_screen": MIDDLE | STAGES | {"refiner", "screen", "options", "choice_screen"},
-    "describing": MIDDLE | STAGES | {"refiner", "pipeline", "wiring", "screen", "options", "describing_screen"},
+    "embedding": MIDDLE | {"refiner", "pipeline", "screen"},
+    "describing": MIDDLE
+    | STAGES
+    | {"embedding", "refiner", "pipeline", "wiring", "screen", "options", "describing_screen"},
     "cli": MIDDLE
     | STAGES
     | {"refiner", "retriever", "pipeline", "playground", "doctor", "screen", "options", "finding"}
-    | {"choosing", "describing", "resolve"},
+    | {"choosing", "describing", "embedding", "resolve"},
     "__main__": {"cli"},
     "__init__": MIDDLE | {"pipeline"},
 }
