@@ -9,6 +9,8 @@ VelaturaError                 one clear sentence; the command line prints it and
 ├── LanguageModelError        a language model cannot be reached, or gives no answer of use
 │   ├── LanguageModelUnavailable  ... now: a later try may succeed
 │   └── LanguageModelRefusal  ... and will not answer: asking again would bring the same
+├── BackendError              a program or service that paints for us cannot be reached, or fails
+├── Cancelled                 painting was stopped by whoever asked for it
 ├── IncompatibleAdapter       an adapter does not fit the model it is asked onto
 └── MissingDependency         an optional package is not installed; says the line that installs it
 """
@@ -61,6 +63,14 @@ class LanguageModelUnavailable(LanguageModelError):
 
 class LanguageModelRefusal(LanguageModelError):
     """A language model will not answer; asking again would bring the same."""
+
+
+class BackendError(VelaturaError):
+    """A program or service that paints for us cannot be reached, or fails."""
+
+
+class Cancelled(VelaturaError):
+    """Painting was stopped by whoever asked for it."""
 
 
 class IncompatibleAdapter(VelaturaError):

@@ -149,6 +149,20 @@ class Composer(Protocol):
         """Choose, beside what is fixed; an empty choice is a valid answer."""
 
 
+@dataclass(slots=True, kw_only=True)
+class Watch:
+    """Looks on while pictures are painted, and may stop it."""
+
+    progress: Callable[[float], None] | None = None
+    """Called after every step with the share of all the pictures that is done, 0 to 1."""
+    preview: Callable[[int, Image], None] | None = None
+    """Called every few steps with a picture's place among those asked for, and a small picture of what it is so far."""
+    every: int = 5
+    """Steps between two previews."""
+    stopped: Callable[[], bool] | None = None
+    """Asked before every step; True ends the painting with `Cancelled`."""
+
+
 class Backend(Protocol):
     """Paints."""
 
@@ -156,12 +170,28 @@ class Backend(Protocol):
     def name(self) -> str:
         """The name that requests use."""
 
-    progress: Callable[[float], None] | None
-    """Called with the share done, 0 to 1."""
-
     @property
     def family(self) -> str:
         """The base family of the loaded checkpoint, which decides what it can wear."""
 
-    def generate(self, request: GenerationRequest, count: int = 1) -> Iterable[GeneratedImage]:
-        """Yield `count` images with the seeds `request.seed`, `request.seed + 1`, ..., as they come."""
+    def complete(self, request: GenerationRequest) -> GenerationRequest:
+        """Check a request and fill in what it leaves to the model, without painting.
+
+        Raises:
+            InputError: it asks for what cannot be; one sentence.
+        """
+
+    def generate(
+        self, request: GenerationRequest, count: int = 1, *, watch: Watch | None = None
+    ) -> Iterator[GeneratedImage]:
+        """Yield `count` images with the seeds `request.seed`, `request.seed + 1`, ..., as they come.
+
+        Raises:
+            InputError: the request asks for what cannot be; told before anything is painted.
+            Cancelled: `watch` stopped it; what was yielded before is whole.
+        """
+
+    def generate_each(
+        self, requests: Sequence[GenerationRequest], *, watch: Watch | None = None
+    ) -> Iterator[tuple[int, GeneratedImage]]:
+        """Yield one image of each request with its place among them, in whatever order is the cheapest."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from .words import FUNCTION_WORDS, words
 
@@ -404,12 +404,87 @@ class Composition:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """A picture file that something is painted from."""
+
+    path: str
+    sha256: str | None = None
+    """Of the whole file. A backend fills it in; where it is given, another file of that name is refused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """A picture that painting starts from in place of noise: img2img, and with a mask inpainting."""
+
+    picture: Picture
+    strength: float = 0.75
+    """How far it is painted anew, 0 to 1: the share of the steps that are made."""
+    mask: Picture | None = None
+    """Where it is white the picture is painted anew, where it is black it is kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Control:
+    """A picture whose form is followed (ControlNet; Zhang and others, 2023)."""
+
+    model: str
+    """The ControlNet: a diffusers folder, a `.safetensors` file, or a hub id."""
+    picture: Picture
+    reading: Literal["canny"] | None = None
+    """What is read from the picture: its edges; None where it is a map already, of a pose or of depths."""
+    weight: float = 1.0
+    begin: float = 0.0
+    """The share of the steps before it acts."""
+    end: float = 1.0
+    """The share of the steps after which it acts no more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImagePrompt:
+    """Pictures that steer as words do (IP-Adapter; Ye and others, 2023)."""
+
+    model: str
+    """The IP-Adapter: a `.safetensors` file, or one on the hub, `owner/name/path/in/it.safetensors`."""
+    pictures: tuple[Picture, ...]
+    weight: float = 1.0
+    encoder: str | None = None
+    """Its CLIP vision model: a folder or a hub id; None takes the one beside the file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enlargement:
+    """How a picture larger than the model's own is painted. Lengths are in cells of the latents."""
+
+    mode: Literal["demofusion", "multidiffusion", "scalecrafter", "upscale"] = "demofusion"
+    """DemoFusion (Du and others, 2024); MultiDiffusion (Bar-Tal and others, 2023), windows alone; ScaleCrafter (He and
+    others, 2024), dilated convolutions; or a plain upscaler over a picture of the model's own size."""
+    stride: int | None = None
+    """From window to window; None takes half of a window."""
+    views: int = 16
+    """How many windows pass through the model at once."""
+    scales: tuple[int, ...] = ()
+    """The multiples of the model's own size that are gone through, ascending; none takes 2, 3, ... to the last."""
+    later_steps: int | None = None
+    """Steps of every phase after the first; None makes as many as in the first."""
+    skip: float = 0.0
+    """Parts of a step that weigh less than this are left out; 0 is exact."""
+    cosine: tuple[float, float, float] = (3.0, 1.0, 1.0)
+    """The exponents of the skip residual, of the dilated views' share, and of their blur (DemoFusion, eq. 4 to 7)."""
+    sigma: float = 0.8
+    """Of that blur, at its strongest."""
+    saving: bool = False
+    """Whether memory is saved where it costs time: what is not at work leaves the GPU."""
+    upscaler: str | None = None
+    """With `upscale`: the upscaling model's `.safetensors` file; None interpolates (Lanczos)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationRequest:
     """All that decides the pixels."""
 
     composition: Composition
     model: str
-    """A diffusers folder, a single-file checkpoint, or a hub id."""
+    """A diffusers folder, a single-file checkpoint, a hub id, or a name of `velatura checkpoints`."""
     backend: str = "sd"
     mask: tuple[bool, ...] | None = None
     """Which choices are on, in their order; None means all (Stylus, section 3.3). Not a spatial mask."""
@@ -423,6 +498,14 @@ class GenerationRequest:
     scheduler: str | None = None
     """A scheduler's name; None keeps the model's own."""
     clip_skip: int = 0
+    start: Start | None = None
+    controls: tuple[Control, ...] = ()
+    image_prompts: tuple[ImagePrompt, ...] = ()
+    embeddings: tuple[str, ...] = ()
+    """Textual inversions that the prompts may name: `.safetensors` files."""
+    freeu: tuple[float, float, float, float] | None = None
+    """FreeU's s1, s2, b1 and b2 (Si and others, 2024); None leaves it off."""
+    enlargement: Enlargement | None = None
 
     @property
     def choices(self) -> tuple[Choice, ...]:
