@@ -14,22 +14,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from . import __version__, choosing, describing, finding
-from .choosing import Composer, MaskScheme, Weighted
+from . import __version__, choosing, describing, finding, generating
 from .embedding import embed_pictures, embed_texts, embed_what_can_be
 from .errors import InputError, VelaturaError
 from .options import (
-    Commercial,
     Db,
     Json,
     PictureModel,
-    Safe,
-    make_filter,
     open_velatura,
     print_json,
     read_settings,
     refuse_missing,
-    warn_unembedded,
 )
 from .playground.cli import app as playground
 
@@ -66,11 +61,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Checkpoint = Annotated[
-    str | None, typer.Option("--model", help="The checkpoint: a diffusers folder, a .safetensors file, or a hub id.")
-]
-
 
 def _print_version(wanted: bool) -> None:
     if wanted:
@@ -148,71 +138,9 @@ app.command()(choosing.export)
 app.command(name="import")(choosing.import_)
 
 
-@app.command()
-def generate(
-    what: Annotated[str, typer.Argument(help="A prompt; or a composition's file, ours or another tool's, or -.")],
-    model: Checkpoint = None,
-    output: Annotated[str | None, typer.Option("--output", "-o", metavar="FOLDER", help="Where pictures go.")] = None,
-    count: Annotated[int, typer.Option("--count", "-n", min=1, max=10_000, help="How many pictures.")] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="The first picture's seed; the next ones count up.")] = 0,
-    negative: Annotated[str, typer.Option(help="What to keep out of the picture.")] = "",
-    steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps.")] = None,
-    guidance: Annotated[float | None, typer.Option(min=0, help="Classifier-free guidance; up to 1 is none.")] = None,
-    size: Annotated[str | None, typer.Option(metavar="WIDTHxHEIGHT", help="Pixels; else the model's own.")] = None,
-    scheduler: Annotated[str | None, typer.Option(help="A scheduler's name; the model's own by default.")] = None,
-    clip_skip: Annotated[int, typer.Option(min=0, help="Last text-encoder layers to leave out.")] = 0,
-    composer: Composer = None,
-    masks: Annotated[
-        bool, typer.Option("--masks", help="Another choice of the adapters for each picture, so that they differ.")
-    ] = False,
-    mask_scheme: MaskScheme = "paper",
-    weighted: Weighted = False,
-    commercial: Commercial = None,
-    safe: Safe = False,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, mps; the best there is by default.")] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Lay adapters even where only a part of them fits the model.")
-    ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace pictures of the same name.")] = False,
-    db: Db = None,
-    as_json: Json = False,
-) -> None:
-    """Paint a prompt with adapters chosen for it, or a composition as it stands in a file."""
-    from .resolve import PROMPT
-    from .screen import Progress, print_composition, print_paths
-    from .words import words
-
-    width, height = _size(size)
-    flags = {"db": db, "model": model, "output": output, "steps": steps, "guidance": guidance, "device": device}
-    flags |= {"force": force or None, "composer": composer}
-    with open_velatura(read_only=True, **flags) as velatura:
-        composition = choosing.composition_in(velatura, what)
-        if composition is None:
-            if not words(what):
-                raise InputError("the prompt has no words")
-            family = velatura.backend.family
-            chosen = make_filter(velatura, family=family, commercial=commercial, safe=safe, installed=True)
-            warn_unembedded(velatura)
-            composition = velatura.compose(what, filter=chosen)
-            unknown = [refusal.adapter.title for refusal in composition.refused if refusal.adapter.source == PROMPT]
-            if unknown:
-                raise InputError(f"no file in the catalogue is called {unknown[0]!r}, which the prompt pins by <lora:>")
-        if not as_json:
-            print_composition(composition)
-        request = velatura.request(
-            composition, seed=seed, negative=negative, width=width, height=height, scheduler=scheduler,
-            clip_skip=clip_skip,
-        )  # fmt: skip
-        with Progress("paint") as progress:
-            velatura.backend.progress = progress.painted
-            requests = [request]
-            if masks:
-                requests = velatura.varied(request, count, scheme=mask_scheme, weighted=weighted)
-            many = 1 if masks else count
-            for each in requests:  # before the first is painted
-                velatura.paths(each, count=many, overwrite=overwrite)
-            paths = [path for each in requests for path, _ in velatura.paint(each, count=many, overwrite=overwrite)]
-        print_paths(composition, paths, as_json=as_json)
+app.command()(generating.generate)
+app.command()(generating.plan)
+app.command()(generating.checkpoints)
 
 
 @app.command()
@@ -335,12 +263,3 @@ def _measure(velatura: Velatura, *, again: bool) -> tuple[MeasureReport, BaseNor
             typer.echo(f"note: the checkpoint of the settings is not measured: {error}", err=True)
     with Progress("measure") as progress:
         return velatura.measure(progress.measured), base
-
-
-def _size(size: str | None) -> tuple[int | None, int | None]:
-    if size is None:
-        return None, None
-    width, _, height = size.lower().partition("x")
-    if not (width.isdecimal() and height.isdecimal()):
-        raise typer.BadParameter(f"{size!r} is not WIDTHxHEIGHT, such as 512x768", param_hint="--size")
-    return int(width), int(height)

@@ -116,20 +116,35 @@ def make_filter(
 
 def filtered(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options of `make_filter` before its `--db`; it is handed `choose`, which makes the filter."""
-    own = _parameters(command)
-    options = [parameter for name, parameter in _parameters(make_filter).items() if name != "velatura"]
-    place = list(own).index("db")
-    others = [parameter for name, parameter in own.items() if name != "choose"]
-    parameters = [*others[:place], *options, *others[place:]]
+    return handed("choose", make_filter, before="db")(command)
 
-    @wraps(command)
-    def wrapper(**given: Any) -> None:
-        chosen = {option.name: given.pop(option.name) for option in options}
-        command(**given, choose=partial(make_filter, **chosen))
 
-    wrapper.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
-    wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return wrapper
+def handed(name: str, make: Callable[..., Any], *, before: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give commands the options of a function, before another option; each is handed the function with these given.
+
+    Args:
+        name: The parameter of the command that the function is handed as.
+        make: What takes the options, as keywords; what it takes besides stays for the command to give.
+        before: The command's option that the others stand before.
+    """
+
+    def give(command: Callable[..., None]) -> Callable[..., None]:
+        own = _parameters(command)
+        options = [parameter for name, parameter in _parameters(make).items() if name != "velatura"]
+        place = list(own).index(before)
+        others = [parameter for each, parameter in own.items() if each != name]
+        parameters = [*others[:place], *options, *others[place:]]
+
+        @wraps(command)
+        def wrapper(**given: Any) -> None:
+            chosen = {option.name: given.pop(option.name) for option in options}
+            command(**given, **{name: partial(make, **chosen)})
+
+        wrapper.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+        wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return wrapper
+
+    return give
 
 
 def _parameters(function: Callable[..., object]) -> dict[str, Parameter]:

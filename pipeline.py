@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from .db import Store, SyncReport
     from .generation.adapters.check import Checked
     from .llm import LanguageModel
-    from .protocols import Backend, Describer, ImageEmbedder, Reranker, TextEmbedder
+    from .painting import Painting
+    from .protocols import Backend, Describer, ImageEmbedder, Reranker, TextEmbedder, Watch
     from .refiner.embed import EmbedReport
     from .refiner.pictures import PictureReport
     from .refiner.refine import RefineReport
@@ -460,14 +461,21 @@ class Velatura:
     # ---------------------------------------------------------------- generate
 
     @cached_property
-    def backend(self) -> Backend:
-        """The backend that paints, with the checkpoint of the settings."""
-        from .generation import open_backend
+    def painting(self) -> Painting:
+        """What paints with the checkpoint of the settings."""
+        from .painting import Painting
 
-        if self.settings.model is None:
-            raise InputError("no checkpoint is named; give --model, or set VELATURA_MODEL")
-        options = {name: getattr(self.settings, name) for name in ("device", "laying", "force")}
-        return open_backend(self.settings.backend, self.settings.model, **options)
+        return Painting(self.settings, self.localised)
+
+    @property
+    def backend(self) -> Backend:
+        """The backend that paints, with the checkpoint of the settings.
+
+        Raises:
+            InputError: no checkpoint is named, or it cannot be used.
+            MissingDependency: a package that it needs is not installed.
+        """
+        return self.painting.backend
 
     def check(self, paths: Iterable[Path], model: str | None = None) -> Iterator[Checked]:
         """Say of each adapter file whether it works on a model, and how much of it.
@@ -484,15 +492,7 @@ class Velatura:
 
     def request(self, composition: Composition, **fields: object) -> GenerationRequest:
         """Return a request for a composition, with the settings' values where a field is not given."""
-        defaults: dict[str, object] = {
-            "model": self.settings.model or "",
-            "backend": self.settings.backend,
-            "steps": self.settings.steps,
-            "guidance": self.settings.guidance,
-            "scheduler": self.settings.scheduler,
-        }
-        given = {name: value for name, value in fields.items() if value is not None}
-        return GenerationRequest(composition=self.localised(composition), **(defaults | given))  # type: ignore[arg-type]
+        return self.painting.request(composition, **fields)
 
     def masks(
         self, composition: Composition, count: int, seed: int, *, scheme: Scheme = "paper", weighted: bool = False
@@ -528,44 +528,21 @@ class Velatura:
             for number, mask in enumerate(drawn)
         ]
 
-    def generate(self, request: GenerationRequest, *, count: int = 1) -> Iterator[GeneratedImage]:
+    def generate(
+        self, request: GenerationRequest, *, count: int = 1, watch: Watch | None = None
+    ) -> Iterator[GeneratedImage]:
         """Paint `count` images, with the seeds counting up from the request's."""
-        yield from self.backend.generate(request, count)
-
-    def paths(self, request: GenerationRequest, *, count: int = 1, overwrite: bool = False) -> list[Path]:
-        """Return where `paint` writes the pictures of a request.
-
-        Raises:
-            InputError: a picture of that name is there already and `overwrite` is not given.
-        """
-        from .generation.story import image_name
-
-        folder = Path(self.settings.output)
-        paths = [folder / image_name(request, number) for number in range(count)]
-        taken = next((path for path in paths if path.exists()), None)
-        if taken is not None and not overwrite:
-            raise InputError(f"{taken} is there already; give --overwrite, another --seed or another --output")
-        return paths
+        return self.painting.generate(request, count=count, watch=watch)
 
     def paint(
-        self, request: GenerationRequest, *, count: int = 1, overwrite: bool = False
+        self, request: GenerationRequest, *, count: int = 1, overwrite: bool = False, watch: Watch | None = None
     ) -> Iterator[tuple[Path, GeneratedImage]]:
         """Generate, and write each picture with its story into the output folder as it comes.
 
         Raises:
             InputError: a picture of that name is there already and `overwrite` is not given.
         """
-        from .generation.story import save_png
-
-        paths = self.paths(request, count=count, overwrite=overwrite)
-        folder = Path(self.settings.output)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"the folder {folder} cannot be made: {error.strerror}") from None
-        for path, image in zip(paths, self.generate(request, count=count), strict=True):
-            save_png(image, path, overwrite=overwrite)
-            yield path, image
+        return self.painting.paint(request, count=count, overwrite=overwrite, watch=watch)
 
     def localised(self, composition: Composition) -> Composition:
         """Return the composition with each adapter's file on this machine, where there is one."""

@@ -485,13 +485,16 @@ class GenerationRequest:
     composition: Composition
     model: str
     """A diffusers folder, a single-file checkpoint, a hub id, or a name of `velatura checkpoints`."""
-    backend: str = "sd"
+    backend: str = ""
+    """Who paints; empty takes what paints with the model."""
     mask: tuple[bool, ...] | None = None
     """Which choices are on, in their order; None means all (Stylus, section 3.3). Not a spatial mask."""
     negative: str = ""
     seed: int = 0
-    steps: int = 25
-    guidance: float = 7.0
+    steps: int | None = None
+    """None takes those that the model needs, or an adapter that needs its own (LCM, Lightning, ...)."""
+    guidance: float | None = None
+    """Classifier-free guidance; up to 1 is none, None as `steps`."""
     width: int | None = None
     """Pixels; None takes the model's own size."""
     height: int | None = None

@@ -326,7 +326,7 @@ def print_story(story: Mapping[str, Any], *, as_json: bool) -> None:
         size = f"{request.width}x{request.height}"
         seed = shown(str(story.get("seed")))
         out(f"[dim]{shown(request.model)} ({shown(request.backend)}), seed {seed},[/]")
-        out(f"[dim]{request.steps} steps, guidance {request.guidance:g},[/]")
+        out(f"[dim]{request.steps} steps, guidance {request.guidance or 0:g},[/]")
         out(f"[dim]{size}, {shown(request.scheduler or 'its own scheduler')}[/]")
     parameters = story.get("parameters")
     if isinstance(parameters, Mapping):

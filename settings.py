@@ -106,17 +106,32 @@ class Settings(BaseSettings):
 
     # Painting
     model: str | None = None
-    """The checkpoint: a diffusers folder, a `.safetensors` file, or a hub id."""
-    backend: str = "sd"
+    """The checkpoint: a name of `velatura checkpoints`, a diffusers folder, a `.safetensors` file, or a hub id."""
+    backend: str | None = None
+    """Who paints: sd, sdxl, sdxl-turbo, sdxs, demofusion, fusion, flux, a1111, comfyui; unset takes what paints with
+    the checkpoint."""
     device: str | None = None
     """`cpu`, `cuda`, `mps`; unset takes the best there is."""
-    steps: int = Field(default=25, ge=1, le=1000)
-    guidance: float = Field(default=7.0, ge=0, le=100)
+    dtype: Literal["float32", "float16", "bfloat16"] | None = None
+    """The precision of the weights; unset takes half precision on a GPU and float32 on the CPU."""
+    batch: int = Field(default=1, ge=1, le=256)
+    """How many pictures are drawn at once."""
+    offline: bool = False
+    """Whether model hubs are never asked."""
+    steps: int | None = Field(default=None, ge=1, le=1000)
+    """Denoising steps; unset takes the model's own."""
+    guidance: float | None = Field(default=None, ge=0, le=100)
+    """Classifier-free guidance; unset takes the model's own."""
     scheduler: str | None = None
+    """A scheduler's name; unset keeps the model's own."""
     laying: Literal["weights", "beside"] | None = None
     """Where adapters go: on the model's weights, or beside them; unset takes what is cheaper."""
     force: bool = False
     """Lay adapters even where only a part of them fits the model, or they are of another family."""
+    server: str | None = None
+    """Where A1111 or ComfyUI runs, such as `http://127.0.0.1:7860`; unset takes its usual place on this machine."""
+    sketcher: str | None = None
+    """With the backend fusion: the SDXS checkpoint whose pictures steer."""
     output: str = "."
     """The folder that pictures are written to."""
 

@@ -1,4 +1,4 @@
-"""Which parts the settings name, put together: the composer, the manner of composing, the describer."""
+"""Which parts the settings name, put together: the composer, the manner of composing, the describer, the backend."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .composer.picks import Picker
     from .db import Store
     from .llm import LanguageModel
-    from .protocols import Describer
+    from .protocols import Backend, Describer
     from .refiner.shown import ShownPictures
     from .settings import Settings
 
@@ -65,6 +65,26 @@ def manner(settings: Settings) -> Manner:
         debias=settings.debias,
         model=settings.model,
     )
+
+
+def painter(settings: Settings) -> Backend:
+    """Return the backend that the settings name, by default the one that paints with their checkpoint.
+
+    Raises:
+        InputError: no checkpoint is named, or it cannot be used.
+        MissingDependency: a package that it needs is not installed.
+    """
+    from .generation import REMOTE, open_backend
+
+    if settings.model is None:
+        raise InputError("no checkpoint is named; give --model, or set VELATURA_MODEL")
+    options: dict[str, object] = {"url": settings.server} if settings.server else {}
+    if settings.backend not in REMOTE:
+        options = {name: getattr(settings, name) for name in ("device", "dtype", "laying", "force")}
+        options |= {"batch_size": settings.batch, "local_files_only": settings.offline}
+    if settings.backend == "fusion":
+        options["sketcher"] = settings.sketcher
+    return open_backend(settings.backend, settings.model, **options)
 
 
 def describer(

@@ -26,35 +26,53 @@ __all__ = [
     "save_png",
 ]
 
-BACKENDS = {"sd": ".sd:StableDiffusionBackend"}
+BACKENDS = {
+    "sd": ".sd:StableDiffusionBackend",
+    "sdxl": ".sdxl:StableDiffusionXLBackend",
+    "sdxl-turbo": ".turbo:SdxlTurboBackend",
+    "sdxs": ".sdxs:SdxsBackend",
+    "demofusion": ".demofusion.backend:DemoFusionBackend",
+    "fusion": ".fusion:FusionBackend",
+    "flux": ".flux:FluxBackend",
+    "a1111": ".a1111:A1111Backend",
+    "comfyui": ".comfyui:ComfyUIBackend",
+}
 """Each backend's name, and the module and class that paint for it."""
+REMOTE = ("a1111", "comfyui")
+"""Those that paint in another program, which holds the models; nothing heavy is loaded for them here."""
 
 
 class PaintingWarning(UserWarning):
     """A picture was painted, and is hardly what was wanted; one sentence."""
 
 
-def open_backend(name: str, model: str, **options: Any) -> Backend:
+def open_backend(name: str | None, model: str, **options: Any) -> Backend:
     """Open a backend on a checkpoint.
 
     Args:
-        name: A name of `BACKENDS`.
-        model: A diffusers folder, a single-file checkpoint, or a hub id.
-        **options: The backend's own, such as `device`.
+        name: A name of `BACKENDS`; None takes what paints with the checkpoint.
+        model: A name of `known`, a diffusers folder, a single-file checkpoint, or a hub id; for a remote backend the
+            checkpoint's name there.
+        **options: The backend's own, such as `device`; `dtype` also by its name.
 
     Raises:
         InputError: there is no such backend, or the checkpoint cannot be used.
         MissingDependency: the extra `generate` is not installed.
         VelaturaError: it is installed and broken.
     """
-    if name not in BACKENDS:
+    if name is not None and name not in BACKENDS:
         raise InputError(f"there is no backend {name!r}; take one of {', '.join(BACKENDS)}")
-    module, _, cls = BACKENDS[name].partition(":")
+    if name in REMOTE:
+        return _class_of(name)(model, **options)
     try:
-        found = getattr(import_module(module, __name__), cls)
         with import_module(".checkpoint", __name__).quiet():
             # These load late, and it is then that a broken neighbour (torchvision) shows.
             _ = import_module("diffusers").StableDiffusionPipeline, import_module("transformers").CLIPTextModel
+        if isinstance(options.get("dtype"), str):
+            options["dtype"] = getattr(import_module("torch"), options["dtype"])
+        if name is None:
+            name = import_module(".checkpoint", __name__).kind_of(model)
+        found = _class_of(name)
     except ModuleNotFoundError as error:
         raise MissingDependency(error.name or "diffusers", extra="generate") from None
     except (ImportError, RuntimeError) as error:
@@ -62,3 +80,8 @@ def open_backend(name: str, model: str, **options: Any) -> Backend:
         raise VelaturaError(f"diffusers is installed and cannot be imported; try `velatura doctor`: {line}") from error
     backend: Backend = found(model, **options)
     return backend
+
+
+def _class_of(name: str) -> Any:
+    module, _, cls = BACKENDS[name].partition(":")
+    return getattr(import_module(module, __name__), cls)

@@ -40,7 +40,7 @@ def parameters_text(image: GeneratedImage) -> str:
         if sampler.schedule:
             fields["Schedule type"] = sampler.schedule
     fields |= {
-        "CFG scale": _number(request.guidance),
+        "CFG scale": _number(request.guidance or 0.0),
         "Seed": image.seed,
         "Size": f"{image.image.width}x{image.image.height}",
     }
@@ -49,6 +49,8 @@ def parameters_text(image: GeneratedImage) -> str:
     fields["Model"] = _quoted(_flat(_last(request.model).removesuffix(".safetensors")))
     if request.clip_skip:
         fields["Clip skip"] = request.clip_skip + 1  # A1111 counts the last layer as one
+    if request.start:
+        fields["Denoising strength"] = _number(request.start.strength)
     fields |= _resources(image, names)
     fields["Version"] = version()
     lines.append(", ".join(f"{name}: {value}" for name, value in fields.items()))

@@ -2,7 +2,7 @@
 
 A text encoder sees 75 tokens at a time; longer prompts are cut into pieces of 75, at a comma where one is near, each
 encoded by itself, and the results stand one behind the other. `BREAK` starts a new piece. Tags such as
-`<lora:name:0.8>` never reach the encoder.
+`<lora:name:0.8>` never reach the encoder, and brackets become weights (see `prompt_weights`).
 
 Where a prompt names a learned token (see `adapters.embeddings`), its vectors stand in place of vectors of the
 vocabulary, and are never cut apart. Neither the tokenizer nor the encoder learns of it, so nothing is left behind.
@@ -10,10 +10,12 @@ vocabulary, and are never cut apart. Neither the tokenizer nor the encoder learn
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -21,13 +23,32 @@ from torch.overrides import TorchFunctionMode
 
 from ..errors import VelaturaError
 from ..syntax import encodable, without_tags
+from .prompt_weights import Run, interpolated, scaled, weighed
 
 if TYPE_CHECKING:
     from .adapters.embeddings import LearnedToken
 
-_BREAK = re.compile(r"\bBREAK\b")
+Layer = Literal["last", "penultimate"]
+"""What a model takes from a text encoder: the states of the last layer, normalised, or those of the last but one."""
+
 _BACKTRACK = 20
 """How many tokens before the cut a comma may stand for the cut to move behind it (A1111's default)."""
+_MARKS = re.compile(r"[()\[\]\\:]")
+"""What a name may hold that the reading of weights would take for its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What an encoder reads at once."""
+
+    numbers: tuple[int, ...] = ()
+    """The tokenizer's, and numbers below zero for learned vectors: -1 is the first row of `PromptReader.vectors`."""
+    weights: tuple[float, ...] = ()
+
+    @property
+    def plain(self) -> bool:
+        """Whether every word weighs 1."""
+        return all(weight == 1 for weight in self.weights)
 
 
 def encode(
@@ -42,32 +63,62 @@ def encode(
 ) -> tuple[Tensor, Tensor | None]:
     """Return the embeddings of a prompt and of a negative prompt, each of shape (1, 77 * pieces, width).
 
-    The shorter one is filled up with empty pieces, because the model takes both in one batch.
+    The shorter one is filled up with empty pieces, because the model takes both in one batch. See `embed`.
+    """
+    texts = [prompt] if negative is None else [prompt, negative]
+    reader = PromptReader(tokenizer, encoder, learned, part=part)
+    pieces = [reader.pieces(text) for text in texts]
+    longest = max(len(piece) for piece in pieces)
+    embedded = [embed(filled(piece, longest), reader, encoder, clip_skip=clip_skip)[0] for piece in pieces]
+    return embedded[0], embedded[1] if negative is not None else None
+
+
+def cleaned(text: str) -> str:
+    """Drop tags, compose letters as CLIP does, and replace lone surrogates, which no tokenizer reads."""
+    return without_tags(unicodedata.normalize("NFC", encodable(text)))
+
+
+def filled(pieces: Sequence[Piece], count: int) -> tuple[Piece, ...]:
+    """Return that many pieces, the last of them empty."""
+    return (*pieces, *[Piece()] * (count - len(pieces)))
+
+
+def embed(
+    pieces: Sequence[Piece], reader: PromptReader, encoder: Any, *, clip_skip: int = 0, layer: Layer = "last"
+) -> tuple[Tensor, Tensor | None]:
+    """Return the embeddings of a prompt, shape (1, 77 * pieces, width), and its pooled one, shape (1, width).
+
+    The latter is the projection of the first piece, without weights; None of an encoder that has no projection.
 
     Args:
-        prompt: What to paint.
-        negative: What to keep out; None where no guidance asks for it.
-        tokenizer: A CLIP tokenizer.
+        pieces: Of `reader`.
+        reader: What read them.
         encoder: A CLIP text model.
-        clip_skip: How many of the encoder's last layers to leave out; its final normalisation is kept.
-        learned: The learned tokens that prompts may name, of the encoder's width (see `adapters.embeddings.worn`). A
-            token is named by its name in any case, as a whole word, or as `<name>` or `embedding:name`; where the name
-            is an ordinary word, which prompts hold by chance, by the last two only (see `ambiguous`).
-        part: The encoder's name, whose vectors are taken.
+        clip_skip: How many more of the encoder's last layers to leave out. With `last`, its final normalisation is
+            kept.
+        layer: What the model takes.
 
     Raises:
         VelaturaError: the encoder looks tokens up in a way in which learned ones cannot take part.
     """
-    texts = [prompt] if negative is None else [prompt, negative]
-    size = min(tokenizer.model_max_length, encoder.config.max_position_embeddings)
-    reader = _Reader(tokenizer, [token for token in learned if part in token.vectors])
-    pieces = [_pieces(_cleaned(text), reader, size - 2) for text in texts]
-    longest = max(len(piece) for piece in pieces)
-    vectors = [token.vectors[part] for token in reader.tokens]
-    embedded = [
-        _embed(piece + [[]] * (longest - len(piece)), vectors, tokenizer, encoder, size, clip_skip) for piece in pieces
-    ]
-    return embedded[0], embedded[1] if negative is not None else None
+    weighs = not all(piece.plain for piece in pieces)
+    inside = layer == "penultimate"
+    rows = torch.tensor([reader.row(piece) for piece in (*pieces, *[Piece()] * (weighs and inside))])
+    with torch.no_grad():
+        output = _run(encoder, rows, reader.vectors, output_hidden_states=inside or clip_skip > 0)
+        if inside:
+            states = output.hidden_states[-(clip_skip + 2)]
+        elif clip_skip:
+            # Transformers 5.6 took away the wrapper `text_model`.
+            inner = getattr(encoder, "text_model", encoder)
+            states = inner.final_layer_norm(output.hidden_states[-(clip_skip + 1)])
+        else:
+            states = output.last_hidden_state
+        if weighs:
+            weights = torch.tensor([reader.weights(piece) for piece in pieces], device=states.device)
+            states = interpolated(states[:-1], weights, states[-1:]) if inside else scaled(states, weights)
+    pooled = getattr(output, "text_embeds", None)
+    return states.reshape(1, -1, states.shape[-1]), None if pooled is None else pooled[:1]
 
 
 def ambiguous(text: str, learned: Iterable[LearnedToken], tokenizer: Any) -> tuple[str, ...]:
@@ -78,58 +129,115 @@ def ambiguous(text: str, learned: Iterable[LearnedToken], tokenizer: Any) -> tup
     Returns:
         A sentence about each such token.
     """
-    cleaned, reader = _cleaned(text), _Reader(tokenizer, learned)
-    told = []
-    for token in reader.tokens:
-        if reader.ordinary(token.name) and re.search(_whole(token.name), reader.less_learned(cleaned), re.IGNORECASE):
-            told.append(
-                f"“{token.name}” keeps its ordinary meaning, though {token.source} brings a learned token of the same "
-                f"name; write <{token.name}> to mean that"
-            )
-    return tuple(told)
+    names = _Names(tokenizer, learned)
+    rest = names.cut_from(cleaned(text))
+    return tuple(
+        f"“{token.name}” keeps its ordinary meaning, though {token.source} brings a learned token of the same name; "
+        f"write <{token.name}> to mean that"
+        for token in names.tokens
+        if names.ordinary(token.name) and re.search(_whole(token.name), rest, re.IGNORECASE)
+    )
 
 
-class _Reader:
-    """Reads a text to the tokenizer's numbers, and to numbers below zero for learned vectors: -1 is the first row."""
+class _Names:
+    """Learned tokens by what prompts call them."""
 
     def __init__(self, tokenizer: Any, learned: Iterable[LearnedToken]) -> None:
         self._tokenizer = tokenizer
-        self.comma = tokenizer.convert_tokens_to_ids(",</w>")
         # The longest first, so that no name hides another that it begins.
         self.tokens = sorted(learned, key=lambda token: -len(token.name))
-        self._rows: list[range] = []
-        for token in self.tokens:
-            first = self._rows[-1].stop if self._rows else -1
-            self._rows.append(range(first, first - token.length, -1))
-        self._starts = {rows.start for rows in self._rows}
-        spellings = (_spelling(token.name, ordinary=self.ordinary(token.name)) for token in self.tokens)
-        self._names = re.compile("|".join(f"({spelling})" for spelling in spellings), re.IGNORECASE)
+        spellings = [_spelling(token.name, ordinary=self.ordinary(token.name)) for token in self.tokens]
+        self.pattern = re.compile("|".join(f"({spelling})" for spelling in spellings) or r"(?!)", re.IGNORECASE)
 
     def ordinary(self, name: str) -> bool:
         """Whether a name is made of words that the tokenizer has numbers for."""
-        return all(len(self._plain(word)) == 1 for word in name.split())
+        return all(len(self.plain(word)) == 1 for word in name.split())
 
-    def less_learned(self, text: str) -> str:
+    def cut_from(self, text: str) -> str:
         """Return a text without the learned tokens that it names."""
-        return self._names.sub(" ", text) if self.tokens else text
+        return self.pattern.sub(" ", text)
 
-    def read(self, text: str) -> list[int]:
-        if not self.tokens:
-            return self._plain(text)
-        ids: list[int] = []
+    def plain(self, text: str) -> list[int]:
+        """Return the tokenizer's numbers for a text without learned tokens."""
+        return list(self._tokenizer(text.strip(), add_special_tokens=False, truncation=False, verbose=False).input_ids)
+
+
+class PromptReader:
+    """Reads prompts to the pieces that one text encoder takes.
+
+    Args:
+        tokenizer: A CLIP tokenizer.
+        encoder: Its CLIP text model.
+        learned: The learned tokens that prompts may name, of the encoder's width (see `adapters.embeddings.worn`). A
+            token is named by its name in any case, as a whole word, or as `<name>` or `embedding:name`; where the name
+            is an ordinary word, which prompts hold by chance, by the last two only (see `ambiguous`).
+        part: The encoder's name, whose vectors are taken.
+    """
+
+    def __init__(
+        self, tokenizer: Any, encoder: Any, learned: Iterable[LearnedToken] = (), *, part: str = "text_encoder"
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._size = min(tokenizer.model_max_length, encoder.config.max_position_embeddings) - 2
+        self._comma = tokenizer.convert_tokens_to_ids(",</w>")
+        self._names = _Names(tokenizer, [token for token in learned if part in token.vectors])
+        self._marked = _Names(tokenizer, [token for token in self._names.tokens if _MARKS.search(token.name)]).pattern
+        self.vectors: list[Tensor] = [token.vectors[part] for token in self._names.tokens]
+        self._rows: list[range] = []
+        for token in self._names.tokens:
+            first = self._rows[-1].stop if self._rows else -1
+            self._rows.append(range(first, first - token.length, -1))
+        self._starts = {rows.start for rows in self._rows}
+
+    def pieces(self, prompt: str) -> tuple[Piece, ...]:
+        """Return the pieces of a prompt, at least one."""
+        return tuple(piece for part in weighed(cleaned(prompt), self._marked) for piece in self._cut(part))
+
+    def row(self, piece: Piece) -> list[int]:
+        """Return what the encoder is given, with the marks of start and end and filled up."""
+        end, pad = self._tokenizer.eos_token_id, self._tokenizer.pad_token_id
+        rest = self._size - len(piece.numbers)
+        return [self._tokenizer.bos_token_id, *piece.numbers, end] + [end if pad is None else pad] * rest
+
+    def digest(self, pieces: Iterable[Piece]) -> str:
+        """Return a digest of the learned vectors that pieces name."""
+        named = [-1 - number for piece in pieces for number in piece.numbers if number < 0]
+        return hashlib.sha256(torch.cat(self.vectors)[named].numpy().tobytes() if named else b"").hexdigest()
+
+    def weights(self, piece: Piece) -> list[float]:
+        """Return a weight for each place of `row`."""
+        return [1.0, *piece.weights] + [1.0] * (self._size + 1 - len(piece.weights))
+
+    def _cut(self, runs: Sequence[Run]) -> Iterable[Piece]:
+        numbers: list[int] = []
+        weights: list[float] = []
+        for run in runs:
+            read = self._read(run.text)
+            numbers += read
+            weights += [run.weight] * len(read)
+        start, size = 0, self._size
+        while len(numbers) - start > size:
+            end = start + size
+            cut = next((place for place in range(end, start, -1) if not self._parts(numbers[place])), end)
+            commas = [place for place in range(max(start, end - _BACKTRACK), end) if numbers[place] == self._comma]
+            if commas and numbers[end] != self._comma:
+                cut = commas[-1] + 1
+            yield Piece(tuple(numbers[start:cut]), tuple(weights[start:cut]))
+            start = cut
+        yield Piece(tuple(numbers[start:]), tuple(weights[start:]))
+
+    def _read(self, text: str) -> list[int]:
+        numbers: list[int] = []
         end = 0
-        for match in self._names.finditer(text):
-            ids += self._plain(text[end : match.start()])
-            ids += self._rows[int(match.lastindex or 0) - 1]
+        for match in self._names.pattern.finditer(text):
+            numbers += self._names.plain(text[end : match.start()])
+            numbers += self._rows[int(match.lastindex or 0) - 1]
             end = match.end()
-        return ids + self._plain(text[end:])
+        return numbers + self._names.plain(text[end:])
 
-    def splits(self, number: int) -> bool:
+    def _parts(self, number: int) -> bool:
         """Whether a cut before this number would part the vectors of one token."""
         return number < 0 and number not in self._starts
-
-    def _plain(self, text: str) -> list[int]:
-        return list(self._tokenizer(text.strip(), add_special_tokens=False, truncation=False, verbose=False).input_ids)
 
 
 def _spelling(name: str, *, ordinary: bool) -> str:
@@ -151,44 +259,6 @@ def _whole(name: str) -> str:
 
 def _flexible(name: str) -> str:
     return r"\s+".join(re.escape(word) for word in name.split())
-
-
-def _cleaned(text: str) -> str:
-    """Drop tags, compose letters as CLIP does, and replace lone surrogates, which no tokenizer reads."""
-    return without_tags(unicodedata.normalize("NFC", encodable(text)))
-
-
-def _pieces(text: str, reader: _Reader, size: int) -> list[list[int]]:
-    pieces = []
-    for part in _BREAK.split(text):
-        ids = reader.read(part)
-        while len(ids) > size:
-            cut = next((place for place in range(size, 0, -1) if not reader.splits(ids[place])), size)
-            commas = [place for place in range(max(0, size - _BACKTRACK), size) if ids[place] == reader.comma]
-            if commas and ids[size] != reader.comma:
-                cut = commas[-1] + 1
-            pieces.append(ids[:cut])
-            ids = ids[cut:]
-        pieces.append(ids)
-    return pieces
-
-
-def _embed(
-    pieces: list[list[int]], vectors: list[Tensor], tokenizer: Any, encoder: Any, size: int, clip_skip: int
-) -> Tensor:
-    start, end = tokenizer.bos_token_id, tokenizer.eos_token_id
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else end
-    rows = torch.tensor([[start, *piece, end] + [pad] * (size - 2 - len(piece)) for piece in pieces])
-    with torch.no_grad():
-        output = _run(encoder, rows, vectors, output_hidden_states=clip_skip > 0)
-        if clip_skip:
-            # Transformers 5.6 took away the wrapper `text_model`.
-            inner = getattr(encoder, "text_model", encoder)
-            states = inner.final_layer_norm(output.hidden_states[-(clip_skip + 1)])
-        else:
-            states = output.last_hidden_state
-    flat: Tensor = states.reshape(1, -1, states.shape[-1])
-    return flat
 
 
 def _run(encoder: Any, rows: Tensor, vectors: list[Tensor], **options: Any) -> Any:

@@ -1,65 +1,79 @@
-"""The backend `sd`: Stable Diffusion 1.x and 2.x through diffusers, with adapters laid on the weights."""
+"""The backend `sd`: Stable Diffusion 1.x and 2.x through diffusers, with adapters laid on the weights.
+
+`sdxl.py` paints with the same code; what differs is the checkpoint and what its text encoders say.
+"""
 
 from __future__ import annotations
 
-import math
-import threading
-import time
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ..records import Choice, GeneratedImage, GenerationRequest
-from . import PaintingWarning
-from .adapters.bases import own_memory, stored_weights
-from .adapters.choice import Way, choose
+from ..records import GenerationRequest
+from .adapters.choice import Way
 from .adapters.embeddings import LearnedToken, learned_tokens, worn
-from .adapters.family import model_family_of
-from .adapters.names import targets
-from .adapters.patch import Layers
-from .adapters.plan import AdapterPlan, Plans
-from .adapters.side import SideBranch
-from .checkpoint import load_checkpoint
-from .prompt import ambiguous, encode
+from .adapters.plan import AdapterPlan
+from .checkpoint import Checkpoint, load_checkpoint
+from .encoders import Encoded, TextEncoders, tokens_of
+from .latents import unscaled
+from .local import LocalBackend, Row, warn
+from .prompt import ambiguous
 from .schedulers import name_of, scheduler_like, without_numpy_warning
+from .steps import Steps
+
+try:  # TEMPORARY until all parts have landed
+    from .extras import Extras
+except ImportError:
+    from contextlib import contextmanager
+
+    class Extras:
+        def __init__(self, pipe, **_):
+            self.pipe = pipe
+        def completed(self, request):
+            return request
+        @contextmanager
+        def pipeline(self, request, rows):
+            yield self.pipe, {}
+        def finish(self, request, images):
+            return images
+try:
+    from .previews import picture_of, previewing
+except ImportError:
+    from contextlib import nullcontext
+
+    def previewing(scheduler):
+        return nullcontext()
+    picture_of = None
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-_LARGEST = 4096
-"""Pixels of a side."""
 
-
-class StableDiffusionBackend:
-    """Paints with one checkpoint. Adapters stay laid between requests; another set is laid in one pass.
-
-    Each image has its own generator on the CPU, seeded with the request's seed plus its place, so that an image does
-    not depend on the batch it was drawn in, nor its noise on the device.
+class StableDiffusionBackend(LocalBackend[Encoded]):
+    """Paints with an SD 1.x or 2.x checkpoint; see `LocalBackend` for what all backends take.
 
     Args:
-        model: A diffusers folder, a `.safetensors` checkpoint, or a hub id.
+        model: A name of `known`, a diffusers folder, a `.safetensors` checkpoint, or a hub id.
         device: `cpu`, `cuda`, `cuda:1`, `mps`; None takes the best there is.
         dtype: The precision of the weights; None takes float16 on a GPU and float32 on the CPU.
-        batch_size: How many images are drawn at once. One at a time gives the same bytes whatever the count; more
-            are the same to rounding.
+        batch_size: How many images are drawn at once.
         force: Lay adapters even where only a part of them fits the model.
+        laying: Where adapters go: on the `weights` or `beside` them; None takes what is cheaper for each request.
         local_files_only: Never ask the hub.
         tokenizer: For a single file: the folder or hub id of a CLIP tokenizer.
-        prediction: For a single SD 2.x file: `epsilon` or `v_prediction`.
-        laying: Where adapters go: on the `weights` or `beside` them; None takes what is cheaper for each request.
+        prediction: For a single file that does not tell: `epsilon` or `v_prediction`.
 
     Raises:
         InputError: the checkpoint or an option cannot be used; one sentence.
     """
 
     name = "sd"
+    kinds: ClassVar[tuple[str, ...]] = ("sd",)
+    """The architectures that it paints with; see `checkpoint.load_checkpoint`."""
 
     def __init__(
         self,
@@ -69,237 +83,138 @@ class StableDiffusionBackend:
         dtype: torch.dtype | None = None,
         batch_size: int = 1,
         force: bool = False,
+        laying: Way | None = None,
         local_files_only: bool = False,
         tokenizer: str | None = None,
         prediction: str | None = None,
-        laying: Way | None = None,
     ) -> None:
-        if batch_size < 1:
-            raise InputError(f"the batch size must be at least 1, not {batch_size}")
-        place = _device(device)
-        dtype = dtype or (torch.float32 if place.type == "cpu" else torch.float16)
-        self.model = model
-        self._checkpoint = load_checkpoint(
-            model, dtype=dtype, local_files_only=local_files_only, tokenizer=tokenizer, prediction=prediction
+        super().__init__(
+            model,
+            device=device,
+            dtype=dtype,
+            batch_size=batch_size,
+            force=force,
+            laying=laying,
+            local_files_only=local_files_only,
+            tokenizer=tokenizer,
+            prediction=prediction,
         )
-        self._pipe = self._checkpoint.pipe.to(place)
-        for part in (self._pipe.unet, self._pipe.text_encoder):
-            own_memory(part)
-        self._own_scheduler = self._pipe.scheduler
-        self._modules = targets(unet=self._pipe.unet, text_encoder=self._pipe.text_encoder)
-        folder = self._checkpoint.folder
-        self._layers = Layers(self._modules, stored=None if folder is None else stored_weights(folder), fresh=True)
-        self._side = SideBranch(self._modules, self._layers)
-        self._plans = Plans(self._modules)
-        self._batch_size, self._force, self._laying_way = batch_size, force, laying
-        self._lock = threading.Lock()
-        self.progress: Callable[[float], None] | None = None
-        """Called after every denoising step with the share of the images that is done, between 0 and 1."""
+        self._encoders = TextEncoders(self._pipe)
+        self._extras = Extras(self._pipe, local_files_only=local_files_only)
+
+    def _load(self, model: str, *, dtype: torch.dtype, **loading: Any) -> Checkpoint:
+        import inspect  # TEMPORARY
+
+        if "kinds" not in inspect.signature(load_checkpoint).parameters:
+            return load_checkpoint(model, dtype=dtype, **loading)
+        return load_checkpoint(model, dtype=dtype, kinds=self.kinds, **loading)
 
     @property
-    def family(self) -> str:
-        """The checkpoint's base family, a name of `velatura.families`."""
-        return model_family_of(self._modules)
+    def own_side(self) -> int:
+        """The side in pixels of the pictures that the model was trained on."""
+        return int(self._pipe.unet.config.sample_size * self._pipe.vae_scale_factor)
 
-    @property
-    def laid(self) -> dict[str, float]:
-        """The adapters that lie on the model now, by file, with their weights."""
-        return {str(plan.file.path): weight for plan, weight in self._layers.laid.items()}
-
-    def plan(self, path: str | Path) -> AdapterPlan:
-        """Say how an adapter file lies on this checkpoint.
-
-        Raises:
-            InputError: the file is not there.
-            UnreadableFile: the file is damaged, or no adapter.
-            IncompatibleAdapter: it does not fit.
-        """
-        return self._plans.of(path, force=self._force)
-
-    def generate(self, request: GenerationRequest, count: int = 1) -> Iterator[GeneratedImage]:
-        """Yield `count` images with the seeds `request.seed`, `request.seed + 1`, ..., as they come.
-
-        The request of each image has its size and scheduler filled in, where they were left to the model.
-
-        Raises:
-            InputError: the request asks for what cannot be; one sentence, before anything is painted.
-            UnreadableFile: an adapter is damaged.
-            IncompatibleAdapter: an adapter does not fit the checkpoint.
-        """
-        request = self._completed(request, count)
-        laying = self._laying(request.choices)
-        return self._paint(request, laying, self._learned(request, laying), count)
-
-    def _completed(self, request: GenerationRequest, count: int) -> GenerationRequest:
-        """Check a request and fill in what it leaves to the model."""
-        side = self._pipe.unet.config.sample_size * self._pipe.vae_scale_factor
-        request = replace(request, **{name: side for name in ("width", "height") if getattr(request, name) is None})
-        layers = self._pipe.text_encoder.config.num_hidden_layers
-        for wrong, sentence in (
-            (request.model not in ("", self.model), f"this backend holds {self.model}, not {request.model}"),
-            (count < 1, f"the count must be at least 1, not {count}"),
-            (not 1 <= request.steps <= 1000, f"the steps must be between 1 and 1000, not {request.steps}"),
-            (not 0 <= request.seed < 2**63 - count, f"the seed must be between 0 and 2^63, not {request.seed}"),
-            (not 0 <= request.guidance <= 100, f"the guidance must be between 0 and 100, not {request.guidance}"),
-            (not 0 <= request.clip_skip < layers, f"clip_skip must be below {layers}, not {request.clip_skip}"),
-            (
-                request.mask is not None and len(request.mask) != len(request.composition.choices),
-                f"the mask must be as long as the {len(request.composition.choices)} choices",
-            ),
-            *((_bad_side(pixels), _side(pixels)) for pixels in (request.width or 0, request.height or 0)),
-        ):
-            if wrong:
-                raise InputError(sentence)
+    def _completed(self, request: GenerationRequest) -> GenerationRequest:
+        if request.enlargement is not None:
+            raise InputError(f"the backend {self.name} paints no enlargements; take the backend demofusion")
+        request = self._extras.completed(request)
+        own = self.own_side
+        if not 0 <= request.clip_skip < self._encoders.layers:
+            raise InputError(f"clip_skip must be below {self._encoders.layers}, not {request.clip_skip}")
         scheduler_like(self._own_scheduler, request.scheduler)
-        return replace(request, scheduler=request.scheduler or name_of(self._own_scheduler))
-
-    def _laying(self, choices: Sequence[Choice]) -> dict[AdapterPlan, float]:
-        laying: dict[AdapterPlan, float] = {}
-        for choice in choices:
-            record = choice.adapter
-            if record.path is None:
-                where = f"download it from {record.url} or " if record.url else ""
-                raise InputError(f"{record.title} is not on this machine; {where}index the folder that holds it")
-            if not math.isfinite(choice.weight):
-                raise InputError(f"the weight of {record.title} must be a finite number, not {choice.weight}")
-            found = self.plan(record.path)
-            laying[found] = laying.get(found, 0.0) + choice.weight
-        return laying
-
-    def _learned(self, request: GenerationRequest, plans: Iterable[AdapterPlan]) -> tuple[LearnedToken, ...]:
-        """Read the tokens that the adapters bring, and warn of what cannot be used."""
-        encoder, tokenizer = self._pipe.text_encoder, self._pipe.tokenizer
-        width = encoder.get_input_embeddings().weight.shape[1]
-        found = worn((learned_tokens(plan.file) for plan in plans), {"text_encoder": width})
-        texts = (request.prompt, request.negative)
-        doubts = [sentence for text in texts for sentence in ambiguous(text, found.tokens, tokenizer)]
-        for sentence in (*found.left_out, *doubts):
-            _warn(sentence)
-        return found.tokens
-
-    def _paint(
-        self,
-        request: GenerationRequest,
-        laying: dict[AdapterPlan, float],
-        learned: Sequence[LearnedToken],
-        count: int,
-    ) -> Iterator[GeneratedImage]:
-        for first in range(0, count, self._batch_size):
-            seeds = range(request.seed + first, request.seed + min(count, first + self._batch_size))
-            started = time.perf_counter()
-            # Another request may have changed the set since the last batch; laying the same set again costs nothing.
-            with self._lock, self._worn(request, laying):
-                images = self._draw(request, seeds, learned, done=first / count, share=len(seeds) / count)
-            seconds = (time.perf_counter() - started) / len(seeds)
-            for seed, image in zip(seeds, images, strict=True):
-                yield GeneratedImage(
-                    image=image, request=request, seed=seed, model_hash=self._checkpoint.hash, seconds=seconds
-                )
-
-    @contextmanager
-    def _worn(self, request: GenerationRequest, laying: dict[AdapterPlan, float]) -> Iterator[None]:
-        """Lay a set on the weights, where it stays, or beside them while the block runs."""
-        if self._way(request, laying) == "weights":
-            self._layers.lay(laying)
-            yield
-            return
-        self._layers.restore()
-        with self._side:
-            self._side.wear([laying])
-            self._side.follow(self._pipe.unet)
-            yield
-
-    def _way(self, request: GenerationRequest, laying: dict[AdapterPlan, float]) -> Way:
-        if self._laying_way is not None:
-            return self._laying_way
-        height, width = (int(side or 0) // self._pipe.vae_scale_factor for side in (request.height, request.width))
-        # For one image, however many are asked for: an image must not depend on its neighbours.
-        samples = request.steps * (2 if request.guidance > 1 else 1)
-        return choose([laying], self._modules, samples=samples, height=height, width=width)
-
-    def _draw(
-        self,
-        request: GenerationRequest,
-        seeds: Sequence[int],
-        learned: Sequence[LearnedToken],
-        *,
-        done: float,
-        share: float,
-    ) -> list[Image]:
-        pipe = self._pipe
-        positive, negative = encode(
-            request.prompt,
-            request.negative if request.guidance > 1 else None,
-            tokenizer=pipe.tokenizer,
-            encoder=pipe.text_encoder,
-            clip_skip=request.clip_skip,
-            learned=learned,
+        return replace(
+            request,
+            width=own if request.width is None else request.width,
+            height=own if request.height is None else request.height,
+            scheduler=request.scheduler or name_of(self._own_scheduler),
         )
-        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        pipe.scheduler = scheduler_like(self._own_scheduler, request.scheduler)
 
-        def stepped(_: Any, step: int, timestep: Any, kept: dict[str, Any]) -> dict[str, Any]:
-            if self.progress is not None:
-                self.progress(done + share * (step + 1) / pipe.num_timesteps)
-            return kept
+    def _learned(self, request: GenerationRequest, plans: Sequence[AdapterPlan]) -> tuple[LearnedToken, ...]:
+        """Read the tokens that the adapters and embeddings bring, and warn of what cannot be used."""
+        found = worn((learned_tokens(plan.file) for plan in plans), self._encoders.widths)
+        tokens = (*found.tokens, *tokens_of(request.embeddings, self._encoders.widths))
+        texts = (request.prompt, request.negative)
+        doubts = [sentence for text in texts for sentence in ambiguous(text, tokens, self._pipe.tokenizer)]
+        for sentence in (*found.left_out, *doubts):
+            warn(sentence)
+        return tokens
 
-        with without_numpy_warning():
+    def _alike(self, row: Row) -> Hashable:
+        """Return the length of the prompt: to fill up the shorter ones would change what they say."""
+        return self._encoders.pieces(row.request.prompt, _negative(row), row.learned)
+
+    def _encode(self, row: Row, state: Hashable) -> Encoded:
+        return self._encoders.encode(
+            row.request.prompt,
+            _negative(row),
+            clip_skip=row.request.clip_skip,
+            learned=row.learned,
+            state=state,
+        )
+
+    def _draw(self, rows: Sequence[Row], encoded: Sequence[Encoded], steps: Steps) -> list[Image]:
+        request = rows[0].request
+        scheduler = scheduler_like(self._own_scheduler, request.scheduler)
+        generators = [row.generator for row in rows]
+        with (
+            self._extras.pipeline(request, len(rows)) as (pipe, given),
+            without_numpy_warning(),
+            previewing(scheduler) as seen,
+        ):
+            pipe.scheduler = scheduler
+
+            def stepped(_: Any, step: int, timestep: Any, kept: dict[str, Any]) -> dict[str, Any]:
+                steps.made(step + 1, pipe.num_timesteps, lambda: picture_of(pipe.vae, seen.clean(kept["latents"])))
+                return kept
+
+            if request.start is None:
+                width, height = rows[0].size
+                given |= {"latents": self._noise(rows, generators), "width": width, "height": height}
             latents = pipe(
-                prompt_embeds=positive.expand(len(seeds), -1, -1),
-                negative_prompt_embeds=None if negative is None else negative.expand(len(seeds), -1, -1),
-                latents=self._noise(request, generators, positive.dtype),
+                **_arguments(Encoded.joined(encoded)),
+                **given,
                 generator=generators,
-                num_inference_steps=request.steps,
-                guidance_scale=request.guidance,
-                width=request.width,
-                height=request.height,
+                num_inference_steps=rows[0].steps,
+                guidance_scale=rows[0].guidance,
                 callback_on_step_end=stepped,
                 output_type="latent",
             ).images
-        return self._decode(latents)
+        return self._extras.finish(request, self._decode(latents))
 
-    def _noise(self, request: GenerationRequest, generators: list[torch.Generator], dtype: torch.dtype) -> Tensor:
+    def _noise(self, rows: Sequence[Row], generators: Sequence[torch.Generator]) -> Tensor:
         """Draw the first latents in float32, so that the precision of the model does not change the picture."""
         pipe = self._pipe
-        height, width = (int(side or 0) // pipe.vae_scale_factor for side in (request.height, request.width))
-        shape = (1, pipe.unet.config.in_channels, height, width)
+        width, height = (side // pipe.vae_scale_factor for side in rows[0].size)
+        shape = (1, pipe.vae.config.latent_channels, height, width)
         noise = torch.cat([torch.randn(shape, generator=generator) for generator in generators])
-        return noise.to(pipe.device, dtype)
+        return noise.to(pipe.device, pipe.unet.dtype)
 
     def _decode(self, latents: Tensor) -> list[Image]:
         vae = self._pipe.vae
+        if getattr(vae.config, "force_upcast", False) and vae.dtype == torch.float16:
+            vae.to(torch.float32)  # SDXL's overflows in half precision
         with torch.no_grad():
-            pixels = vae.decode(latents / vae.config.scaling_factor, return_dict=False)[0].float()
+            pixels = vae.decode(unscaled(vae, latents).to(vae.dtype), return_dict=False)[0].float()
         if not latents.isfinite().all():
-            _warn("the model's weights overflow: the picture is empty; try fewer or lighter adapters, or float32")
+            warn("the model's weights overflow: the picture is empty; try fewer or lighter adapters, or float32")
         elif not pixels.isfinite().all():
-            _warn("the autoencoder overflows, so the picture is empty; load the checkpoint in float32 or bfloat16")
+            warn("the autoencoder overflows, so the picture is empty; load the checkpoint in float32 or bfloat16")
         elif (pixels.amax((2, 3)) - pixels.amin((2, 3))).amax(1).lt(1 / 128).any():
-            _warn("a picture has one colour only; the adapters or the guidance may be too strong")
+            warn("a picture has one colour only; the adapters or the guidance may be too strong")
         images: list[Image] = self._pipe.image_processor.postprocess(pixels.nan_to_num(-1.0), output_type="pil")
         return images
 
 
-def _device(name: str | None) -> torch.device:
-    if name is None:
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError):
-        raise InputError(f"there is no device {name!r} on this machine; try cpu") from None
-    return device
+def _arguments(encoded: Encoded) -> dict[str, Tensor]:
+    """Return what a pipeline of diffusers takes in place of prompts."""
+    found = {
+        "prompt_embeds": encoded.prompt,
+        "negative_prompt_embeds": encoded.negative,
+        "pooled_prompt_embeds": encoded.pooled,
+        "negative_pooled_prompt_embeds": encoded.negative_pooled,
+    }
+    return {name: value for name, value in found.items() if value is not None}
 
 
-def _bad_side(pixels: int) -> bool:
-    return pixels % 8 != 0 or not 8 <= pixels <= _LARGEST
-
-
-def _side(pixels: int) -> str:
-    return f"width and height must be multiples of 8 up to {_LARGEST}, not {pixels}"
-
-
-def _warn(sentence: str) -> None:
-    warnings.warn(sentence, PaintingWarning, stacklevel=2)
+def _negative(row: Row) -> str | None:
+    return row.request.negative if row.guidance > 1 else None

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..plain import from_plain, to_plain
-from ..records import AdapterRecord, GeneratedImage, GenerationRequest
+from ..records import AdapterRecord, GeneratedImage, GenerationRequest, Picture
 from ..syntax import without_tags
 from .metadata import finite, parameters_text, parse_parameters, version
 from .picture_text import read_texts
@@ -122,16 +122,40 @@ def image_name(request: GenerationRequest, index: int) -> str:
 
 def _shareable(request: GenerationRequest) -> GenerationRequest:
     """Return the request with bare file names in place of paths."""
-    composition = request.composition
+    composition, start, enlargement = request.composition, request.start, request.enlargement
     return replace(
         request,
-        model=request.model if _is_hub_id(request.model) else _bare(request.model),
+        model=_shared_name(request.model),
+        start=start and replace(start, picture=_picture(start.picture), mask=start.mask and _picture(start.mask)),
+        controls=tuple(
+            replace(control, model=_shared_name(control.model), picture=_picture(control.picture))
+            for control in request.controls
+        ),
+        image_prompts=tuple(
+            replace(
+                prompt,
+                model=_shared_name(prompt.model),
+                encoder=prompt.encoder and _shared_name(prompt.encoder),
+                pictures=tuple(map(_picture, prompt.pictures)),
+            )
+            for prompt in request.image_prompts
+        ),
+        embeddings=tuple(map(_bare, request.embeddings)),
+        enlargement=enlargement and replace(enlargement, upscaler=enlargement.upscaler and _bare(enlargement.upscaler)),
         composition=replace(
             composition,
             choices=tuple(replace(choice, adapter=_without_folders(choice.adapter)) for choice in composition.choices),
             refused=tuple(replace(item, adapter=_without_folders(item.adapter)) for item in composition.refused),
         ),
     )
+
+
+def _picture(picture: Picture) -> Picture:
+    return replace(picture, path=_bare(picture.path))
+
+
+def _shared_name(model: str) -> str:
+    return model if _is_hub_id(model) else _bare(model)
 
 
 def _is_hub_id(model: str) -> bool:

@@ -1,7 +1,7 @@
-"""A tiny but real Stable Diffusion checkpoint with random weights, and adapters for it, made in seconds.
+"""Tiny but real checkpoints with random weights, and adapters for them, made in seconds.
 
-The UNet has SD 1.5's blocks, so adapters name its modules as they name SD 1.5's; only the widths are small. Its
-pictures are coloured noise: it shows that everything runs, not what a trained model would paint.
+Each has the blocks of the real model, so adapters name its modules as they name the real one's; only the widths are
+small. Their pictures are coloured noise: they show that everything runs, not what a trained model would paint.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..generation.adapters.sgm import sgm_names
 from ..generation.checkpoint import quiet
+from .sample_models import Kind, Vocabulary, open_clip, tiny_autoencoder, tiny_scheduler, tiny_text_encoder, tiny_unet
 
 _WORDS = (
     "a", "an", "the", "of", "in", "on", "with", "and", "fox", "cat", "red", "blue", "snow", "night",
@@ -23,70 +25,45 @@ _WORDS = (
 )  # fmt: skip
 """Words that are one token; all else is spelt in bytes."""
 
-_WIDTHS = (32, 32, 32, 64)
+_BASES = {"sd1": "sd_v1", "sd2": "sd_v2_v", "sdxl": "sdxl_base_v1-0"}
+"""How kohya's trainer names the families."""
 
 
-def make_checkpoint(folder: Path, *, seed: int = 0, text: int = 64) -> Path:
-    """Write a diffusers folder of under 5 MB that the backend `sd` paints with at 128x128, and return it.
+def make_checkpoint(folder: Path, *, kind: Kind = "sd", seed: int = 0, text: int = 64) -> Path:
+    """Write a diffusers folder of a few megabytes, for pictures of 128x128, and return it.
 
     Args:
         folder: Where it goes.
+        kind: The model whose architecture it has.
         seed: Of the random weights.
-        text: The text encoder's width, a multiple of 64; 128 makes it one of the playground's family.
+        text: The width of the first text encoder, a multiple of 64; 128 makes an `sd` one of the playground's family.
+            SDXL's second is twice as wide.
     """
     with quiet():
-        _write(folder, seed, text)
+        _pipeline(folder, kind, seed, text).save_pretrained(folder, safe_serialization=True)
     return folder
 
 
-def _write(folder: Path, seed: int, text: int) -> None:
-    from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel
+def _pipeline(folder: Path, kind: Kind, seed: int, text: int) -> Any:
+    from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 
-    tokenizer = _tokenizer(folder / "tokenizer")
-    last = len(tokenizer) - 1
+    tokenizer = _tokenizer(folder / "tokenizer", zeros=open_clip(kind))
+    vocabulary = Vocabulary(len(tokenizer), len(tokenizer) - 2, len(tokenizer) - 1)
+    xl = kind.startswith("sdxl")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        unet = UNet2DConditionModel(
-            sample_size=16, block_out_channels=_WIDTHS, attention_head_dim=8, cross_attention_dim=text
-        )
-        vae = AutoencoderKL(
-            down_block_types=("DownEncoderBlock2D",) * 4,
-            up_block_types=("UpDecoderBlock2D",) * 4,
-            block_out_channels=(32,) * 4,
-            sample_size=128,
-        )
-        text_encoder = CLIPTextModel(
-            CLIPTextConfig(
-                vocab_size=last + 1,
-                hidden_size=text,
-                intermediate_size=2 * text,
-                num_hidden_layers=2,
-                num_attention_heads=1,
-                projection_dim=text,
-                bos_token_id=last - 1,
-                eos_token_id=last,
-            )
-        )
-    scheduler = DDIMScheduler(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        clip_sample=False,
-        set_alpha_to_one=False,
-        steps_offset=1,
-    )
-    pipe = StableDiffusionPipeline(
-        unet=unet.half(),
-        vae=vae.half(),
-        text_encoder=text_encoder.half(),
-        tokenizer=tokenizer,
-        scheduler=scheduler,
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-    pipe.save_pretrained(folder, safe_serialization=True)
+        parts = {
+            "unet": tiny_unet(kind, 3 * text if xl else text).half(),
+            "vae": tiny_autoencoder(kind).half(),
+            "text_encoder": tiny_text_encoder(kind, text, vocabulary).half(),
+        }
+        if xl:
+            parts["text_encoder_2"] = tiny_text_encoder(kind, 2 * text, vocabulary, second=True).half()
+    parts |= {"tokenizer": tokenizer, "scheduler": tiny_scheduler(kind), "feature_extractor": None}
+    if xl:
+        second = _tokenizer(folder / "tokenizer_2", zeros=True)
+        return StableDiffusionXLPipeline(**parts, tokenizer_2=second, add_watermarker=False)
+    return StableDiffusionPipeline(**parts, safety_checker=None, requires_safety_checker=False)
 
 
 def make_adapter(
@@ -119,7 +96,7 @@ def make_adapter(
         tensors[f"{stem}.lora_up.weight"] = up.half()
         tensors[f"{stem}.alpha"] = torch.tensor(rank / 2).half()
     header = {
-        "ss_base_model_version": "sd_v1",
+        "ss_base_model_version": _BASES[_kind(checkpoint)],
         "ss_network_module": "networks.lora",
         "ss_network_dim": str(rank),
         "ss_network_alpha": str(rank / 2),
@@ -136,21 +113,42 @@ def make_adapter(
 def _adapted(checkpoint: Path) -> Iterator[tuple[str, nn.Linear | nn.Conv2d]]:
     """Yield kohya's name and the module, for the modules that kohya's LoRA reaches."""
     from diffusers import UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
+    xl = _kind(checkpoint) == "sdxl"
+    encoders: dict[str, Any] = {"text_encoder": CLIPTextModel}
+    if xl:
+        encoders["text_encoder_2"] = CLIPTextModelWithProjection
     with torch.device("meta"):
         unet = UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(checkpoint / "unet"))
-        clip = CLIPTextModel(CLIPTextConfig.from_pretrained(checkpoint / "text_encoder"))
-    for name, module in unet.named_modules():
-        if "attentions" in name and isinstance(module, nn.Linear | nn.Conv2d):
-            yield f"lora_unet_{name.replace('.', '_')}", module
-    for name, module in clip.named_modules():
-        if isinstance(module, nn.Linear):
-            yield f"lora_te_text_model_{name.removeprefix('text_model.').replace('.', '_')}", module
+        clips = [cls(CLIPTextConfig.from_pretrained(checkpoint / part)) for part, cls in encoders.items()]
+    modules = {name: module for name, module in unet.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)}
+    # For SDXL kohya's trainer loads Stability's own UNet, and so writes its names.
+    spelt = sgm_names(modules) if xl else {}
+    for name, module in modules.items():
+        if "attentions" in name:
+            yield f"lora_unet_{spelt.get(name, name).replace('.', '_')}", module
+    for prefix, clip in zip(("lora_te1", "lora_te2") if xl else ("lora_te",), clips, strict=True):
+        for name, module in clip.named_modules():
+            if isinstance(module, nn.Linear) and name != "text_projection":
+                yield f"{prefix}_text_model_{name.removeprefix('text_model.').replace('.', '_')}", module
 
 
-def _tokenizer(folder: Path) -> Any:
-    """Write a byte-level vocabulary of CLIP's form: every byte, alone and at a word's end, and a few words."""
+def _kind(checkpoint: Path) -> str:
+    """Tell the family that kohya's header would name: `sd1`, `sd2` or `sdxl`."""
+    index = json.loads((checkpoint / "model_index.json").read_text())
+    if "text_encoder_2" in index:
+        return "sdxl"
+    return "sd2" if json.loads((checkpoint / "unet" / "config.json").read_text())["use_linear_projection"] else "sd1"
+
+
+def _tokenizer(folder: Path, *, zeros: bool) -> Any:
+    """Write a byte-level vocabulary of CLIP's form: every byte, alone and at a word's end, and a few words.
+
+    Args:
+        folder: Where it goes.
+        zeros: Whether the rest of a text is filled with the word of number 0, as OpenCLIP was trained.
+    """
     from transformers import CLIPTokenizer
 
     letters = list(_byte_letters())
@@ -168,7 +166,8 @@ def _tokenizer(folder: Path) -> Any:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "vocab.json").write_text(json.dumps({token: number for number, token in enumerate(tokens)}))
     (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *map(" ".join, merges)]) + "\n")
-    return CLIPTokenizer.from_pretrained(folder, local_files_only=True, model_max_length=77)
+    padding = {"pad_token": tokens[0]} if zeros else {}
+    return CLIPTokenizer.from_pretrained(folder, local_files_only=True, model_max_length=77, **padding)
 
 
 def _byte_letters() -> Iterator[str]:

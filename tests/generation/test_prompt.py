@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,8 @@ from transformers import CLIPTokenizer
 
 from velatura.errors import VelaturaError
 from velatura.generation.adapters.embeddings import LearnedToken
-from velatura.generation.prompt import ambiguous, encode
+from velatura.generation.encoders import TextEncoders
+from velatura.generation.prompt import ambiguous
 
 Encode = Any
 
@@ -31,6 +33,13 @@ def read(tokenizer: Any, models: dict[str, Any]) -> Encode:
         return encode(prompt, negative, tokenizer=tokenizer, encoder=models["text_encoder"], **options)
 
     return run
+
+
+def encode(
+    prompt: str, negative: str | None, *, tokenizer: Any, encoder: Any, **options: Any
+) -> tuple[Tensor, Tensor | None]:
+    found = TextEncoders(SimpleNamespace(tokenizer=tokenizer, text_encoder=encoder)).encode(prompt, negative, **options)
+    return found.prompt, found.negative
 
 
 @pytest.fixture
@@ -126,7 +135,7 @@ def test_the_text_models_wrapper_of_older_transformers_is_known(
     inner = models["text_encoder"]
 
     class Wrapped:
-        config, device, text_model = inner.config, inner.device, inner
+        config, device, dtype, text_model = inner.config, inner.device, inner.dtype, inner
 
         def __call__(self, *call: Any, **options: Any) -> Any:
             return inner(*call, **options)
@@ -203,12 +212,30 @@ def test_a_name_is_found_however_its_accents_are_written(read: Encode) -> None:
     assert not torch.allclose(read(decomposed, learned=[token])[0], read(decomposed)[0])
 
 
-def test_emphasis_stands_around_a_token_as_around_a_word(read: Encode, seen: list[list[int]]) -> None:
-    read("(zorp:1.2), a fox", learned=[learnt("zorp")])
-    read("(fox:1.2), a fox")
-    assert [len([number for number in row if number != 576]) for row in seen[:1]] == [
-        len([number for number in row if number != 576]) for row in seen[1:]
-    ]
+def test_weights_stand_around_a_token_as_around_a_word(read: Encode, seen: list[list[int]]) -> None:
+    token = learnt("zorp", count=2)
+    weighed, _ = read("a (zorp:1.2) fox", learned=[token])
+    plain, _ = read("a zorp fox", learned=[token])
+    assert seen[0] == seen[1]
+    changed = (weighed / plain)[0].mean(-1) / (weighed / plain)[0, 0].mean()  # the mean is restored over all
+    assert torch.allclose(changed[2:4], torch.tensor(1.2), atol=1e-4)
+    assert torch.allclose(changed[[0, 1, 4, 5, 76]], torch.tensor(1.0), atol=1e-4)
+
+
+@pytest.mark.parametrize("written", ["a zorp (v1:2) fox", r"a zorp \(v1:2\) fox"])
+def test_a_name_may_hold_the_brackets_of_weights(written: str, read: Encode) -> None:
+    named, _ = read(written, learned=[learnt("zorp (v1:2)")])
+    other = LearnedToken("glyph", learnt("zorp (v1:2)").vectors, "")
+    assert torch.equal(named, read("a glyph fox", learned=[other])[0])
+
+
+def test_weights_follow_their_words_into_the_next_piece(read: Encode) -> None:
+    words = ["fox"] * 70 + [","]
+    long, _ = read(" ".join([*words, "(", *["cat"] * 10, ":1.5)"]))
+    assert torch.equal(long[:, :77], read(" ".join(words))[0])
+    assert torch.equal(long[:, 77:], read("(" + " ".join(["cat"] * 10) + ":1.5)")[0])
+    apart, _ = read("(a fox BREAK a cat:1.5)")
+    assert torch.equal(apart, torch.cat([read("(a fox:1.5)")[0], read("(a cat:1.5)")[0]], dim=1))
 
 
 def test_the_longest_name_is_read(read: Encode) -> None:
@@ -247,13 +274,6 @@ def test_a_cut_never_parts_the_vectors_of_a_token(read: Encode, seen: list[list[
     seen.clear()
     read(" ".join(["fox"] * 65 + [","] + ["fox"] * 4 + ["zorp"]), learned=[token])
     assert seen[0][67:] == [576] * 10
-
-
-def test_the_vectors_of_the_part_are_taken(read: Encode) -> None:
-    other = learnt("zorp", part="text_encoder_2")
-    assert torch.equal(read("a zorp", learned=[other])[0], read("a zorp")[0])
-    expected = read("a zorp", learned=[learnt("zorp")])[0]
-    assert torch.equal(read("a zorp", learned=[other], part="text_encoder_2")[0], expected)
 
 
 def test_nothing_is_left_behind(read: Encode, tokenizer: Any, models: dict[str, Any]) -> None:
@@ -299,7 +319,7 @@ def test_an_encoder_that_cannot_take_learned_tokens_is_told_of(models: dict[str,
     inner = models["text_encoder"]
 
     class Other:
-        config, device = inner.config, inner.device
+        config, device, dtype = inner.config, inner.device, inner.dtype
 
         def __call__(self, ids: Tensor, **options: Any) -> Any:
             return inner(ids.flip(1), **options)

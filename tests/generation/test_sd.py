@@ -20,6 +20,7 @@ from velatura.errors import IncompatibleAdapter, InputError, MissingDependency, 
 from velatura.generation import PaintingWarning, open_backend
 from velatura.generation.schedulers import SAMPLERS
 from velatura.generation.sd import StableDiffusionBackend
+from velatura.protocols import Watch
 from velatura.records import AdapterRecord, Choice, Composition, GenerationRequest
 
 Asked = Callable[..., GenerationRequest]
@@ -65,7 +66,7 @@ def test_an_image_carries_its_seed_and_completed_request(backend: StableDiffusio
     request = asked(seed=40, width=None, height=None)
     first, second = backend.generate(request, 2)
     assert (first.seed, second.seed) == (40, 41)
-    assert first.request == replace(request, width=128, height=128, scheduler="ddim")
+    assert first.request == replace(request, width=128, height=128, scheduler="ddim", guidance=7.0, backend="sd")
     assert first.image.size == (128, 128)
     assert first.image.tobytes() != second.image.tobytes()
     assert first.seconds > 0
@@ -182,11 +183,7 @@ def test_clip_skip_and_size_are_obeyed(backend: StableDiffusionBackend, asked: A
 
 def test_progress_runs_from_nothing_to_all(backend: StableDiffusionBackend, asked: Asked) -> None:
     shares: list[float] = []
-    backend.progress = shares.append
-    try:
-        pixels(backend, asked(steps=3), 2)
-    finally:
-        backend.progress = None
+    list(backend.generate(asked(steps=3), 2, watch=Watch(progress=shares.append)))
     assert shares == pytest.approx([1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6, 1])
 
 

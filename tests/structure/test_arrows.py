@@ -27,10 +27,16 @@ ALLOWED: dict[str, set[str]] = {
     "resolve": MIDDLE | STAGES,
     "wiring": MIDDLE | STAGES | {"refiner"},
     "composing": MIDDLE | STAGES | {"resolve", "wiring"},
-    "pipeline": MIDDLE | STAGES | {"refiner", "retriever", "resolve", "wiring", "composing"},
+    "painting": MIDDLE | STAGES | {"wiring"},
+    "pipeline": MIDDLE | STAGES | {"refiner", "retriever", "resolve", "wiring", "composing", "painting"},
     "playground": MIDDLE | STAGES | {"refiner", "retriever", "pipeline"},
     "doctor": MIDDLE | STAGES | {"refiner", "retriever"},
     "screen": MIDDLE | STAGES | {"refiner", "retriever", "doctor"},
+    "paint_options": BASE,
+    "paint_screen": MIDDLE | STAGES | {"screen"},
+    "generating": MIDDLE
+    | STAGES
+    | {"pipeline", "screen", "paint_screen", "options", "paint_options", "choosing", "resolve"},
     "options": MIDDLE | STAGES | {"refiner", "retriever", "pipeline"},
     "finding": MIDDLE | STAGES | {"refiner", "retriever", "pipeline", "screen", "options"},
     "choice_screen": MIDDLE | STAGES | {"screen"},
@@ -43,7 +49,7 @@ ALLOWED: dict[str, set[str]] = {
     "cli": MIDDLE
     | STAGES
     | {"refiner", "retriever", "pipeline", "playground", "doctor", "screen", "options", "finding"}
-    | {"choosing", "describing", "embedding", "resolve"},
+    | {"choosing", "describing", "embedding", "generating"},
     "__main__": {"cli"},
     "__init__": MIDDLE | {"pipeline"},
 }

@@ -1,0 +1,159 @@
+"""The commands that paint, and say beforehand what painting takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from . import choosing
+from .choosing import Composer, MaskScheme, Weighted
+from .errors import InputError
+from .options import (
+    Commercial,
+    Db,
+    Json,
+    Safe,
+    handed,
+    make_filter,
+    open_velatura,
+    warn_unembedded,
+)
+from .paint_options import BackendName, Batch, Checkpoint, Device, Fields, Force, Precision, make_fields
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from .pipeline import Velatura
+    from .protocols import Watch
+    from .records import Composition
+    from .screen import Progress
+
+
+@handed("fields", make_fields, before="composer")
+def generate(
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="A prompt; or a composition's file, ours or another tool's, or -. With --image, `?` asks the picture."
+        ),
+    ],
+    model: Checkpoint = None,
+    backend: BackendName = None,
+    output: Annotated[str | None, typer.Option("--output", "-o", metavar="FOLDER", help="Where pictures go.")] = None,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, max=10_000, help="How many pictures.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="The first picture's seed; the next ones count up.")] = 0,
+    composer: Composer = None,
+    masks: Annotated[
+        bool, typer.Option("--masks", help="Another choice of the adapters for each picture, so that they differ.")
+    ] = False,
+    mask_scheme: MaskScheme = "paper",
+    weighted: Weighted = False,
+    commercial: Commercial = None,
+    safe: Safe = False,
+    device: Device = None,
+    dtype: Precision = None,
+    batch: Batch = None,
+    force: Force = False,
+    preview: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A small picture of what is being painted, renewed as it goes.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace pictures of the same name.")] = False,
+    db: Db = None,
+    as_json: Json = False,
+    *,
+    fields: Fields,
+) -> None:
+    """Paint a prompt with adapters chosen for it, or a composition as it stands in a file."""
+    from .screen import Progress, print_composition, print_paths
+
+    given = fields()
+    flags = {"db": db, "model": model, "backend": backend, "output": output, "device": device, "dtype": dtype}
+    flags |= {"batch": batch, "force": force or None, "composer": composer}
+    with open_velatura(read_only=True, **flags) as velatura:
+        composition = composition_for(velatura, what, given, commercial=commercial, safe=safe)
+        if not as_json:
+            print_composition(composition)
+        request = velatura.request(composition, seed=seed, **given)
+        painting = velatura.painting
+        with Progress("paint") as progress:
+            watch = _watch(progress, preview)
+            if masks:
+                requests = velatura.varied(request, count, scheme=mask_scheme, weighted=weighted)
+                painted = painting.paint_each(requests, overwrite=overwrite, watch=watch)
+            else:
+                painted = painting.paint(request, count=count, overwrite=overwrite, watch=watch)
+            paths = [path for path, _ in painted]
+        print_paths(composition, paths, as_json=as_json)
+
+
+def checkpoints(as_json: Json = False) -> None:
+    """List the checkpoints that are known by name, with what paints with them and how."""
+    from .generation.known import known
+    from .paint_screen import print_checkpoints
+
+    print_checkpoints(known(), as_json=as_json)
+
+
+@handed("fields", make_fields, before="device")
+def plan(
+    model: Checkpoint = None,
+    backend: BackendName = None,
+    device: Device = None,
+    dtype: Precision = None,
+    as_json: Json = False,
+    *,
+    fields: Fields,
+) -> None:
+    """Say what a picture takes before it is painted: passes through the model, tiles, time; nothing is painted."""
+    from .paint_screen import print_plan
+    from .records import Composition
+
+    given = fields()
+    flags = {"model": model, "backend": backend, "device": device, "dtype": dtype}
+    with open_velatura(**flags) as velatura:
+        request = velatura.request(Composition(prompt=""), **given)
+        print_plan(*velatura.painting.plan(request), as_json=as_json)
+
+
+def composition_for(
+    velatura: Velatura, what: str, given: dict[str, Any], *, commercial: Commercial, safe: bool
+) -> Composition:
+    """Return the composition that a command paints: the one in a file, or one for a prompt.
+
+    Raises:
+        InputError: the prompt has no words, or pins an adapter that is not in the catalogue.
+    """
+    from .resolve import PROMPT
+    from .words import words
+
+    composition = choosing.composition_in(velatura, what)
+    if composition is not None:
+        return composition
+    if what.strip() == "?" and given.get("start") is not None:
+        what = velatura.interrogate(given["start"].picture.path).prompt
+    if not words(what):
+        raise InputError("the prompt has no words")
+    family = velatura.backend.family
+    chosen = make_filter(velatura, family=family, commercial=commercial, safe=safe, installed=True)
+    warn_unembedded(velatura)
+    composition = velatura.compose(what, filter=chosen)
+    unknown = [refusal.adapter.title for refusal in composition.refused if refusal.adapter.source == PROMPT]
+    if unknown:
+        raise InputError(f"no file in the catalogue is called {unknown[0]!r}, which the prompt pins by <lora:>")
+    return composition
+
+
+def _watch(progress: Progress, preview: Path | None) -> Watch:
+    from .protocols import Watch
+
+    if preview is None:
+        return Watch(progress=progress.painted)
+
+    def renew(_: int, picture: Image) -> None:
+        unfinished = preview.with_name(f".{preview.name}.part")
+        picture.save(unfinished, "PNG")
+        unfinished.replace(preview)
+
+    return Watch(progress=progress.painted, preview=renew)

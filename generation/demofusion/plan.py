@@ -1,0 +1,350 @@
+"""What an enlargement does, phase by phase and step by step, told before anything is painted.
+
+The same plan is what the loop follows, so its counts are those of the painting.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from ...errors import InputError
+from ...records import Enlargement
+from .scalecrafter import damped
+from .tiles import tiles
+from .windows import Size, Window, grid, margin
+
+_HELD = 14
+"""Latents of the largest phase that the loop holds at once, with the histories of two solvers of second order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One step of a phase."""
+
+    number: int
+    """Its place among the time steps of the schedule."""
+    residual: float = 0.0
+    """The share of the noised picture of the phase before (DemoFusion's c1, eq. 4)."""
+    share: float = 0.0
+    """The share of the dilated views against the windows (c2, eq. 7)."""
+    blur: float = 0.0
+    """The share of the strongest blur (c3)."""
+    windows: int = 0
+    """How many windows are denoised; 0 leaves them out."""
+    dilated: int = 0
+    """How many dilated views are denoised; 0 leaves them out."""
+    whole: int = 0
+    """1 where the picture is denoised in one piece."""
+    extra: int = 0
+    """Samples beside those of the views: ScaleCrafter's plain ones."""
+
+    @property
+    def views(self) -> int:
+        """All views together."""
+        return self.windows + self.dilated + self.whole
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """One size that is gone through."""
+
+    scale: float
+    """The longer side over the model's own size."""
+    size: Size
+    """Height and width in cells."""
+    steps: tuple[Step, ...]
+    windows: tuple[Window, ...] = ()
+    reach: int = 0
+    """How far windows are shifted."""
+    dilation: int = 0
+    """Dilated views take every row and column of this number; 0 where there are none."""
+    guided: bool = True
+
+    @property
+    def views(self) -> int:
+        """How many views are denoised in all steps."""
+        return sum(step.views for step in self.steps)
+
+    @property
+    def samples(self) -> int:
+        """How many latents pass through the denoiser: with guidance, each view twice."""
+        return self.views * (2 if self.guided else 1) + sum(step.extra for step in self.steps)
+
+    @property
+    def left_out(self) -> int:
+        """The steps of which nothing is denoised."""
+        return sum(step.views == 0 for step in self.steps)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """All phases of an enlargement, and what they take."""
+
+    mode: str
+    native: int
+    """The side of the model's own latents, in cells."""
+    phases: tuple[Phase, ...]
+    batch: int
+    """How many views pass through the denoiser at once, where batches must be of one size."""
+    views: int
+    """How many may at most."""
+    sigma: float
+    tiles: int
+    """How many pieces of the model's own size the autoencoder decodes."""
+    bytes: int
+    """Roughly what the loop and the finished picture take beside the model and what works in it."""
+    seconds: float | None = None
+    """The estimated time of denoising; None where it is not known how long a sample takes."""
+
+    @property
+    def size(self) -> Size:
+        """Height and width of the finished latents, in cells."""
+        return self.phases[-1].size
+
+    @property
+    def samples(self) -> int:
+        """How many latents pass through the denoiser in all."""
+        return sum(phase.samples for phase in self.phases)
+
+
+def plan(
+    size: Size,
+    native: int,
+    timesteps: Sequence[float],
+    *,
+    later: Sequence[float] | None = None,
+    enlargement: Enlargement | None = None,
+    guided: bool = True,
+    start: Size | None = None,
+    strength: float = 1.0,
+    train_timesteps: int = 1000,
+    channels: int = 4,
+    factor: int = 8,
+    seconds_per_sample: float | None = None,
+) -> Plan:
+    """Plan an enlargement.
+
+    Args:
+        size: Height and width of the finished latents, in cells.
+        native: The side of the latents that the model was trained on.
+        timesteps: Those of the scheduler for the first phase, the noisiest first.
+        later: Those for the other phases; None takes the same.
+        enlargement: Mode, stride, phases and so on; None takes DemoFusion as published.
+        guided: Whether there is classifier-free guidance, which takes two samples a view.
+        start: The size of the given latents that are enlarged; None paints the first phase from noise.
+        strength: With `start`: the share of the steps that every phase makes.
+        train_timesteps: What the scheduler calls pure noise.
+        channels: Of the latents.
+        factor: Pixels of a cell's side.
+        seconds_per_sample: How long a sample of the model's own size takes.
+
+    Raises:
+        InputError: the enlargement asks for what cannot be; one sentence.
+    """
+    wanted = enlargement or Enlargement()
+    stride = native // 2 if wanted.stride is None else wanted.stride
+    _check(wanted, native, stride, strength)
+    if start is not None and (start[0] > size[0] or start[1] > size[1]):
+        raise InputError("the picture that is to be enlarged is larger than the size that is asked for")
+    asked = _Asked(
+        size=size,
+        native=native,
+        times=tuple(float(time) / train_timesteps for time in timesteps),
+        later=tuple(float(time) / train_timesteps for time in (timesteps if later is None else later)),
+        wanted=wanted,
+        stride=stride,
+        guided=guided,
+        start=start,
+        strength=strength,
+    )
+    phases = tuple({"multidiffusion": _windowed, "scalecrafter": _whole}.get(wanted.mode, _progressive)(asked))
+    cells = math.prod(phases[-1].size)
+    return Plan(
+        mode=wanted.mode,
+        native=native,
+        phases=phases,
+        batch=_batch(phases, wanted.views),
+        views=wanted.views,
+        sigma=wanted.sigma,
+        tiles=len(tiles(phases[-1].size, native)),
+        bytes=cells * channels * 4 * _HELD + cells * factor**2 * 3,
+        seconds=None if seconds_per_sample is None else seconds_per_sample * _native_samples(phases, native),
+    )
+
+
+def scales(
+    size: Size, native: int, asked: Sequence[float] = (), *, start: float | None = None
+) -> tuple[float, ...]:
+    """Return the multiples of the model's own size that are painted from a smaller picture, ascending.
+
+    The size itself comes last, whether it is a whole multiple or not; left to us, a whole multiple that is less than
+    half a multiple below it makes way.
+
+    Args:
+        size: Of the finished latents.
+        native: The side of the model's own.
+        asked: Those to go through; empty for all whole multiples.
+        start: The multiple at which a picture is given; it is painted over at the model's own size first.
+
+    >>> scales((512, 512), 128), scales((320, 200), 128), scales((140, 140), 128), scales((128, 64), 128)
+    ((2.0, 3.0, 4.0), (2.0, 2.5), (1.09375,), ())
+    >>> scales((512, 512), 128, start=1.0), scales((512, 512), 128, start=2.5), scales((512, 512), 128, (3,))
+    ((1.0, 2.0, 3.0, 4.0), (3.0, 4.0), (3.0, 4.0))
+    """
+    last = max(size) / native
+    if any(one >= other for one, other in zip(asked, asked[1:], strict=False)) or any(scale < 1 for scale in asked):
+        raise InputError("the scales must be at least 1 and ascending")
+    if any(scale > last for scale in asked):
+        raise InputError(f"the size is {last:g} times the model's own, so no scale can be larger than that")
+    if start is None and last <= 1:
+        return ()
+    between = asked or [scale for scale in range(1, math.ceil(last)) if last - scale >= 0.5]
+    kept = (scale for scale in between if scale < last and (scale > 1 if start is None else scale >= start))
+    return (*(float(scale) for scale in kept), last)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    size: Size
+    native: int
+    times: tuple[float, ...]
+    """The time steps, as shares of pure noise."""
+    later: tuple[float, ...]
+    wanted: Enlargement
+    stride: int
+    guided: bool
+    start: Size | None
+    strength: float
+
+    @property
+    def scale(self) -> float:
+        return max(self.size) / self.native
+
+    def numbers(self, times: Sequence[float]) -> range:
+        """Return the places of the steps that are made: from a given picture, the last of them only."""
+        made = len(times) if self.start is None else max(1, min(len(times), int(len(times) * self.strength)))
+        return range(len(times) - made, len(times))
+
+
+def _check(wanted: Enlargement, native: int, stride: int, strength: float) -> None:
+    for wrong, sentence in (
+        (
+            wanted.mode not in ("demofusion", "multidiffusion", "scalecrafter"),
+            f"there is no mode {wanted.mode!r} of painting large; take demofusion, multidiffusion or scalecrafter",
+        ),
+        (not 1 <= stride <= native, f"the stride must be between 1 and the window's {native} cells, not {stride}"),
+        (wanted.views < 1, f"at least 1 view must pass through the model at once, not {wanted.views}"),
+        (not 0 <= wanted.skip <= 0.5, f"skip must be between 0 and 0.5, not {wanted.skip:g}"),
+        (
+            len(wanted.cosine) != 3 or not all(0 <= power <= 100 for power in wanted.cosine),
+            "the cosine exponents must be three numbers between 0 and 100",
+        ),
+        (not 0 <= wanted.sigma <= 100, f"sigma must be between 0 and 100, not {wanted.sigma:g}"),
+        (not 0 < strength <= 1, f"the strength must be above 0 and at most 1, not {strength:g}"),
+    ):
+        if wrong:
+            raise InputError(sentence)
+
+
+def _progressive(asked: _Asked) -> Iterator[Phase]:
+    """Plan DemoFusion: the model's own size first, then ever larger ones."""
+    wanted, native = asked.wanted, asked.native
+    if asked.start is None:
+        first = _at(asked.size, min(1.0, 1 / asked.scale))
+        whole = tuple(Step(number=number, whole=1) for number in asked.numbers(asked.times))
+        yield Phase(scale=max(first) / native, size=first, steps=whole, guided=asked.guided)
+    given = None if asked.start is None else max(1.0, max(asked.start) / native)
+    weighed = _weighed(asked)
+    for scale in scales(asked.size, native, wanted.scales, start=given):
+        shape = _at(asked.size, scale / asked.scale)
+        windows, dilation = grid(shape, native, asked.stride), max(1, math.floor(scale + 0.5))
+        yield Phase(
+            scale=scale,
+            size=shape,
+            steps=_thinned(weighed, wanted.skip, len(windows), dilation**2),
+            windows=windows,
+            reach=margin(native, asked.stride),
+            dilation=dilation,
+            guided=asked.guided,
+        )
+
+
+def _windowed(asked: _Asked) -> Iterator[Phase]:
+    """Plan MultiDiffusion: windows alone, at the size itself."""
+    windows = grid(asked.size, asked.native, asked.stride)
+    steps = tuple(Step(number=number, windows=len(windows)) for number in asked.numbers(asked.times))
+    yield Phase(scale=asked.scale, size=asked.size, steps=steps, windows=windows, guided=asked.guided)
+
+
+def _whole(asked: _Asked) -> Iterator[Phase]:
+    """Plan ScaleCrafter: the picture in one piece, at the size itself."""
+    steps = tuple(
+        Step(number=number, whole=1, extra=int(asked.guided and damped(asked.times[number], asked.scale)))
+        for number in asked.numbers(asked.times)
+    )
+    yield Phase(scale=asked.scale, size=asked.size, steps=steps, guided=asked.guided)
+
+
+def _weighed(asked: _Asked) -> list[Step]:
+    """Return the steps of an enlarging phase with DemoFusion's weights (eq. 4 to 7)."""
+    steps = []
+    for number in asked.numbers(asked.later):
+        falling = (1 + math.cos(math.pi * (1 - asked.later[number]))) / 2
+        residual, share, blur = (falling**power for power in asked.wanted.cosine)
+        steps.append(Step(number=number, residual=residual, share=share, blur=0.99 * blur + 0.01))
+    return steps
+
+
+def _thinned(steps: Sequence[Step], skip: float, windows: int, dilated: int) -> tuple[Step, ...]:
+    """Leave out what weighs less than `skip`: whole steps that the residual of the next one covers, and either part."""
+    thinned: list[Step] = []
+    covered = False
+    for step, following in zip(steps, [*steps[1:], None], strict=True):
+        # What was not denoised is too noisy for this step, which therefore takes the residual alone.
+        residual = 1.0 if covered else step.residual
+        covered = following is not None and 1 - following.residual < skip
+        thinned.append(
+            replace(
+                step,
+                residual=residual,
+                windows=0 if covered or 1 - step.share < skip else windows,
+                dilated=0 if covered or step.share < skip else dilated,
+            )
+        )
+    return tuple(thinned)
+
+
+def _at(size: Size, share: float) -> Size:
+    """Return a share of a size; the tolerance keeps 3 x (1/3) at 1."""
+    height, width = (max(1, math.floor(side * share + 1e-6)) for side in size)
+    return height, width
+
+
+def _batch(phases: Sequence[Phase], views: int) -> int:
+    """Return the batch of at most `views` that serves every step with the least padding, and then in the fewest calls.
+
+    Small batches need no padding and are slow, so it is no less than half of what may be.
+    """
+    counts = [count for phase in phases for step in phase.steps if (count := step.windows + step.dilated)]
+    most = min(views, max(counts, default=1))
+
+    def cost(batch: int) -> tuple[int, int]:
+        calls = sum(-(-count // batch) for count in counts)
+        return calls * batch, calls
+
+    return min(range((most + 1) // 2, most + 1), key=cost)
+
+
+def _native_samples(phases: Sequence[Phase], native: int) -> float:
+    """Count samples in those of the model's own size, as if time went with area."""
+    total = 0.0
+    for phase in phases:
+        whole = math.prod(phase.size) / native**2
+        window = math.prod(min(native, side) for side in phase.size) / native**2
+        dilated = whole / phase.dilation**2 if phase.dilation else 0.0
+        for step in phase.steps:
+            views = step.whole * whole + step.windows * window + step.dilated * dilated
+            total += views * (2 if phase.guided else 1) + step.extra * whole
+    return total

@@ -1,0 +1,215 @@
+"""A FLUX.1 checkpoint: a diffusers folder, a hub id, or one file for the transformer beside the parts of another."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from ..errors import InputError, UnreadableFile
+from .adapters.file import PICKLES
+from .adapters.flux import SWAPPED, bfl_names
+from .checkpoint import Checkpoint, _config, _json, _weights, quiet
+from .checksums import digests
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+_PARTS = frozenset({"transformer", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler"})
+_PREFIX = "model.diffusion_model."
+"""What stands before the transformer's names where a file has the other parts, too."""
+_SCHEDULER = "FlowMatchEulerDiscreteScheduler"
+_AXES = {128: (16, 56, 56)}
+"""How the channels of a head are shared out to text, rows and columns: the only ones that there are."""
+_PLAIN = "a diffusers folder or hub id of FLUX.1 schnell or dev"
+
+
+def load_flux(
+    model: str, *, dtype: torch.dtype, local_files_only: bool = False, parts: str | None = None
+) -> Checkpoint:
+    """Load a FLUX.1 checkpoint onto the CPU. Only safetensors are opened, and no code of the repository runs.
+
+    Args:
+        model: A diffusers folder, a hub id, or a `.safetensors` file that holds a transformer in Black Forest Labs'
+            names, alone or with other parts, which are not read.
+        dtype: The precision of its weights.
+        local_files_only: Never ask the hub.
+        parts: For a single file: the diffusers folder or hub id that has the text encoders, the autoencoder and the
+            scheduler.
+
+    Raises:
+        InputError: it is not there, damaged, pickled, or of another architecture; one sentence.
+    """
+    path = Path(model).expanduser()
+    with quiet():
+        if not path.is_file():
+            folder = _folder(model, local_files_only=local_files_only)
+            found = _folder_parts(folder, dtype)
+            name = path.resolve().name if path.is_dir() else model
+            return Checkpoint(pipe=_pipeline(found, name), name=name, hash=None, folder=folder)
+        if path.suffix.lower() in PICKLES:
+            raise InputError(f"{path.name} is a pickle, which can run code when opened; take a .safetensors file")
+        if parts is None:
+            raise InputError(
+                f"{path.name} brings FLUX's transformer and not all of its parts in a known form: name as `parts` "
+                f"{_PLAIN}, whose text encoders and autoencoder are taken, or paint with that itself"
+            )
+        transformer = _single_file(path, dtype)
+        found = _folder_parts(_folder(parts, local_files_only=local_files_only), dtype, transformer)
+        whole = digests(path).whole[:10]
+        return Checkpoint(pipe=_pipeline(found, path.name), name=path.stem, hash=whole, folder=None)
+
+
+def _folder(model: str, *, local_files_only: bool) -> Path:
+    from diffusers import FluxPipeline
+
+    path = Path(model).expanduser()
+    if path.is_dir():
+        return path
+    if not _HUB_ID.fullmatch(model):
+        raise InputError(f"there is no FLUX checkpoint {model!r}: give {_PLAIN}")
+    try:
+        return Path(FluxPipeline.download(model, use_safetensors=True, local_files_only=local_files_only))
+    except Exception as error:  # every kind of network trouble, in each of the hub's own classes
+        raise InputError(
+            f"{model} is not on this machine and the hub does not give it ({type(error).__name__}); "
+            "download it where there is a network, or name its folder"
+        ) from error
+
+
+def _folder_parts(folder: Path, dtype: torch.dtype, transformer: nn.Module | None = None) -> dict[str, Any]:
+    """Load the parts of a diffusers folder by their known classes, whatever classes its index names."""
+    from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel
+    from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5TokenizerFast
+
+    index = _json(folder / "model_index.json", folder.name)
+    kind = str(index.get("_class_name", "another pipeline"))
+    if kind != "FluxPipeline" or not index.keys() >= _PARTS:
+        raise InputError(f"{folder.name} is a {kind}; the backend flux paints with {_PLAIN}")
+    named = str(_json(folder / "scheduler" / "scheduler_config.json", folder.name).get("_class_name"))
+    if named != _SCHEDULER:
+        raise InputError(f"{folder.name} asks for the scheduler {named}; the backend flux knows {_SCHEDULER}")
+    return {
+        "transformer": transformer or _weights(FluxTransformer2DModel, folder / "transformer", dtype),
+        "vae": _weights(AutoencoderKL, folder / "vae", dtype),
+        "text_encoder": _weights(CLIPTextModel, folder / "text_encoder", dtype),
+        "text_encoder_2": _weights(T5EncoderModel, folder / "text_encoder_2", dtype),
+        "tokenizer": _config(CLIPTokenizer, folder / "tokenizer"),
+        "tokenizer_2": _config(T5TokenizerFast, folder / "tokenizer_2"),
+        "scheduler": _config(FlowMatchEulerDiscreteScheduler, folder / "scheduler"),
+    }
+
+
+def _pipeline(parts: dict[str, Any], name: str) -> Any:
+    from diffusers import FluxPipeline
+
+    transformer, vae = parts["transformer"].config, parts["vae"].config
+    channels = 4 * vae.latent_channels
+    for wrong, sentence in (
+        (
+            transformer.in_channels > channels,
+            f"{name} is an editing FLUX (Fill, Canny, Depth); the backend flux paints with FLUX.1 schnell and dev",
+        ),
+        (transformer.in_channels != channels, f"{name}: the transformer and the autoencoder do not belong together"),
+        (
+            transformer.joint_attention_dim != parts["text_encoder_2"].config.d_model
+            or transformer.pooled_projection_dim != parts["text_encoder"].config.hidden_size,
+            f"{name}: the transformer and the text encoders do not belong together",
+        ),
+        *(
+            (
+                not 0 < len(parts[tokenizer]) <= parts[encoder].config.vocab_size,
+                f"{name}: the {tokenizer} has {len(parts[tokenizer])} words and the {encoder} "
+                f"{parts[encoder].config.vocab_size}: they do not belong together",
+            )
+            for tokenizer, encoder in (("tokenizer", "text_encoder"), ("tokenizer_2", "text_encoder_2"))
+        ),
+    ):
+        if wrong:
+            raise InputError(sentence)
+    pipe = FluxPipeline(**parts)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def _single_file(path: Path, dtype: torch.dtype) -> Any:
+    """Load the transformer that a file holds in Black Forest Labs' names."""
+    from diffusers import FluxTransformer2DModel
+
+    try:
+        with safe_open(path, framework="pt", device="cpu") as stream:
+            keys = {key.removeprefix(_PREFIX): key for key in stream.keys()}  # noqa: SIM118 - it is no mapping
+            shapes = {name: tuple(stream.get_slice(key).get_shape()) for name, key in keys.items()}
+            if not any(name.startswith("double_blocks.") for name in shapes):
+                raise InputError(f"{path.name} is no FLUX checkpoint; the backend flux paints with {_PLAIN}")
+            if any(name.endswith("scale_weight") for name in shapes):
+                raise InputError(f"{path.name} keeps its weights scaled to 8 bits; take one of 16 bits")
+            with torch.device("meta"):
+                model = FluxTransformer2DModel(**config_of(shapes))
+            weights = {}
+            for theirs, ours in bfl_parameters(model).items():
+                values = stream.get_tensor(keys[theirs]).to(dtype)
+                weights |= dict(zip(ours, _rows(model, theirs, ours, values), strict=True))
+    except SafetensorError as error:
+        raise UnreadableFile(f"{path.name} is truncated or damaged: {str(error).rstrip('.')}") from None
+    except (KeyError, IndexError, ValueError, RuntimeError) as error:
+        line = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path.name} is not a whole FLUX transformer: {line}") from None
+    model.load_state_dict(weights, assign=True)
+    return model.eval()
+
+
+def config_of(shapes: Shapes) -> dict[str, Any]:
+    """Return the diffusers configuration of the transformer that these shapes belong to.
+
+    Raises:
+        KeyError: a part of it is not there.
+    """
+    width, channels = shapes["img_in.weight"]
+    head = shapes["double_blocks.0.img_attn.norm.query_norm.scale"][0]
+    return {
+        "in_channels": channels,
+        "out_channels": shapes["final_layer.linear.weight"][0],
+        "num_layers": _count(shapes, "double_blocks."),
+        "num_single_layers": _count(shapes, "single_blocks."),
+        "attention_head_dim": head,
+        "num_attention_heads": width // head,
+        "joint_attention_dim": shapes["txt_in.weight"][1],
+        "pooled_projection_dim": shapes["vector_in.in_layer.weight"][1],
+        "guidance_embeds": "guidance_in.in_layer.weight" in shapes,
+        "axes_dims_rope": _AXES[head],
+    }
+
+
+def bfl_parameters(model: nn.Module) -> dict[str, tuple[str, ...]]:
+    """Return {parameter at Black Forest Labs: parameters in diffusers, in the order of the rows}."""
+    modules = dict(model.named_modules())
+    found = {}
+    for theirs, ours in bfl_names(modules).items():
+        if theirs.endswith("_qkv"):  # a part of `linear1`, in adapters only
+            continue
+        for kind, _ in modules[ours[0]].named_parameters(recurse=False):
+            spelt = "scale" if theirs.endswith("_norm") else kind
+            found[f"{theirs}.{spelt}"] = tuple(f"{name}.{kind}" for name in ours)
+    return found
+
+
+def _rows(model: nn.Module, theirs: str, ours: tuple[str, ...], values: Tensor) -> tuple[Tensor, ...]:
+    if theirs.rpartition(".")[0] in SWAPPED:
+        values = torch.cat(values.chunk(2)[::-1])
+    wanted = [model.get_parameter(name) for name in ours]
+    parts = values.split([parameter.shape[0] for parameter in wanted])
+    for part, parameter in zip(parts, wanted, strict=True):
+        if part.shape != parameter.shape:
+            raise ValueError(f"{theirs} is {tuple(values.shape)} large")
+    # Copies, since the mapped file must not be what adapters are laid on.
+    return tuple(part.clone() for part in parts)
+
+
+def _count(shapes: Shapes, prefix: str) -> int:
+    return len({name[len(prefix) :].split(".")[0] for name in shapes if name.startswith(prefix)})
