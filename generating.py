@@ -69,9 +69,10 @@ def generate(
     from .screen import Progress, print_composition, print_paths
 
     given = fields()
-    flags = {"db": db, "model": model, "backend": backend, "output": output, "device": device, "dtype": dtype}
-    flags |= {"batch": batch, "force": force or None, "composer": composer}
-    with open_velatura(read_only=True, **flags) as velatura:
+    with open_velatura(
+        read_only=True, db=db, model=model, backend=backend, output=output, device=device, dtype=dtype, batch=batch,
+        force=force or None, composer=composer,
+    ) as velatura:  # fmt: skip
         composition = composition_for(velatura, what, given, commercial=commercial, safe=safe)
         if not as_json:
             print_composition(composition)
@@ -111,8 +112,7 @@ def plan(
     from .records import Composition
 
     given = fields()
-    flags = {"model": model, "backend": backend, "device": device, "dtype": dtype}
-    with open_velatura(**flags) as velatura:
+    with open_velatura(model=model, backend=backend, device=device, dtype=dtype) as velatura:
         request = velatura.request(Composition(prompt=""), **given)
         print_plan(*velatura.painting.plan(request), as_json=as_json)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, cast, get_args
 
 import typer
 
-from .records import Control, Enlargement, ImagePrompt, Picture, Start
+from .records import Control, Enlargement, ImagePrompt, Mode, Picture, Start
 
 Checkpoint = Annotated[
     str | None,
@@ -169,10 +169,8 @@ def read_enlargement(text: str | None) -> Enlargement | None:
     known = ("mode", "stride", "views", "scales", "later_steps", "skip", "cosine", "sigma", "saving", "upscaler")
     one = _single(_pairs(text, "--large", known), "--large")
     mode = one.get("mode", "demofusion")
-    if mode not in ("demofusion", "multidiffusion", "scalecrafter", "upscale"):
-        raise typer.BadParameter(
-            f"mode={mode}: take demofusion, multidiffusion, scalecrafter or upscale", param_hint="--large"
-        )
+    if mode not in get_args(Mode):
+        raise typer.BadParameter(f"mode={mode} is none of {', '.join(get_args(Mode))}", param_hint="--large")
     several = {name: one[name].split("+") for name in ("scales", "cosine") if name in one}
     fields: dict[str, Any] = _numbers(one, "--large", ("skip", "sigma"))
     fields |= {name: int(value) for name, value in _numbers(one, "--large", ("stride", "views", "later_steps")).items()}
@@ -183,7 +181,7 @@ def read_enlargement(text: str | None) -> Enlargement | None:
         if len(fields["cosine"]) != 3:
             raise typer.BadParameter("cosine= takes three numbers, such as 3+1+1", param_hint="--large")
     return Enlargement(
-        mode=mode,
+        mode=cast("Mode", mode),
         saving=one.get("saving", "no").lower() in ("yes", "true", "1", "on"),
         upscaler=one.get("upscaler"),
         **fields,

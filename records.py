@@ -38,6 +38,9 @@ picture or how it is painted, such as detail sliders, LCM and Lightning."""
 FACETS = ("subject", "style", "medium", "setting", "mood", "era")
 """Sides of a picture that an adapter may decide, in words."""
 
+Mode = Literal["demofusion", "multidiffusion", "scalecrafter", "upscale"]
+"""How a picture larger than the model's own is painted; see `Enlargement`."""
+
 Id = int | str
 """A site's own id of a page, a version or a file: Civitai counts, Hugging Face names."""
 
@@ -455,7 +458,7 @@ class ImagePrompt:
 class Enlargement:
     """How a picture larger than the model's own is painted. Lengths are in cells of the latents."""
 
-    mode: Literal["demofusion", "multidiffusion", "scalecrafter", "upscale"] = "demofusion"
+    mode: Mode = "demofusion"
     """DemoFusion (Du and others, 2024); MultiDiffusion (Bar-Tal and others, 2023), windows alone; ScaleCrafter (He and
     others, 2024), dilated convolutions; or a plain upscaler over a picture of the model's own size."""
     stride: int | None = None

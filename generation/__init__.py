@@ -63,7 +63,8 @@ def open_backend(name: str | None, model: str, **options: Any) -> Backend:
     if name is not None and name not in BACKENDS:
         raise InputError(f"there is no backend {name!r}; take one of {', '.join(BACKENDS)}")
     if name in REMOTE:
-        return _class_of(name)(model, **options)
+        remote: Backend = _class_of(name)(model, **options)
+        return remote
     try:
         with import_module(".checkpoint", __name__).quiet():
             # These load late, and it is then that a broken neighbour (torchvision) shows.

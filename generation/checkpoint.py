@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,18 +13,35 @@ from typing import Any, TypeVar
 import torch
 
 from ..errors import InputError, VelaturaError
-from .adapters.file import PICKLES
 from .checksums import digests
-from .single_file import load_parts
+from .kinds import (
+    HUB_FILE,
+    HUB_ID,
+    admit,
+    hub_file,
+    kind_of,
+    kind_of_file,
+    kind_of_folder,
+    missing,
+    read_header,
+    read_object,
+    told,
+    unreachable,
+)
+from .known import exists, resolve
+from .single_file import first_line, load_parts
+from .single_file_xl import load_xl_parts
+
+__all__ = ["Checkpoint", "kind_of", "load_checkpoint", "quiet"]
 
 T = TypeVar("T")
 
-_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _TOKENIZERS = ("openai/clip-vit-large-patch14", "stable-diffusion-v1-5/stable-diffusion-v1-5")
 """Where CLIP's vocabulary is kept on the hub, and so in many people's caches."""
 _SMALLEST = 512
 """Words of a byte-level vocabulary: every byte, alone and at a word's end."""
-_CHANNELS = {8: "an image-editing (InstructPix2Pix)", 9: "an inpainting"}
+_ENDS, _ZEROS = "<|endoftext|>", "!"
+"""What OpenAI's CLIP and OpenCLIP were trained to find behind the end of a text; the second is word number 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,108 +49,170 @@ class Checkpoint:
     """A loaded model."""
 
     pipe: Any
-    """A `diffusers.StableDiffusionPipeline`."""
+    """A `diffusers.StableDiffusionPipeline` or, of SDXL, a `StableDiffusionXLPipeline`."""
     name: str
     hash: str | None
     """AutoV2, of a single file."""
     folder: Path | None
     """Where its parts lie as diffusers keeps them."""
+    kind: str = "sd"
+    """`sd` (SDXS too) or `sdxl` (SDXL-Turbo too)."""
+
+    @property
+    def upcast(self) -> bool:
+        """Whether the autoencoder overflows in float16, so that it must decode in float32 there.
+
+        That of SDXL does, unless its configuration says that it was mended. Those of SD do not, whatever theirs says:
+        the library's own default is yes.
+        """
+        return self.kind == "sdxl" and bool(self.pipe.vae.config.get("force_upcast", True))
 
 
 def load_checkpoint(
     model: str,
     *,
     dtype: torch.dtype,
+    kinds: Collection[str] = ("sd",),
     local_files_only: bool = False,
     tokenizer: str | None = None,
     prediction: str | None = None,
 ) -> Checkpoint:
-    """Load an SD 1.x or 2.x checkpoint onto the CPU. Only safetensors are opened, and no code of the repository runs.
+    """Load a checkpoint onto the CPU. Only safetensors are opened, and no code of the repository runs.
 
     Args:
-        model: A diffusers folder, a `.safetensors` file, or a hub id.
+        model: A name of `known`, a diffusers folder, a `.safetensors` file, a hub id, or a file on the hub as
+            `owner/name/path/in/it.safetensors`.
         dtype: The precision of its weights.
+        kinds: What it may be: `sd` (SDXS too), `sdxs`, `sdxl` (SDXL-Turbo too), `sd-inpaint`, `sdxl-inpaint`.
         local_files_only: Never ask the hub.
         tokenizer: For a single file: the folder or hub id of a CLIP tokenizer.
         prediction: For a single file: `epsilon` or `v_prediction`, where the file cannot tell (SD 2.x).
 
     Raises:
-        InputError: it is not there, damaged, pickled, or of another architecture; one sentence.
+        InputError: it is not there, damaged, pickled, or of another kind; one sentence.
     """
-    path = Path(model).expanduser()
+    located, _ = resolve(model)
     with quiet():
-        if path.is_dir():
-            return Checkpoint(_pipeline(_folder_parts(path, dtype)), path.resolve().name, None, path)
-        if path.is_file():
-            if path.suffix.lower() in PICKLES:
-                raise InputError(f"{path.name} is a pickle, which can run code when opened; take a .safetensors file")
-            parts = load_parts(path, dtype, prediction)
-            parts["tokenizer"] = _tokenizer(path, tokenizer, parts["unet"], local_files_only=local_files_only)
-            return Checkpoint(_pipeline(parts), path.stem, digests(path).whole[:10], None)
-        if _HUB_ID.fullmatch(model):
-            folder = _download(model, local_files_only=local_files_only)
-            return Checkpoint(_pipeline(_folder_parts(folder, dtype)), model, None, folder)
-    raise InputError(f"there is no checkpoint {model!r}: give a diffusers folder, a .safetensors file, or a hub id")
+        if exists(located):
+            path = Path(located).expanduser()
+            if path.is_dir():
+                return _of_folder(path, path.resolve().name, dtype, kinds)
+            return _of_file(path, dtype, kinds, tokenizer, prediction, local_files_only=local_files_only)
+        if match := HUB_FILE.fullmatch(located):
+            path = hub_file(match[1], match[2], local_files_only=local_files_only)
+            return _of_file(path, dtype, kinds, tokenizer, prediction, local_files_only=local_files_only)
+        if HUB_ID.fullmatch(located):
+            kind = told(located, local_files_only=local_files_only)
+            admit(kind, kinds, located)
+            folder = _download(located, kind, local_files_only=local_files_only)
+            return _of_folder(folder, located, dtype, kinds)
+    raise missing(model)
 
 
-def _folder_parts(folder: Path, dtype: torch.dtype) -> dict[str, Any]:
+def _of_folder(folder: Path, name: str, dtype: torch.dtype, kinds: Collection[str]) -> Checkpoint:
+    kind = kind_of_folder(folder, name)
+    admit(kind, kinds, name)
+    return _checkpoint(_folder_parts(folder, kind, dtype), kind, name, None, folder)
+
+
+def _of_file(
+    path: Path,
+    dtype: torch.dtype,
+    kinds: Collection[str],
+    tokenizer: str | None,
+    prediction: str | None,
+    *,
+    local_files_only: bool,
+) -> Checkpoint:
+    header = read_header(path)
+    kind = kind_of_file(header, path.stem)
+    admit(kind, kinds, path.stem)
+    if kind == "sdxs":
+        raise InputError(f"{path.stem} is an SDXS checkpoint in a single file; take its diffusers folder")
+    if kind.startswith("sdxl"):
+        parts = load_xl_parts(path, header, dtype, prediction, turbo=kind == "sdxl-turbo")
+    else:
+        parts = load_parts(path, header, dtype, prediction)
+    for number in ("", "_2"):
+        if encoder := parts.get(f"text_encoder{number}"):
+            padding = _ZEROS if encoder.config.hidden_act == "gelu" else _ENDS
+            parts[f"tokenizer{number}"] = _tokenizer(path, tokenizer, padding, local_files_only=local_files_only)
+    return _checkpoint(parts, kind, path.stem, digests(path).whole[:10], None)
+
+
+def _checkpoint(parts: dict[str, Any], kind: str, name: str, digest: str | None, folder: Path | None) -> Checkpoint:
+    """Make a pipeline of the parts, once they are known to belong together."""
+    from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
+
+    for number in ("", "_2"):
+        if f"tokenizer{number}" not in parts:
+            continue
+        words, rows = len(parts[f"tokenizer{number}"]), parts[f"text_encoder{number}"].config.vocab_size
+        if words < _SMALLEST:  # what transformers gives, without a word, where the vocabulary is not there
+            raise InputError(f"the tokenizer has {words} words, so its vocabulary is missing")
+        if words > rows:
+            raise InputError(
+                f"the tokenizer has {words} words and the text encoder {rows}: they do not belong together"
+            )
+    xl = kind.startswith("sdxl")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of old configurations, which are put right all the same
+        if xl:
+            pipe = StableDiffusionXLPipeline(**parts, feature_extractor=None, add_watermarker=False)
+        else:
+            pipe = StableDiffusionPipeline(
+                **parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False
+            )
+    pipe.set_progress_bar_config(disable=True)
+    return Checkpoint(pipe, name, digest, folder, "sdxl" if xl else "sd")
+
+
+def _folder_parts(folder: Path, kind: str, dtype: torch.dtype) -> dict[str, Any]:
     """Load the parts of a diffusers folder by their known classes, whatever classes its index names."""
     import diffusers
-    from transformers import CLIPTextModel, CLIPTokenizer
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-    index = _json(folder / "model_index.json", folder.name)
-    if "text_encoder_2" in index or not {"unet", "vae", "text_encoder", "tokenizer", "scheduler"} <= index.keys():
-        kind = str(index.get("_class_name", "another pipeline"))
-        raise InputError(f"{folder.name} is a {kind}; the backend sd paints with SD 1.x and 2.x")
-    vae = str(_json(folder / "vae" / "config.json", folder.name).get("_class_name"))
+    vae = str(read_object(folder / "vae" / "config.json", folder.name).get("_class_name"))
     if vae not in ("AutoencoderKL", "AutoencoderTiny"):
-        raise InputError(
-            f"{folder.name} has the autoencoder {vae}; the backend sd knows AutoencoderKL and AutoencoderTiny"
-        )
-    return {
+        raise InputError(f"{folder.name} has the autoencoder {vae}; AutoencoderKL and AutoencoderTiny are known")
+    parts = {
         "unet": _weights(diffusers.UNet2DConditionModel, folder / "unet", dtype),
         "vae": _weights(getattr(diffusers, vae), folder / "vae", dtype),
         "text_encoder": _weights(CLIPTextModel, folder / "text_encoder", dtype),
         "tokenizer": _config(CLIPTokenizer, folder / "tokenizer"),
         "scheduler": _config(_scheduler_class(folder), folder / "scheduler"),
     }
+    if kind.startswith("sdxl"):
+        index = read_object(folder / "model_index.json", folder.name)
+        parts["text_encoder_2"] = _weights(CLIPTextModelWithProjection, folder / "text_encoder_2", dtype)
+        parts["tokenizer_2"] = _config(CLIPTokenizer, folder / "tokenizer_2")
+        parts["force_zeros_for_empty_prompt"] = index.get("force_zeros_for_empty_prompt", True) is not False
+    return parts
 
 
 def _scheduler_class(folder: Path) -> Any:
     import diffusers
 
-    name = str(_json(folder / "scheduler" / "scheduler_config.json", folder.name).get("_class_name"))
+    name = str(read_object(folder / "scheduler" / "scheduler_config.json", folder.name).get("_class_name"))
     cls = getattr(diffusers, name, None)
     if isinstance(cls, type) and issubclass(cls, diffusers.SchedulerMixin):
         return cls
     raise InputError(f"{folder.name} asks for the scheduler {name}, which diffusers does not have")
 
 
-def _pipeline(parts: dict[str, Any]) -> Any:
-    from diffusers import StableDiffusionPipeline
-
-    channels = parts["unet"].config.in_channels
-    if channels in _CHANNELS and channels != parts["vae"].config.latent_channels:
-        raise InputError(f"this is {_CHANNELS[channels]} checkpoint; the backend sd paints from text alone")
-    words, rows = len(parts["tokenizer"]), parts["text_encoder"].config.vocab_size
-    if words < _SMALLEST:  # what transformers gives, without a word, where the vocabulary is not there
-        raise InputError(f"the tokenizer has {words} words, so its vocabulary is missing")
-    if words > rows:
-        raise InputError(f"the tokenizer has {words} words and the text encoder {rows}: they do not belong together")
-    pipe = StableDiffusionPipeline(**parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False)
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
-
-
 def _weights(cls: Any, folder: Path, dtype: torch.dtype) -> Any:
     """Load a model and insist on every one of its weights: the libraries would fill gaps with noise."""
+    import diffusers
+
     stems = {file.name.removesuffix(".safetensors") for file in folder.glob("*.safetensors")}
     if not stems:
         pickled = any(folder.glob("*.bin"))
         why = "only as pickles, which are not opened; save them as safetensors" if pickled else "not at all"
         raise InputError(f"{folder.parent.name} has the weights of its {folder.name} {why}")
     half = all(re.search(r"\.fp16(-\d+-of-\d+)?$", stem) for stem in stems)
-    options = {"use_safetensors": True, "local_files_only": True, "output_loading_info": True}
+    options: dict[str, Any] = {"use_safetensors": True, "local_files_only": True, "output_loading_info": True}
+    if issubclass(cls, diffusers.ModelMixin):  # these would be widened to float32 first, and take twice the memory
+        options["torch_dtype"] = dtype
     model, info = _loaded(lambda: cls.from_pretrained(folder, variant="fp16" if half else None, **options), folder)
     if lacking := sorted(key for key in info["missing_keys"] if not key.endswith("position_ids")):
         raise InputError(f"{folder.parent.name}: the {folder.name} lacks {len(lacking)} weights, {lacking[0]} first")
@@ -150,52 +229,34 @@ def _loaded(load: Callable[[], T], folder: Path) -> T:
     except VelaturaError:
         raise
     except Exception as error:  # the libraries raise of every kind, and a checkpoint is a stranger's input
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{folder.parent.name}: the {folder.name} cannot be loaded: {line.rstrip('.')}") from error
+        raise InputError(f"{folder.parent.name}: the {folder.name} cannot be loaded: {first_line(error)}") from error
 
 
-def _json(path: Path, name: str) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError:
-        where = path.name if path.parent.name == name else f"{path.parent.name}/{path.name}"
-        raise InputError(f"{name} is not a diffusers folder: it has no {where}") from None
-    except (ValueError, RecursionError):
-        content = None
-    if not isinstance(content, dict):
-        raise InputError(f"{name}: {path.name} is not a JSON object")
-    return content
-
-
-def _download(model: str, *, local_files_only: bool) -> Path:
-    from diffusers import StableDiffusionPipeline
+def _download(model: str, kind: str, *, local_files_only: bool) -> Path:
+    from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 
     skipped = {"safety_checker": None, "feature_extractor": None, "image_encoder": None}
+    cls = StableDiffusionXLPipeline if kind.startswith("sdxl") else StableDiffusionPipeline
     try:
-        folder = StableDiffusionPipeline.download(
-            model, use_safetensors=True, local_files_only=local_files_only, **skipped
-        )
+        folder = cls.download(model, use_safetensors=True, local_files_only=local_files_only, **skipped)
     except Exception as error:  # every kind of network trouble, in each of the hub's own classes
-        raise InputError(
-            f"{model} is not on this machine and the hub does not give it ({type(error).__name__}); "
-            "download it where there is a network, or name a folder or a .safetensors file"
-        ) from error
+        raise unreachable(model, error) from error
     return Path(folder)
 
 
-def _tokenizer(path: Path, named: str | None, unet: Any, *, local_files_only: bool) -> Any:
+def _tokenizer(path: Path, named: str | None, padding: str, *, local_files_only: bool) -> Any:
     """Find CLIP's tokenizer for a single file: where the caller says, beside the file, in the cache, on the hub."""
     from transformers import CLIPTokenizer
 
-    # OpenCLIP, which SD 2.x reads with, was trained with zeros behind the end.
-    padding = {"pad_token": "!"} if unet.config.use_linear_projection else {}
     beside = path.parent / "tokenizer"
     places = [named] if named else [*([str(beside)] if beside.is_dir() else []), *_TOKENIZERS]
     for local in (True,) if local_files_only else (True, False):
         for place in places:
             subfolder = "tokenizer" if place.startswith("stable-diffusion") else ""
             try:
-                found = CLIPTokenizer.from_pretrained(place, local_files_only=local, subfolder=subfolder, **padding)
+                found = CLIPTokenizer.from_pretrained(
+                    place, local_files_only=local, subfolder=subfolder, pad_token=padding
+                )
             except Exception:  # noqa: S112 - the next place may have it; the sentence below tells when none does
                 continue
             if len(found) >= _SMALLEST:

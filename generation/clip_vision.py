@@ -117,9 +117,7 @@ class ClipVision:
         if path is None and HUB_ID.fullmatch(name):
             path = hub_folder(name, local_files_only=self._local_files_only)
         if path is None:
-            raise InputError(
-                f"there is no CLIP vision model {name!r}: give a folder, a .safetensors file, or a hub id"
-            )
+            raise InputError(f"there is no CLIP vision model {name!r}: give a folder, a .safetensors file, or a hub id")
         if path.is_file():
             return (path,), {}
         told = json_of(path / "config.json")
@@ -192,5 +190,5 @@ def _pixels(picture: Image.Image, side: int) -> Tensor:
     # Cut and resized in one step: all of a picture of 20,000 x 1 would be millions of pixels wide.
     square = picture.resize((side, side), Image.Resampling.BICUBIC, box=(left, top, left + shorter, top + shorter))
     values = np.asarray(square, dtype=np.float32) / 255
-    values = (values - np.float32(_MEAN)) / np.float32(_SPREAD)
+    values = (values - np.array(_MEAN, np.float32)) / np.array(_SPREAD, np.float32)
     return torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1)))

@@ -89,7 +89,9 @@ class ControlNets:
         if path is None and HUB_ID.fullmatch(name):
             path = hub_folder(name, local_files_only=self._local_files_only)
         if path is None:
-            raise InputError(f"there is no ControlNet {name!r}: give a diffusers folder, a .safetensors file, or a hub id")
+            raise InputError(
+                f"there is no ControlNet {name!r}: give a diffusers folder, a .safetensors file, or a hub id"
+            )
         if path.is_file():
             return (path,), {}
         return weights_in(path), json_of(path / "config.json")
@@ -111,10 +113,12 @@ class ControlNets:
         if made is None:  # without attention, as the small ones for SDXL are
             config["cross_attention_dim"] = here
         elif made != here:
-            raise InputError(f"{name} is a ControlNet for {_model(made)}, and this checkpoint is {_model(here)}")
+            raise InputError(f"{name} is a ControlNet for {model_of(made)}, and this checkpoint is {model_of(here)}")
         for field in ("block_out_channels", "layers_per_block", "in_channels"):
             if config[field] != (tuple(unet[field]) if isinstance(unet[field], list) else unet[field]):
-                raise InputError(f"{name} is a ControlNet for another model: it has {field} {config[field]}, not {unet[field]}")
+                raise InputError(
+                    f"{name} is a ControlNet for another model: it has {field} {config[field]}, not {unet[field]}"
+                )
         return config | {field: unet[field] for field in _FROM_UNET if field in unet}
 
     def _build(self, tensors: Mapping[str, Tensor], name: str, told: Mapping[str, Any]) -> Any:
@@ -126,12 +130,12 @@ class ControlNets:
         if told.get("global_pool_conditions") is True:
             config["global_pool_conditions"] = True
         unet = self._unet
-        with quiet(), torch.device("meta"):
-            model = ControlNetModel(**config)
         copies = {key: value.to(unet.device, unet.dtype, copy=True) for key, value in tensors.items()}
         try:
+            with quiet(), torch.device("meta"):
+                model = ControlNetModel(**config)
             missing, _ = model.load_state_dict(copies, strict=False, assign=True)
-        except RuntimeError as error:
+        except (RuntimeError, ValueError, TypeError, ZeroDivisionError) as error:
             line = str(error).strip().splitlines()[-1].strip()
             raise InputError(f"{name} is not a whole ControlNet: {line.rstrip('.')}") from None
         if missing:
@@ -176,9 +180,7 @@ def _shape_config(shapes: Shapes) -> dict[str, Any]:
             shapes[f"{hint}.conv_in.weight"][0],
             *(shapes[f"{hint}.blocks.{block}.weight"][0] for block in range(1, hints, 2)),
         ),
-        "block_out_channels": tuple(
-            shapes[f"down_blocks.{block}.resnets.0.conv1.weight"][0] for block in range(depth)
-        ),
+        "block_out_channels": tuple(shapes[f"down_blocks.{block}.resnets.0.conv1.weight"][0] for block in range(depth)),
         "layers_per_block": _count(shapes, r"down_blocks\.0\.resnets\.(\d+)\."),
         "down_block_types": tuple("CrossAttnDownBlock2D" if yes else "DownBlock2D" for yes in attended),
         "mid_block_type": "UNetMidBlock2DCrossAttn" if middle else "UNetMidBlock2D",
@@ -201,5 +203,10 @@ def _count(shapes: Shapes, pattern: str) -> int:
     return len({found[1] for key in shapes if (found := re.match(pattern, key))})
 
 
-def _model(width: int) -> str:
+def model_of(width: int) -> str:
+    """Name the model whose text is that wide.
+
+    >>> model_of(768), model_of(2048), model_of(64)
+    ('SD 1.x', 'SDXL', 'a model whose text is 64 wide')
+    """
     return _MADE_FOR.get(width, f"a model whose text is {width} wide")

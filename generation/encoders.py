@@ -21,8 +21,8 @@ from torch import Tensor
 from ..errors import IncompatibleAdapter, InputError
 from . import PaintingWarning
 from .adapters.embeddings import LearnedToken, read_embedding, worn
-from .prompt import Layer, Piece, PromptReader, cleaned, embed, filled
-from .prompt_weights import less_weights
+from .prompt import Layer, Piece, PromptReader, cleaned, filled, states_of
+from .prompt_weights import interpolated, less_weights, scaled
 
 if TYPE_CHECKING:
     Reading = tuple["_Encoder", PromptReader, list[tuple[Piece, ...]]]
@@ -176,15 +176,29 @@ class TextEncoders:
         return [(one, reader, [reader.pieces(text) for text in texts]) for one, reader in readers]
 
     def _embedded(
-        self, one: _Encoder, reader: PromptReader, pieces: tuple[Piece, ...], clip_skip: int, state: Hashable | None
+        self, one: _Encoder, reader: PromptReader, pieces: Sequence[Piece], clip_skip: int, state: Hashable | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the embeddings of a prompt, shape (1, length, width), and the pooled one of its first piece."""
+        states, pooled = self._states(one, reader, pieces, clip_skip, state)
+        if not all(piece.plain for piece in pieces):
+            weights = torch.tensor([reader.weights(piece) for piece in pieces], device=states.device)
+            if self._two:
+                states = interpolated(states, weights, self._states(one, reader, [Piece()], clip_skip, state)[0])
+            else:
+                states = scaled(states, weights)
+        return states.reshape(1, -1, states.shape[-1]), None if pooled is None else pooled[:1].clone()
+
+    def _states(
+        self, one: _Encoder, reader: PromptReader, pieces: Sequence[Piece], clip_skip: int, state: Hashable | None
     ) -> tuple[Tensor, Tensor | None]:
         layer: Layer = "penultimate" if self._two else "last"
         model = one.model
-        # The pieces tell all that was written: two prompts that differ in tags alone are one.
-        key = (one.name, pieces, reader.digest(pieces), clip_skip, state, str(model.device), model.dtype)
+        # The numbers tell all that was written: two prompts that differ in tags or weights alone are one.
+        numbers = tuple(piece.numbers for piece in pieces)
+        key = (one.name, numbers, reader.digest(pieces), clip_skip, state, str(model.device), model.dtype)
         states, *rest = self._kept.of(
             None if state is None else key,
-            lambda: _there(embed(pieces, reader, model, clip_skip=clip_skip, layer=layer)),
+            lambda: _there(states_of(pieces, reader, model, clip_skip=clip_skip, layer=layer)),
         )
         return states, rest[0] if rest else None
 
@@ -283,7 +297,7 @@ def _tokens_of(path: Path, widths: Mapping[str, int]) -> tuple[LearnedToken, ...
     learned = read_embedding(path)
     tokens = worn([learned], widths).tokens
     if not tokens:
-        has = " and ".join(str(vectors.shape[1]) for vectors in learned.tokens[0].vectors.values())
+        has = " and ".join(str(vectors.shape[1]) for _, vectors in sorted(learned.tokens[0].vectors.items()))
         reads = " and ".join(str(width) for width in widths.values())
         raise IncompatibleAdapter(
             f"{path.name} was made for another model: its vectors have {has} values, and this model reads {reads}"

@@ -26,9 +26,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..categories import tool_of
+from ..fenced import line
 from ..records import AdapterRecord, GenerationRequest
 
 _OFF = 1.0
+_MOST = 50
+"""Steps that a name can mean."""
 _PAINTED = ("sd1", "sd2", "sdxl", "pony", "illustrious", "noobai", "miniature", "unknown")
 """Families whose adapters these rules are for, beside FLUX.1; those of other architectures have other rules."""
 
@@ -91,7 +94,8 @@ def few_step_rule(record: AdapterRecord) -> Rule | None:
     method = _method(record, names)
     if method is None:
         return None
-    told = next((int(seen[1]) for seen in map(_STEPS.search, names) if seen), None)
+    found = [int(seen[1]) for seen in map(_STEPS.search, names) if seen]
+    told = next((steps for steps in found if 1 <= steps <= _MOST), None)
     if flux:
         return _flux(record, method, told)
     return _rule(record, method, told, " ".join(names))
@@ -136,7 +140,7 @@ def _names(record: AdapterRecord) -> list[str]:
 
 def _method(record: AdapterRecord, names: Sequence[str]) -> str | None:
     by_tag = next((_TAGS[tag] for tag in record.tags if tag in _TAGS), None)
-    tool = tool_of(replace(record, file_name=record.file_name or names[-1]))
+    tool = tool_of(replace(record, file_name=record.file_name or next(reversed(names), None)))
     text = " ".join(names)
     if (tool is None or tool.kind != "speed") and not _PHASED.search(text):
         return by_tag
@@ -165,7 +169,7 @@ def _rule(record: AdapterRecord, method: str, told: int | None, text: str) -> Ru
     else:
         scheduler, least, most, strongest = "euler_a_sgm_uniform", 1, max(12, steps), 2.5
     return Rule(
-        adapter=record.title,
+        adapter=line(record.title, 60),
         method=method,
         steps=steps,
         guidance=guidance,
@@ -181,7 +185,7 @@ def _flux(record: AdapterRecord, method: str, told: int | None) -> Rule | None:
         return None
     steps = told or 8
     return Rule(
-        adapter=record.title,
+        adapter=line(record.title, 60),
         method=method,
         steps=steps,
         guidance=3.5,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
+from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 from torch import Tensor
 
 from ..errors import InputError
@@ -26,6 +27,7 @@ from .flux_checkpoint import load_flux
 from .latents import unscaled
 from .local import LocalBackend, Row, warn
 from .pictures import fitted, read_picture
+from .previews import picture_of, previewing
 from .prompt import cleaned
 from .prompt_weights import less_weights
 from .steps import Steps
@@ -86,13 +88,11 @@ class FluxBackend(LocalBackend[Encoded]):
             parts=parts,
         )
         self._follows_guidance = bool(self._pipe.transformer.config.guidance_embeds)
+        if not self._follows_guidance:
+            self.own_steps, self.own_guidance = 4, 0.0  # type: ignore[misc] # every other backend has one set
 
     def _load(self, model: str, *, dtype: torch.dtype, **loading: Any) -> Checkpoint:
         return load_flux(model, dtype=dtype, **loading)
-
-    def complete(self, request: GenerationRequest) -> GenerationRequest:
-        """Check a request and fill in what it leaves to the model; see `LocalBackend.complete`."""
-        return super().complete(request)
 
     def _completed(self, request: GenerationRequest) -> GenerationRequest:
         for asked, thing in (
@@ -166,32 +166,83 @@ class FluxBackend(LocalBackend[Encoded]):
         return Encoded(prompt=prompt, pooled=pooled, negative=negative, negative_pooled=negative_pooled)
 
     def _draw(self, rows: Sequence[Row], encoded: Sequence[Encoded], steps: Steps) -> list[Image]:
-        pipe = self._pipe
-        pipe.scheduler = type(self._own_scheduler).from_config(self._own_scheduler.config)
-        row, words = rows[0], Encoded.joined(encoded)
+        pipe, row = self._pipe, rows[0]
+        scheduler = type(self._own_scheduler).from_config(self._own_scheduler.config)
+        sigmas, words = _sigmas(row), Encoded.joined(encoded)
+        guided = self._guided(row.guidance)
         width, height = row.size
-        before = latents = self._first(rows)
+        first = self._first(rows, sigmas, scheduler)
+        pipe.scheduler = scheduler
+        with previewing(scheduler) as seen:
 
-        def stepped(_: Any, step: int, timestep: Any, kept: dict[str, Any]) -> dict[str, Any]:
-            nonlocal before
-            after = kept["latents"]
-            steps.made(step + 1, pipe.num_timesteps, lambda: self._shown(rows, before, after, step))
-            before = after
-            return kept
+            def stepped(_: Any, step: int, timestep: Any, kept: dict[str, Any]) -> dict[str, Any]:
+                steps.made(step + 1, len(sigmas), lambda: self._shown(seen.clean(kept["latents"]), row))
+                return kept
 
-        latents = pipe(
-            prompt_embeds=words.prompt,
-            pooled_prompt_embeds=words.pooled,
-            negative_prompt_embeds=words.negative,
-            negative_pooled_prompt_embeds=words.negative_pooled,
-            true_cfg_scale=row.guidance if self._guided(row.guidance) else 1.0,
-            guidance_scale=row.guidance,
-            latents=latents,
-            sigmas=_sigmas(row),
-            num_inference_steps=len(_sigmas(row)),
-            width=width,
-            height=height,
-            callback_on_step_end=stepped,
-            output_type="latent",
-        ).images
+            latents = pipe(
+                prompt_embeds=words.prompt,
+                pooled_prompt_embeds=words.pooled,
+                negative_prompt_embeds=words.negative,
+                negative_pooled_prompt_embeds=words.negative_pooled,
+                true_cfg_scale=row.guidance if guided else 1.0,
+                guidance_scale=row.guidance,
+                latents=first,
+                sigmas=sigmas,
+                width=width,
+                height=height,
+                callback_on_step_end=stepped,
+                output_type="latent",
+            ).images
         return self._decoded(self._unpacked(latents, row))
+
+    def _first(self, rows: Sequence[Row], sigmas: Sequence[float], scheduler: Any) -> Tensor:
+        """Return the packed latents to begin with, drawn in float32: the precision must not change the picture."""
+        pipe, start = self._pipe, rows[0].request.start
+        width, height = (side // pipe.vae_scale_factor for side in rows[0].size)
+        shape = (1, pipe.vae.config.latent_channels, height, width)
+        noise = torch.cat([torch.randn(shape, generator=row.generator) for row in rows])
+        if start is not None:
+            # As the pipeline itself will set it.
+            config = scheduler.config
+            named = ("base_image_seq_len", "max_image_seq_len", "base_shift", "max_shift")
+            shift = calculate_shift(height * width // 4, *(config[name] for name in named))
+            scheduler.set_timesteps(sigmas=sigmas, mu=shift)
+            share = float(scheduler.sigmas[0])
+            noise = share * noise + (1 - share) * self._seen(start, rows[0].size)
+        packed: Tensor = pipe._pack_latents(noise, len(rows), shape[1], height, width)
+        return packed.to(pipe.device)
+
+    def _seen(self, start: Start, size: tuple[int, int]) -> Tensor:
+        """Return the latents of the picture that painting starts from."""
+        vae = self._pipe.vae
+        pixels = self._pipe.image_processor.preprocess(fitted(read_picture(start.picture)[0], *size))
+        with torch.no_grad():
+            latents = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist.mode().float().cpu()
+        scaled: Tensor = (latents - (vae.config.shift_factor or 0.0)) * vae.config.scaling_factor
+        return scaled
+
+    def _shown(self, latents: Tensor, row: Row) -> list[Image]:
+        return picture_of(self._pipe.vae, self._unpacked(latents, row))
+
+    def _unpacked(self, latents: Tensor, row: Row) -> Tensor:
+        width, height = row.size
+        found: Tensor = self._pipe._unpack_latents(latents, height, width, self._pipe.vae_scale_factor)
+        return found
+
+    def _decoded(self, latents: Tensor) -> list[Image]:
+        vae = self._pipe.vae
+        with torch.no_grad():
+            pixels = vae.decode(unscaled(vae, latents).to(vae.dtype), return_dict=False)[0].float()
+        if not latents.isfinite().all():
+            warn("the model's weights overflow: the picture is empty; try fewer or lighter adapters, or bfloat16")
+        elif not pixels.isfinite().all():
+            warn("the autoencoder overflows, so the picture is empty; load the checkpoint in bfloat16 or float32")
+        images: list[Image] = self._pipe.image_processor.postprocess(pixels.nan_to_num(-1.0), output_type="pil")
+        return images
+
+
+def _sigmas(row: Row) -> list[float]:
+    """Return the shares of noise, before the model's shift, that the steps start from; with a picture its last ones."""
+    start = row.request.start
+    made = row.steps if start is None else min(row.steps, int(row.steps * start.strength) or 1)
+    return [float(share) for share in np.linspace(1.0, 1 / row.steps, row.steps)[row.steps - made :]]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +10,26 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ..errors import InputError, UnreadableFile
-from .adapters.file import PICKLES
 from .adapters.flux import SWAPPED, bfl_names
-from .checkpoint import Checkpoint, _config, _json, _weights, quiet
+from .checkpoint import Checkpoint, _config, _weights, quiet
 from .checksums import digests
+from .kinds import (
+    HUB_FILE,
+    HUB_ID,
+    Shapes,
+    admit,
+    hub_file,
+    kind_of_file,
+    kind_of_folder,
+    missing,
+    read_header,
+    read_object,
+    told,
+    unreachable,
+)
+from .known import exists, resolve
+from .single_file import first_line
 
-Shapes = Mapping[str, tuple[int, ...]]
-
-_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _PARTS = frozenset({"transformer", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler"})
 _PREFIX = "model.diffusion_model."
 """What stands before the transformer's names where a file has the other parts, too."""
@@ -45,41 +55,47 @@ def load_flux(
     Raises:
         InputError: it is not there, damaged, pickled, or of another architecture; one sentence.
     """
-    path = Path(model).expanduser()
+    located, _ = resolve(model)
     with quiet():
-        if not path.is_file():
-            folder = _folder(model, local_files_only=local_files_only)
-            found = _folder_parts(folder, dtype)
-            name = path.resolve().name if path.is_dir() else model
-            return Checkpoint(pipe=_pipeline(found, name), name=name, hash=None, folder=folder)
-        if path.suffix.lower() in PICKLES:
-            raise InputError(f"{path.name} is a pickle, which can run code when opened; take a .safetensors file")
-        if parts is None:
-            raise InputError(
-                f"{path.name} brings FLUX's transformer and not all of its parts in a known form: name as `parts` "
-                f"{_PLAIN}, whose text encoders and autoencoder are taken, or paint with that itself"
-            )
-        transformer = _single_file(path, dtype)
-        found = _folder_parts(_folder(parts, local_files_only=local_files_only), dtype, transformer)
-        whole = digests(path).whole[:10]
-        return Checkpoint(pipe=_pipeline(found, path.name), name=path.stem, hash=whole, folder=None)
+        match = HUB_FILE.fullmatch(located)
+        if exists(located) and not (path := Path(located).expanduser()).is_dir():
+            return _of_file(path, dtype, parts, local_files_only=local_files_only)
+        if match and not exists(located):
+            path = hub_file(match[1], match[2], local_files_only=local_files_only)
+            return _of_file(path, dtype, parts, local_files_only=local_files_only)
+        folder, name = _folder(located, local_files_only=local_files_only)
+        return Checkpoint(_pipeline(_folder_parts(folder, dtype), name), name, None, folder, "flux")
 
 
-def _folder(model: str, *, local_files_only: bool) -> Path:
+def _of_file(path: Path, dtype: torch.dtype, parts: str | None, *, local_files_only: bool) -> Checkpoint:
+    header = read_header(path)
+    admit(kind_of_file(header, path.stem), ("flux",), path.stem)
+    if parts is None:
+        raise InputError(
+            f"{path.name} is read for FLUX's transformer alone: name as `parts` {_PLAIN}, whose text encoders and "
+            "autoencoder are taken, or paint with that itself"
+        )
+    transformer = _transformer(path, header.shapes, dtype)
+    folder, _ = _folder(parts, local_files_only=local_files_only)
+    pipe = _pipeline(_folder_parts(folder, dtype, transformer), path.name)
+    return Checkpoint(pipe, path.stem, digests(path).whole[:10], None, "flux")
+
+
+def _folder(model: str, *, local_files_only: bool) -> tuple[Path, str]:
+    """Return a diffusers folder of FLUX, and what it is called."""
     from diffusers import FluxPipeline
 
-    path = Path(model).expanduser()
-    if path.is_dir():
-        return path
-    if not _HUB_ID.fullmatch(model):
-        raise InputError(f"there is no FLUX checkpoint {model!r}: give {_PLAIN}")
+    if exists(model):
+        path = Path(model).expanduser()
+        admit(kind_of_folder(path, path.resolve().name), ("flux",), path.resolve().name)
+        return path, path.resolve().name
+    if not HUB_ID.fullmatch(model):
+        raise missing(model)
+    admit(told(model, local_files_only=local_files_only), ("flux",), model)
     try:
-        return Path(FluxPipeline.download(model, use_safetensors=True, local_files_only=local_files_only))
+        return Path(FluxPipeline.download(model, use_safetensors=True, local_files_only=local_files_only)), model
     except Exception as error:  # every kind of network trouble, in each of the hub's own classes
-        raise InputError(
-            f"{model} is not on this machine and the hub does not give it ({type(error).__name__}); "
-            "download it where there is a network, or name its folder"
-        ) from error
+        raise unreachable(model, error) from error
 
 
 def _folder_parts(folder: Path, dtype: torch.dtype, transformer: nn.Module | None = None) -> dict[str, Any]:
@@ -87,11 +103,11 @@ def _folder_parts(folder: Path, dtype: torch.dtype, transformer: nn.Module | Non
     from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel
     from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5TokenizerFast
 
-    index = _json(folder / "model_index.json", folder.name)
+    index = read_object(folder / "model_index.json", folder.name)
     kind = str(index.get("_class_name", "another pipeline"))
     if kind != "FluxPipeline" or not index.keys() >= _PARTS:
         raise InputError(f"{folder.name} is a {kind}; the backend flux paints with {_PLAIN}")
-    named = str(_json(folder / "scheduler" / "scheduler_config.json", folder.name).get("_class_name"))
+    named = str(read_object(folder / "scheduler" / "scheduler_config.json", folder.name).get("_class_name"))
     if named != _SCHEDULER:
         raise InputError(f"{folder.name} asks for the scheduler {named}; the backend flux knows {_SCHEDULER}")
     return {
@@ -137,29 +153,25 @@ def _pipeline(parts: dict[str, Any], name: str) -> Any:
     return pipe
 
 
-def _single_file(path: Path, dtype: torch.dtype) -> Any:
+def _transformer(path: Path, shapes: Shapes, dtype: torch.dtype) -> Any:
     """Load the transformer that a file holds in Black Forest Labs' names."""
     from diffusers import FluxTransformer2DModel
 
+    keys = {key.removeprefix(_PREFIX): key for key in shapes}
+    if any(name.endswith("scale_weight") for name in keys):
+        raise InputError(f"{path.name} keeps its weights scaled to 8 bits; take one of 16 bits")
     try:
         with safe_open(path, framework="pt", device="cpu") as stream:
-            keys = {key.removeprefix(_PREFIX): key for key in stream.keys()}  # noqa: SIM118 - it is no mapping
-            shapes = {name: tuple(stream.get_slice(key).get_shape()) for name, key in keys.items()}
-            if not any(name.startswith("double_blocks.") for name in shapes):
-                raise InputError(f"{path.name} is no FLUX checkpoint; the backend flux paints with {_PLAIN}")
-            if any(name.endswith("scale_weight") for name in shapes):
-                raise InputError(f"{path.name} keeps its weights scaled to 8 bits; take one of 16 bits")
             with torch.device("meta"):
-                model = FluxTransformer2DModel(**config_of(shapes))
-            weights = {}
+                model = FluxTransformer2DModel(**config_of({name: shapes[key] for name, key in keys.items()}))
+            weights: dict[str, Tensor] = {}
             for theirs, ours in bfl_parameters(model).items():
                 values = stream.get_tensor(keys[theirs]).to(dtype)
-                weights |= dict(zip(ours, _rows(model, theirs, ours, values), strict=True))
+                weights |= zip(ours, _rows(model, theirs, ours, values), strict=True)
     except SafetensorError as error:
         raise UnreadableFile(f"{path.name} is truncated or damaged: {str(error).rstrip('.')}") from None
     except (KeyError, IndexError, ValueError, RuntimeError) as error:
-        line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{path.name} is not a whole FLUX transformer: {line}") from None
+        raise InputError(f"{path.name} is not a whole FLUX transformer: {first_line(error)}") from None
     model.load_state_dict(weights, assign=True)
     return model.eval()
 
@@ -203,7 +215,7 @@ def _rows(model: nn.Module, theirs: str, ours: tuple[str, ...], values: Tensor) 
     if theirs.rpartition(".")[0] in SWAPPED:
         values = torch.cat(values.chunk(2)[::-1])
     wanted = [model.get_parameter(name) for name in ours]
-    parts = values.split([parameter.shape[0] for parameter in wanted])
+    parts = torch.split(values, [parameter.shape[0] for parameter in wanted])
     for part, parameter in zip(parts, wanted, strict=True):
         if part.shape != parameter.shape:
             raise ValueError(f"{theirs} is {tuple(values.shape)} large")

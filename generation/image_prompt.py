@@ -20,6 +20,7 @@ from ..errors import InputError
 from ..records import ImagePrompt
 from .checkpoint import quiet
 from .clip_vision import ClipVision, Sight
+from .control import model_of
 from .weight_files import HUB_FILE, Shapes, hub_file, json_of, local, shapes_of, stamp, tensors_of
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ _BESIDE: Final = ("image_encoder", "../image_encoder", "../models/image_encoder"
 """Where the authors' repository keeps an adapter's encoder, seen from the adapter."""
 _COMFY: Final = ("clip_vision", "../clip_vision")
 """Where ComfyUI keeps all of them."""
-_MADE_FOR: Final = {768: "SD 1.x", 1024: "SD 2.x", 2048: "SDXL"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,9 @@ class ImagePrompts:
         if not guided:
             return seen
         # As they were trained: without a picture the embedding is zero, the hidden layer that of a picture of zeros.
-        nothing = self._clip.features(encoder, [None], hidden=True).expand_as(seen) if hidden else torch.zeros_like(seen)
+        nothing = (
+            self._clip.features(encoder, [None], hidden=True).expand_as(seen) if hidden else torch.zeros_like(seen)
+        )
         return torch.cat([nothing, seen])
 
     @contextmanager
@@ -179,13 +181,15 @@ class ImagePrompts:
             raise InputError(f"{name} is no IP-Adapter: it lacks image_proj or ip_adapter")
         if _is_face(projection) or any("_lora." in key for key in attention):
             raise InputError(
-                f"{name} is an IP-Adapter FaceID, which looks through a face recogniser; take one that looks through CLIP"
+                f"{name} is an IP-Adapter FaceID, which needs a face recogniser; take one that looks through CLIP"
             )
         wanted = _expected(self._unet)
         widths = {shape[-1] for key, shape in attention.items() if key.endswith("to_k_ip.weight") and shape}
         here = self._unet.config.cross_attention_dim
         if len(widths) == 1 and widths != {here}:
-            raise InputError(f"{name} is an IP-Adapter for {_model(*widths)}, and this checkpoint is {_model(here)}")
+            raise InputError(
+                f"{name} is an IP-Adapter for {model_of(*widths)}, and this checkpoint is {model_of(here)}"
+            )
         if any(attention.get(key) != shape for key, shape in wanted.items()) or len(attention) != len(wanted):
             many = len(wanted) // 2
             raise InputError(
@@ -213,20 +217,25 @@ class ImagePrompts:
                     return place
             except InputError:  # something else lies there; the sentence below tells what is missing
                 continue
-        raise InputError(f"beside {prompt.model} there is not {what}, through which it looks; name its folder or hub id")
+        raise InputError(
+            f"beside {prompt.model} there is not {what}, through which it looks; name its folder or hub id"
+        )
 
     def _hub_places(self, model: str, fits: Any) -> Iterator[str]:
         """Yield the folders of the adapter's repository that hold a fitting encoder; only a fitting one is fetched."""
         found = HUB_FILE.fullmatch(model)
         if found is None:
             return
-        repository, _, folder = found["repository"], *found["file"].rpartition("/")[::-1][1:]
-        under = dict.fromkeys(f"{place}/image_encoder" for place in (folder, "models", "sdxl_models"))
-        for place in under:
+        repository, folder = found["repository"], found["file"].rpartition("/")[0]
+        for place in dict.fromkeys(f"{part}/image_encoder" for part in (folder or ".", "models", "sdxl_models")):
             try:
-                config = json_of(hub_file(repository, f"{place}/config.json", local_files_only=self._local_files_only))
+                config = json_of(
+                    hub_file(
+                        repository, f"{place}/config.json".removeprefix("./"), local_files_only=self._local_files_only
+                    )
+                )
                 if fits(Sight(config.get("projection_dim", 0), config.get("hidden_size", 0))):
-                    file = f"{place}/model.safetensors"
+                    file = f"{place}/model.safetensors".removeprefix("./")
                     yield str(hub_file(repository, file, local_files_only=self._local_files_only).parent)
             except InputError:
                 continue
@@ -272,7 +281,3 @@ def _wanted(shapes: Shapes, name: str) -> int:
         if len(shape := shapes.get(f"image_proj.{key}", ())) == 2:
             return shape[1]
     raise InputError(f"{name} is no IP-Adapter of a known sort")
-
-
-def _model(width: int) -> str:
-    return _MADE_FOR.get(width, f"a model whose text is {width} wide")

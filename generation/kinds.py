@@ -299,7 +299,6 @@ def unreachable(model: str, error: Exception) -> InputError:
 def _configurations(model: str, *, local_files_only: bool) -> Path:
     """Return a folder with the configurations of a hub's model, from the cache or downloaded."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import EntryNotFoundError
 
     try:
         hub_folder = Path(
@@ -309,8 +308,6 @@ def _configurations(model: str, *, local_files_only: bool) -> Path:
                 local_files_only=local_files_only,
             )
         )
-    except EntryNotFoundError as error:
-        raise unreachable(model, error) from error
     except Exception as error:  # as above
         raise unreachable(model, error) from error
     if not (hub_folder / "model_index.json").is_file():

@@ -17,5 +17,7 @@ def unscaled(vae: Any, latents: Tensor) -> Tensor:
             torch.tensor(each, device=latents.device, dtype=latents.dtype).view(1, -1, 1, 1)
             for each in (mean, deviation)
         )
-        return latents * deviation / config.scaling_factor + mean
-    return latents / config.scaling_factor + (getattr(config, "shift_factor", None) or 0.0)
+        centred: Tensor = latents * deviation / config.scaling_factor + mean
+        return centred
+    shifted: Tensor = latents / config.scaling_factor + (getattr(config, "shift_factor", None) or 0.0)
+    return shifted

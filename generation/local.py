@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import torch
+from torch import nn
 
 from ..errors import InputError
 from ..protocols import Watch
@@ -145,7 +146,7 @@ class LocalBackend(ABC, Generic[Encoded]):
         parts = {name: part for name in PARTS if (part := getattr(self._pipe, name, None)) is not None}
         for part in parts.values():
             own_memory(part)
-        self._denoiser = parts.get("unet", parts.get("transformer"))
+        self._denoiser: nn.Module = parts["unet"] if "unet" in parts else parts["transformer"]
         self._own_scheduler = self._pipe.scheduler
         self._modules = targets(**parts)
         folder = self._checkpoint.folder

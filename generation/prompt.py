@@ -23,7 +23,7 @@ from torch.overrides import TorchFunctionMode
 
 from ..errors import VelaturaError
 from ..syntax import encodable, without_tags
-from .prompt_weights import Run, interpolated, scaled, weighed
+from .prompt_weights import Run, weighed
 
 if TYPE_CHECKING:
     from .adapters.embeddings import LearnedToken
@@ -51,28 +51,6 @@ class Piece:
         return all(weight == 1 for weight in self.weights)
 
 
-def encode(
-    prompt: str,
-    negative: str | None,
-    *,
-    tokenizer: Any,
-    encoder: Any,
-    clip_skip: int = 0,
-    learned: Sequence[LearnedToken] = (),
-    part: str = "text_encoder",
-) -> tuple[Tensor, Tensor | None]:
-    """Return the embeddings of a prompt and of a negative prompt, each of shape (1, 77 * pieces, width).
-
-    The shorter one is filled up with empty pieces, because the model takes both in one batch. See `embed`.
-    """
-    texts = [prompt] if negative is None else [prompt, negative]
-    reader = PromptReader(tokenizer, encoder, learned, part=part)
-    pieces = [reader.pieces(text) for text in texts]
-    longest = max(len(piece) for piece in pieces)
-    embedded = [embed(filled(piece, longest), reader, encoder, clip_skip=clip_skip)[0] for piece in pieces]
-    return embedded[0], embedded[1] if negative is not None else None
-
-
 def cleaned(text: str) -> str:
     """Drop tags, compose letters as CLIP does, and replace lone surrogates, which no tokenizer reads."""
     return without_tags(unicodedata.normalize("NFC", encodable(text)))
@@ -83,12 +61,10 @@ def filled(pieces: Sequence[Piece], count: int) -> tuple[Piece, ...]:
     return (*pieces, *[Piece()] * (count - len(pieces)))
 
 
-def embed(
+def states_of(
     pieces: Sequence[Piece], reader: PromptReader, encoder: Any, *, clip_skip: int = 0, layer: Layer = "last"
 ) -> tuple[Tensor, Tensor | None]:
-    """Return the embeddings of a prompt, shape (1, 77 * pieces, width), and its pooled one, shape (1, width).
-
-    The latter is the projection of the first piece, without weights; None of an encoder that has no projection.
+    """Return what an encoder makes of each piece, without weights.
 
     Args:
         pieces: Of `reader`.
@@ -98,12 +74,15 @@ def embed(
             kept.
         layer: What the model takes.
 
+    Returns:
+        The states, shape (pieces, 77, width), and the projections, shape (pieces, width); None of an encoder that has
+        no projection.
+
     Raises:
         VelaturaError: the encoder looks tokens up in a way in which learned ones cannot take part.
     """
-    weighs = not all(piece.plain for piece in pieces)
     inside = layer == "penultimate"
-    rows = torch.tensor([reader.row(piece) for piece in (*pieces, *[Piece()] * (weighs and inside))])
+    rows = torch.tensor([reader.row(piece) for piece in pieces])
     with torch.no_grad():
         output = _run(encoder, rows, reader.vectors, output_hidden_states=inside or clip_skip > 0)
         if inside:
@@ -114,11 +93,7 @@ def embed(
             states = inner.final_layer_norm(output.hidden_states[-(clip_skip + 1)])
         else:
             states = output.last_hidden_state
-        if weighs:
-            weights = torch.tensor([reader.weights(piece) for piece in pieces], device=states.device)
-            states = interpolated(states[:-1], weights, states[-1:]) if inside else scaled(states, weights)
-    pooled = getattr(output, "text_embeds", None)
-    return states.reshape(1, -1, states.shape[-1]), None if pooled is None else pooled[:1]
+    return states, getattr(output, "text_embeds", None)
 
 
 def ambiguous(text: str, learned: Iterable[LearnedToken], tokenizer: Any) -> tuple[str, ...]:

@@ -9,20 +9,20 @@ from __future__ import annotations
 import math
 import threading
 import time
-import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, ClassVar, Final
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from ..errors import BackendError, Cancelled, IncompatibleAdapter, InputError
 from ..families import OTHER, TITLES, UNKNOWN, family_of, support
 from ..protocols import Watch
-from ..records import Control, GeneratedImage, GenerationRequest, Picture, Start
-from . import PaintingWarning
+from ..records import GeneratedImage, GenerationRequest
 from .few_steps import advised, departures
 from .known import resolve
-from .remote_names import File, Found, file_of, find, model_file
+from .remote_names import File, file_of, model_file
+from .remote_pictures import kept, with_pictures
+from .remote_plan import Plan, Stock, warn
 from .remote_server import Refused, Server, lacks_memory
 from .schedulers import SAMPLERS
 
@@ -33,34 +33,6 @@ _SIDES: Final = {"sd1": 512, "sd2": 768, "miniature": 128}
 """Of the pictures that a family was trained on, in pixels; 1024 for all others."""
 _LARGE, _USUAL = 1024, 512
 _SMALLEST, _LARGEST = 64, 4096
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """A request with everything in it found on the server."""
-
-    request: GenerationRequest
-    """Complete."""
-    checkpoint: File
-    adapters: tuple[tuple[File, float], ...] = ()
-    controls: tuple[tuple[Control, File], ...] = ()
-    tokens: Mapping[str, str] = field(default_factory=dict)
-    """Names of textual inversions here, and their names there."""
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height in pixels."""
-        return int(self.request.width or 0), int(self.request.height or 0)
-
-    @property
-    def steps(self) -> int:
-        """Denoising steps."""
-        return int(self.request.steps or 0)
-
-    @property
-    def guidance(self) -> float:
-        """Classifier-free guidance. 1 is none: below that these programs turn towards the negative prompt."""
-        return max(1.0, float(self.request.guidance or 0.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,18 +122,22 @@ class RemoteBackend(ABC):
         """Return what the server has: of `checkpoint`, `adapter`, `ControlNet` or `embedding`."""
 
     @abstractmethod
-    def _where(self, what: str) -> str:
-        """Say what to do where the server lacks a file."""
+    def _remedy(self, what: str) -> str:
+        """Say what to do where the server lacks a file of a kind."""
 
     @abstractmethod
     def _refuse(self, request: GenerationRequest, family: str) -> None:
         """Raise for what the program cannot do."""
 
     @abstractmethod
+    def _sampler(self, scheduler: str, stock: Stock) -> tuple[str, str]:
+        """Return what the server calls a scheduler of `SAMPLERS`, or raise where it has none."""
+
+    @abstractmethod
     def _paint(self, plan: Plan, seed: int, look: Look) -> Painted:
         """Have one picture painted."""
 
-    def _header(self, what: str, file: File) -> File:
+    def _with_digests(self, what: str, file: File) -> File:
         """Return a file with the digests that the server tells when it is asked for them."""
         return file
 
@@ -175,7 +151,7 @@ class RemoteBackend(ABC):
             BackendError: the server does not answer.
             InputError: it does not have the checkpoint.
         """
-        return self._family(self._checkpoint(_Stock(self)))
+        return self._family(self._stock().found("checkpoint", model_file(self.model), []))
 
     def complete(self, request: GenerationRequest) -> GenerationRequest:
         """Check a request against what the server has, and fill in what it leaves to the model, without painting.
@@ -185,7 +161,7 @@ class RemoteBackend(ABC):
             IncompatibleAdapter: an adapter was made for models of another architecture.
             BackendError: the server does not answer.
         """
-        return self._plan(request, _Stock(self)).request
+        return self._plan(request, self._stock()).request
 
     def generate(
         self, request: GenerationRequest, count: int = 1, *, watch: Watch | None = None
@@ -204,8 +180,10 @@ class RemoteBackend(ABC):
             raise InputError(f"the count must be at least 1, not {count}")
         if not 0 <= request.seed < 2**63 - count:
             raise InputError(f"the seed must be between 0 and 2^63, not {request.seed}")
-        plan = self._plan(request, _Stock(self))
-        return (image for _, image in self._painted([(plan, plan.request.seed + place) for place in range(count)], watch))
+        plan = self._plan(request, self._stock())
+        return (
+            image for _, image in self._painted([(plan, plan.request.seed + place) for place in range(count)], watch)
+        )
 
     def generate_each(
         self, requests: Sequence[GenerationRequest], *, watch: Watch | None = None
@@ -215,13 +193,16 @@ class RemoteBackend(ABC):
         Raises:
             InputError: a request asks for what cannot be; as the other errors of `generate`.
         """
-        stock = _Stock(self)
+        stock = self._stock()
         plans = [self._plan(request, stock) for request in requests]
         return self._painted([(plan, plan.request.seed) for plan in plans], watch)
 
     # ---------------------------------------------------------------- plans
 
-    def _plan(self, asked: GenerationRequest, stock: _Stock) -> Plan:
+    def _stock(self) -> Stock:
+        return Stock(self._server.title, files=self._files, remedy=self._remedy, known=self._with_digests)
+
+    def _plan(self, asked: GenerationRequest, stock: Stock) -> Plan:
         if asked.mask is not None and len(asked.mask) != len(asked.composition.choices):
             raise InputError(f"the mask must be as long as the {len(asked.composition.choices)} choices")
         if asked.model not in ("", self.model):
@@ -230,17 +211,24 @@ class RemoteBackend(ABC):
             raise InputError(f"the backend {self.name} takes no image prompts; take the backend sd or sdxl")
         if asked.enlargement is not None:
             raise InputError(f"the backend {self.name} paints no enlargements; take the backend demofusion")
-        checkpoint = self._checkpoint(stock)
+        doubts: list[str] = []
+        checkpoint = stock.found("checkpoint", model_file(self.model), doubts)
         family = self._family(checkpoint)
         self._refuse(asked, family)
-        request = self._filled(_with_pictures(asked, self.strongest_control), family)
+        request = self._filled(with_pictures(asked, self.strongest_control), family)
         self._check(request)
+        rule = advised([choice.adapter for choice in request.choices])
+        doubts += departures(rule, request) if rule else ()
         return Plan(
             request=request,
             checkpoint=checkpoint,
-            adapters=self._adapters(request, family, stock),
-            controls=tuple((control, stock.found("ControlNet", model_file(control.model))) for control in request.controls),
-            tokens={(file := model_file(path)).stem: stock.found("embedding", file).name for path in request.embeddings},
+            sampler=self._sampler(str(request.scheduler), stock),
+            adapters=self._adapters(request, family, stock, doubts),
+            controls=tuple(
+                (control, stock.found("ControlNet", model_file(control.model), doubts)) for control in request.controls
+            ),
+            tokens={file.stem: stock.found("embedding", file, doubts).name for file in _learned(request)},
+            doubts=tuple(dict.fromkeys(doubts)),
         )
 
     def _filled(self, request: GenerationRequest, family: str) -> GenerationRequest:
@@ -248,7 +236,7 @@ class RemoteBackend(ABC):
         known = self._known
         rule = advised([choice.adapter for choice in request.choices])
         side = known.size if known else _side(family, request)
-        completed = replace(
+        return replace(
             request,
             model=self.model,
             backend=self.name,
@@ -258,9 +246,6 @@ class RemoteBackend(ABC):
             guidance=_first(request.guidance, rule and rule.guidance, known and known.guidance, self.own_guidance),
             scheduler=_first(request.scheduler, rule and rule.scheduler, known and known.scheduler, self.own_scheduler),
         )
-        for sentence in departures(rule, completed) if rule else ():
-            _warn(sentence)
-        return completed
 
     def _check(self, request: GenerationRequest) -> None:
         steps, guidance, start = request.steps or 0, request.guidance or 0.0, request.start
@@ -283,7 +268,9 @@ class RemoteBackend(ABC):
         if request.scheduler not in SAMPLERS:
             raise InputError(f"there is no scheduler {request.scheduler!r}; take one of {', '.join(SAMPLERS)}")
 
-    def _adapters(self, request: GenerationRequest, family: str, stock: _Stock) -> tuple[tuple[File, float], ...]:
+    def _adapters(
+        self, request: GenerationRequest, family: str, stock: Stock, doubts: list[str]
+    ) -> tuple[tuple[File, float], ...]:
         laid: dict[str, tuple[File, float]] = {}
         for choice in request.choices:
             record = choice.adapter
@@ -294,12 +281,11 @@ class RemoteBackend(ABC):
                     f"{record.title} is for {TITLES.get(record.family, record.family)} and {self.model} is "
                     f"{TITLES.get(family, family)}; choose a checkpoint or an adapter of the same family"
                 )
-            file = stock.found("adapter", file_of(record))
+            if record.kind == "embedding":
+                continue  # the prompt names it
+            file = stock.found("adapter", file_of(record), doubts)
             laid[file.name] = (file, laid.get(file.name, (file, 0.0))[1] + choice.weight)
         return tuple(laid.values())
-
-    def _checkpoint(self, stock: _Stock) -> File:
-        return stock.found("checkpoint", model_file(self.model))
 
     def _family(self, checkpoint: File) -> str:
         if self._known is not None:
@@ -309,9 +295,9 @@ class RemoteBackend(ABC):
 
     # ---------------------------------------------------------------- painting
 
-    def _painted(
-        self, asked: Sequence[tuple[Plan, int]], watch: Watch | None
-    ) -> Iterator[tuple[int, GeneratedImage]]:
+    def _painted(self, asked: Sequence[tuple[Plan, int]], watch: Watch | None) -> Iterator[tuple[int, GeneratedImage]]:
+        for doubt in dict.fromkeys(doubt for plan, _ in asked for doubt in plan.doubts):
+            warn(doubt)
         for place, (plan, seed) in enumerate(asked):
             look = Look(watch, place, len(asked))
             if look.stopped:
@@ -323,7 +309,7 @@ class RemoteBackend(ABC):
             yield (
                 place,
                 GeneratedImage(
-                    image=_kept(plan, painted.picture),
+                    image=kept(plan.request.start, painted.picture, plan.size),
                     request=plan.request,
                     seed=painted.seed,
                     model_hash=painted.model_hash,
@@ -345,104 +331,10 @@ class RemoteBackend(ABC):
             ) from None
 
 
-class _Stock:
-    """What a server has, asked once for each kind of file."""
-
-    def __init__(self, backend: RemoteBackend) -> None:
-        self._backend = backend
-        self._files: dict[str, list[File]] = {}
-        self._found: dict[tuple[str, File], File] = {}
-
-    def found(self, what: str, wanted: File) -> File:
-        """Return the server's file, and warn where it is doubtful whether it is the one that is meant."""
-        if (what, wanted) not in self._found:
-            found = self._find(what, wanted)
-            if found.doubt:
-                _warn(f"{self._backend._server.title}: {found.doubt}")
-            self._found[what, wanted] = found.file
-        return self._found[what, wanted]
-
-    def _find(self, what: str, wanted: File) -> Found:
-        backend = self._backend
-        if what not in self._files:
-            self._files[what] = backend._files(what)
-        where = f"{backend._server.title}; {backend._where(what)}"
-        return find(
-            wanted, self._files[what], what=what, where=where, known=lambda file: backend._header(what, file)
-        )
-
-
-def _with_pictures(request: GenerationRequest, strongest: float) -> GenerationRequest:
-    """Check the pictures that are painted from, note their digests, and take their size where none is asked for."""
-    controls = tuple(_control(control, strongest) for control in request.controls)
-    if request.start is None:
-        return replace(request, controls=controls)
-    start, size = _start(request.start)
-    width, height = (max(8, side // 8 * 8) for side in size)
-    return replace(
-        request,
-        controls=controls,
-        start=start,
-        width=width if request.width is None else request.width,
-        height=height if request.height is None else request.height,
-    )
-
-
-def _start(start: Start) -> tuple[Start, tuple[int, int]]:
-    from .pictures import read_mask, read_picture
-
-    if not 0 < start.strength <= 1:
-        raise InputError(f"the strength must be above 0 and at most 1, not {start.strength}")
-    picture, digest = read_picture(start.picture)
-    mask = start.mask
-    if mask is not None:
-        area, told = read_mask(mask)
-        if area.size != picture.size:
-            sizes = (f"{one.width}x{one.height}" for one in (area, picture))
-            raise InputError("the mask has {} pixels and the picture {}; they must be the same".format(*sizes))
-        mask = Picture(path=mask.path, sha256=told)
-    return replace(start, picture=Picture(path=start.picture.path, sha256=digest), mask=mask), picture.size
-
-
-def _control(control: Control, strongest: float) -> Control:
-    from .pictures import read_picture
-
-    if not 0 <= control.weight <= strongest:
-        raise InputError(f"the weight of a control must be between 0 and {strongest:g}, not {control.weight}")
-    if not 0 <= control.begin < control.end <= 1:
-        raise InputError(f"a control must begin before it ends, between 0 and 1, not {control.begin} and {control.end}")
-    _, digest = read_picture(control.picture)
-    return replace(control, picture=Picture(path=control.picture.path, sha256=digest))
-
-
-def map_of(control: Control, size: tuple[int, int]) -> Image:
-    """Return the map that a control gives, of that size in pixels."""
-    from .edges import canny
-    from .pictures import fitted, read_picture
-
-    picture = fitted(read_picture(control.picture)[0], *size)
-    return canny(picture) if control.reading == "canny" else picture
-
-
-def start_of(start: Start, size: tuple[int, int]) -> tuple[Image, Image | None]:
-    """Return the picture that is painted from, and its mask, both of that size in pixels."""
-    from .pictures import fitted, read_mask, read_picture
-
-    picture = fitted(read_picture(start.picture)[0], *size)
-    return picture, None if start.mask is None else fitted(read_mask(start.mask)[0], *size)
-
-
-def _kept(plan: Plan, painted: Image) -> Image:
-    """Return a picture with the start's own pixels where its mask keeps them."""
-    start = plan.request.start
-    if start is None or start.mask is None or painted.size != plan.size:
-        return painted
-    from .pictures import pasted
-
-    picture, mask = start_of(start, plan.size)
-    kept = pasted(painted, picture, mask) if mask is not None else painted
-    kept.info = painted.info
-    return kept
+def _learned(request: GenerationRequest) -> list[File]:
+    """Return the textual inversions that the prompts may name."""
+    chosen = [file_of(choice.adapter) for choice in request.choices if choice.adapter.kind == "embedding"]
+    return [*chosen, *map(model_file, request.embeddings)]
 
 
 def _side(family: str, request: GenerationRequest) -> int:
@@ -452,7 +344,8 @@ def _side(family: str, request: GenerationRequest) -> int:
     return max((_SIDES.get(one, _LARGE) for one in told), default=_USUAL)
 
 
-def _first(*values):  # type: ignore[no-untyped-def]
+def _first(*values: Any) -> Any:
+    """Return the first value that is told."""
     return next((value for value in values if value is not None), None)
 
 
@@ -462,7 +355,3 @@ def _bad_side(pixels: int) -> bool:
 
 def _sides(pixels: int) -> str:
     return f"width and height must be multiples of 8 from {_SMALLEST} to {_LARGEST}, not {pixels}"
-
-
-def _warn(sentence: str) -> None:
-    warnings.warn(sentence, PaintingWarning, stacklevel=2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -27,7 +27,7 @@ class File:
     """What the server is to be told; here, what people call it."""
     path: str
     """Its name with as many of its folders as are known."""
-    hashes: Hashes = Hashes()
+    hashes: Hashes = Hashes()  # noqa: RUF009 - frozen
 
     @property
     def stem(self) -> str:
@@ -84,7 +84,15 @@ def digest(value: Any, length: int) -> str | None:
     return text if whole else None
 
 
-def find(wanted: File, offered: Sequence[File], *, what: str, where: str) -> Found:
+def find(
+    wanted: File,
+    offered: Sequence[File],
+    *,
+    what: str,
+    where: str,
+    remedy: str,
+    known: Callable[[File], File] = lambda file: file,
+) -> Found:
     """Find a file among those of a server: by its name, whatever the case and the folder, then by its digests.
 
     Where several have the name, one whose digest is the same is preferred, then one in folders of the same names.
@@ -93,21 +101,29 @@ def find(wanted: File, offered: Sequence[File], *, what: str, where: str) -> Fou
         wanted: The file as it is known here.
         offered: The server's.
         what: What it is, for a person: `adapter`.
-        where: The server, for a person, and what to do where it has no such file: (`A1111`, `put it into ...`).
+        where: The server, for a person.
+        remedy: What to do where it has no such file.
+        known: Returns a file with the digests that the server tells of it alone. Those are asked for where the digest
+            is known here, of files with the same name, or else of the nearest names.
 
     Raises:
         InputError: the server does not have it; the sentence names those of the nearest names.
     """
     stem = wanted.stem.casefold()
     named = [file for file in offered if stem and file.stem.casefold() == stem]
+    if wanted.hashes.autov3:
+        named = [known(file) for file in named]
     same = [file for file in named if _agree(wanted.hashes, file.hashes)]
     same = same or [file for file in offered if _agree(wanted.hashes, file.hashes)]
+    if not named and not same:
+        near = near_names(wanted, offered)
+        same = [file for file in map(known, near) if _agree(wanted.hashes, file.hashes)] if wanted.hashes.autov3 else []
+        if not same:
+            raise InputError(_absent(wanted, near, f"{where} has no {what}", remedy))
     if same:
         return Found(_nearest(wanted, same)[0])
     # A file of the same name and of another content is the last choice.
     others = [file for file in named if _agree(wanted.hashes, file.hashes) is None]
-    if not named:
-        raise InputError(_absent(wanted, offered, what, where))
     nearest = _nearest(wanted, others or named)
     if not others:
         return Found(nearest[0], f"the {what} {nearest[0].path!r} there is another file than {wanted.name!r} here")
@@ -118,6 +134,8 @@ def find(wanted: File, offered: Sequence[File], *, what: str, where: str) -> Fou
 
 def near_names(wanted: File, offered: Sequence[File]) -> list[File]:
     """Return up to three files of a server with names like a file's, the nearest first."""
+    if not wanted.stem:
+        return []
     stems: dict[str, File] = {}
     for file in offered:
         stems.setdefault(file.stem.casefold(), file)
@@ -163,9 +181,8 @@ def _folders(path: str) -> list[str]:
     return [part for part in re.split(r"[\\/]", path.casefold()) if part][-2::-1]
 
 
-def _absent(wanted: File, offered: Sequence[File], what: str, where: str) -> str:
-    title, _, remedy = where.partition("; ")
-    called = repr(wanted.stem) if wanted.stem else f"of {wanted.name!r}, whose file name is not known,"
-    near = near_names(wanted, offered) if wanted.stem else []
+def _absent(wanted: File, near: Sequence[File], lacks: str, remedy: str) -> str:
+    if not wanted.stem:
+        return f"{lacks} that is {wanted.name!r}, whose file name is not known here; name the file"
     like = f"; of names like it there are {', '.join(repr(file.path) for file in near)}" if near else ""
-    return f"{title} has no {what} {called}{like}; {remedy}"
+    return f"{lacks} {wanted.stem!r}{like}; {remedy}"

@@ -6,9 +6,11 @@ import base64
 import binascii
 import io
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from ..errors import BackendError
+from ..errors import BackendError, InputError
+from ..records import Control, GenerationRequest, Picture, Start
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -65,9 +67,81 @@ def picture_in(text: object, title: str) -> Image:
     """
     if not isinstance(text, str):
         raise BackendError(f"{title} sent no picture where one belongs")
-    _, comma, data = text.partition(",") if text.startswith("data:") else ("", "", text)
+    data = text.partition(",")[2] if text.startswith("data:") else text
     try:
         content = base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError):
         raise BackendError(f"{title} sent a broken picture (it is no base64); ask for it again") from None
     return picture_of(content, title)
+
+
+def with_pictures(request: GenerationRequest, strongest: float) -> GenerationRequest:
+    """Check the pictures that are painted from, note their digests, and take their size where none is asked for."""
+    controls = tuple(_control(control, strongest) for control in request.controls)
+    if request.start is None:
+        return replace(request, controls=controls)
+    start, size = _start(request.start)
+    width, height = (max(8, side // 8 * 8) for side in size)
+    return replace(
+        request,
+        controls=controls,
+        start=start,
+        width=width if request.width is None else request.width,
+        height=height if request.height is None else request.height,
+    )
+
+
+def _start(start: Start) -> tuple[Start, tuple[int, int]]:
+    from .pictures import read_mask, read_picture
+
+    if not 0 < start.strength <= 1:
+        raise InputError(f"the strength must be above 0 and at most 1, not {start.strength}")
+    picture, digest = read_picture(start.picture)
+    mask = start.mask
+    if mask is not None:
+        area, told = read_mask(mask)
+        if area.size != picture.size:
+            sizes = (f"{one.width}x{one.height}" for one in (area, picture))
+            raise InputError("the mask has {} pixels and the picture {}; they must be the same".format(*sizes))
+        mask = Picture(path=mask.path, sha256=told)
+    return replace(start, picture=Picture(path=start.picture.path, sha256=digest), mask=mask), picture.size
+
+
+def _control(control: Control, strongest: float) -> Control:
+    from .pictures import read_picture
+
+    if not 0 <= control.weight <= strongest:
+        raise InputError(f"the weight of a control must be between 0 and {strongest:g}, not {control.weight}")
+    if not 0 <= control.begin < control.end <= 1:
+        raise InputError(f"a control must begin before it ends, between 0 and 1, not {control.begin} and {control.end}")
+    _, digest = read_picture(control.picture)
+    return replace(control, picture=Picture(path=control.picture.path, sha256=digest))
+
+
+def map_of(control: Control, size: tuple[int, int]) -> Image:
+    """Return the map that a control gives, of that size in pixels."""
+    from .canny import canny
+    from .pictures import fitted, read_picture
+
+    picture = fitted(read_picture(control.picture)[0], *size)
+    return canny(picture) if control.reading == "canny" else picture
+
+
+def start_of(start: Start, size: tuple[int, int]) -> tuple[Image, Image | None]:
+    """Return the picture that is painted from, and its mask, both of that size in pixels."""
+    from .pictures import fitted, read_mask, read_picture
+
+    picture = fitted(read_picture(start.picture)[0], *size)
+    return picture, None if start.mask is None else fitted(read_mask(start.mask)[0], *size)
+
+
+def kept(start: Start | None, painted: Image, size: tuple[int, int]) -> Image:
+    """Return a picture with the start's own pixels where its mask keeps them; `size` is what was asked for."""
+    if start is None or start.mask is None or painted.size != size:
+        return painted
+    from .pictures import pasted
+
+    picture, mask = start_of(start, size)
+    whole = pasted(painted, picture, mask) if mask is not None else painted
+    whole.info = painted.info
+    return whole

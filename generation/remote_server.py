@@ -36,6 +36,10 @@ class NotOffered(BackendError):
     """The server has no such address."""
 
 
+class TimedOut(BackendError):
+    """The server did not answer in the time that it was given."""
+
+
 class Refused(BackendError):
     """The server will not, or cannot; `reply` is the JSON that it said so in, or None."""
 
@@ -62,7 +66,7 @@ class Call(Generic[Answer]):
     def _run(self) -> None:
         try:
             self._answer = self._ask()
-        except BaseException as failure:  # noqa: BLE001 - raised again for whoever asked
+        except BaseException as failure:  # raised again for whoever asked
             self._failure = failure
         finally:
             self._over.set()
@@ -92,7 +96,9 @@ class Server:
         InputError: the address cannot be one.
     """
 
-    def __init__(self, title: str, url: str, *, secret: str, absent: str, session: requests.Session | None = None):
+    def __init__(
+        self, title: str, url: str, *, secret: str, absent: str, session: requests.Session | None = None
+    ) -> None:
         self.title = title
         self.url = _address(url, secret)
         self._secret = secret
@@ -149,7 +155,7 @@ class Server:
         """Ask, for so many seconds at the most, whatever the server does meanwhile."""
         call = Call(lambda: self._ask(wait, method, path, **asked))
         if not call.over(wait):
-            raise BackendError(f"{self.title} at {self.url} gave no answer in {wait:g} s")
+            raise TimedOut(f"{self.title} at {self.url} gave no answer in {wait:g} s")
         return call.answer()
 
     def _ask(self, wait: float, method: str, path: str, **asked: Any) -> bytes:
@@ -168,7 +174,7 @@ class Server:
             ) as response:
                 content = self._content(response)
         except requests.Timeout:
-            raise BackendError(f"{self.title} at {self.url} gave no answer in {wait:g} s") from None
+            raise TimedOut(f"{self.title} at {self.url} gave no answer in {wait:g} s") from None
         except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError):
             raise BackendError(f"{self.title} at {self.url} broke off in the middle of an answer") from None
         except requests.ConnectionError:
@@ -219,12 +225,14 @@ class Server:
             raise BackendError(f"what answers at {self.url} is hardly {self.title}: it sends {what}")
         return reply
 
-    def _auth(self) -> tuple[bytes, bytes] | None:
+    def _auth(self) -> requests.auth.HTTPBasicAuth | None:
+        from requests.auth import HTTPBasicAuth
+
         secret = os.environ.get(self._secret, "")
         user, colon, password = secret.partition(":")
         if secret and not colon:
             raise InputError(f"{self._secret} must be user:password")
-        return (user.encode(), password.encode()) if secret else None
+        return HTTPBasicAuth(user.encode(), password.encode()) if secret else None
 
 
 def reason(reply: Any, depth: int = 0) -> str:

@@ -74,7 +74,9 @@ def _dpm(order: int, schedule: str | None = None, *, sde: bool = False) -> Sampl
     name, title = f"dpmpp_{order}m{'_sde' * sde}", f"DPM++ {order}M{' SDE' * sde}"
     if order < 3:
         return _sampler("DPMSolverMultistepScheduler", title, name, schedule, **options)
-    return _sampler("DPMSolver3MSDEScheduler", title, name, schedule, **options, solver_type="heun")
+    return _sampler(
+        "DPMSolver3MSDEScheduler", title, name, schedule, **options, solver_type="heun", lower_order_final=False
+    )
 
 
 def _singlestep(schedule: str | None = None) -> Sampler:

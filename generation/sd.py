@@ -19,38 +19,18 @@ from .adapters.embeddings import LearnedToken, learned_tokens, worn
 from .adapters.plan import AdapterPlan
 from .checkpoint import Checkpoint, load_checkpoint
 from .encoders import Encoded, TextEncoders, tokens_of
+from .extras import Extras
 from .latents import unscaled
 from .local import LocalBackend, Row, warn
+from .previews import picture_of, previewing
 from .prompt import ambiguous
 from .schedulers import name_of, scheduler_like, without_numpy_warning
 from .steps import Steps
 
-try:  # TEMPORARY until all parts have landed
-    from .extras import Extras
-except ImportError:
-    from contextlib import contextmanager
-
-    class Extras:
-        def __init__(self, pipe, **_):
-            self.pipe = pipe
-        def completed(self, request):
-            return request
-        @contextmanager
-        def pipeline(self, request, rows):
-            yield self.pipe, {}
-        def finish(self, request, images):
-            return images
-try:
-    from .previews import picture_of, previewing
-except ImportError:
-    from contextlib import nullcontext
-
-    def previewing(scheduler):
-        return nullcontext()
-    picture_of = None
-
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from .image_prompt import Shown
 
 
 class StableDiffusionBackend(LocalBackend[Encoded]):
@@ -103,10 +83,6 @@ class StableDiffusionBackend(LocalBackend[Encoded]):
         self._extras = Extras(self._pipe, local_files_only=local_files_only)
 
     def _load(self, model: str, *, dtype: torch.dtype, **loading: Any) -> Checkpoint:
-        import inspect  # TEMPORARY
-
-        if "kinds" not in inspect.signature(load_checkpoint).parameters:
-            return load_checkpoint(model, dtype=dtype, **loading)
         return load_checkpoint(model, dtype=dtype, kinds=self.kinds, **loading)
 
     @property
@@ -157,7 +133,7 @@ class StableDiffusionBackend(LocalBackend[Encoded]):
         scheduler = scheduler_like(self._own_scheduler, request.scheduler)
         generators = [row.generator for row in rows]
         with (
-            self._extras.pipeline(request, len(rows)) as (pipe, given),
+            self._extras.pipeline(request, rows, shown=self._shown(rows)) as (pipe, given),
             without_numpy_warning(),
             previewing(scheduler) as seen,
         ):
@@ -180,6 +156,10 @@ class StableDiffusionBackend(LocalBackend[Encoded]):
                 output_type="latent",
             ).images
         return self._extras.finish(request, self._decode(latents))
+
+    def _shown(self, rows: Sequence[Row]) -> Sequence[Shown]:
+        """Return the pictures that steer rows beside those that their request names."""
+        return ()
 
     def _noise(self, rows: Sequence[Row], generators: Sequence[torch.Generator]) -> Tensor:
         """Draw the first latents in float32, so that the precision of the model does not change the picture."""

@@ -5,7 +5,6 @@ Told from a checkpoint's configuration or header, or from the name of a family, 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,13 @@ import torch
 from torch import nn
 
 from ..errors import InputError
+from ..families import TITLES
 from .adapters.names import targets
 from .checkpoint import quiet
+from .kinds import kind_of_file, read_header, read_object
+from .known import exists, resolve
 from .single_file import clip_of, unet_of
+from .single_file_xl import first_clip_of, second_clip_of, xl_unet_of
 
 _CLIP_L = {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12, "num_hidden_layers": 12}
 _CLIP_H = {"hidden_size": 1024, "intermediate_size": 4096, "num_attention_heads": 16, "num_hidden_layers": 23}
@@ -34,31 +37,44 @@ _SDXL = {
     "addition_time_embed_dim": 256,
     "projection_class_embeddings_input_dim": 2816,
 }
+_SDXS = {"block_out_channels": (320, 640, 1280), "layers_per_block": 1, "mid_block_type": None}
+_SDXS_09 = {
+    **_SDXS,
+    "down_block_types": ("CrossAttnDownBlock2D",) * 3,
+    "up_block_types": ("CrossAttnUpBlock2D",) * 3,
+    "attention_head_dim": (5, 10, 20),
+    "cross_attention_dim": 1024,
+    "use_linear_projection": True,
+}
+_LIKE = {"sdxs-dreamshaper": "sdxs", "sdxs-0.9": "sdxs-0.9", "pony": "sdxl", "illustrious": "sdxl", "noobai": "sdxl"}
+"""Checkpoints and families that are built as another."""
 _PARTS = ("unet", "transformer", "text_encoder", "text_encoder_2", "text_encoder_3")
 
 
 def standard() -> tuple[str, ...]:
     """Return the families whose standard model is known."""
-    return tuple(_standard())
+    return tuple(family for family in _standard() if family in TITLES)
 
 
 def structure(model: str) -> dict[str, nn.Module]:
     """Return the modules of a model, as `adapters.names.targets` does, on torch's meta device.
 
     Args:
-        model: A diffusers folder, a `.safetensors` checkpoint, or a family of `standard()`.
+        model: A diffusers folder, a `.safetensors` checkpoint, a family of `standard()`, or a name of `known`, of
+            which nothing is downloaded.
 
     Raises:
         InputError: there is no such model, or its structure cannot be told.
     """
-    path = Path(model).expanduser()
+    located, known = resolve(model)
     with quiet(), torch.device("meta"):
         if model in _standard():
             return targets(**_standard()[model]())
-        if path.is_dir():
-            return targets(**_of_folder(path))
-        if path.is_file():
-            return targets(**_of_file(path))
+        if known is not None:
+            return targets(**_standard()[_LIKE.get(known.name) or _LIKE.get(known.family, known.family)]())
+        if exists(located):
+            path = Path(located).expanduser()
+            return targets(**(_of_folder(path) if path.is_dir() else _of_file(path)))
     raise InputError(
         f"there is no model {model!r}: give a diffusers folder, a .safetensors file, or one of {', '.join(standard())}"
     )
@@ -79,6 +95,16 @@ def _standard() -> Mapping[str, Callable[[], dict[str, nn.Module]]]:
             ),
             "text_encoder": clip(_CLIP_H),
         },
+        "sdxs": lambda: {
+            "unet": UNet2DConditionModel(
+                **_SDXS,
+                down_block_types=_SDXL["down_block_types"],
+                up_block_types=_SDXL["up_block_types"],
+                cross_attention_dim=768,
+            ),
+            "text_encoder": clip(_CLIP_L),
+        },
+        "sdxs-0.9": lambda: {"unet": UNet2DConditionModel(**_SDXS_09), "text_encoder": clip(_CLIP_H)},
         "sdxl": lambda: {
             "unet": UNet2DConditionModel(**_SDXL),
             "text_encoder": clip(_CLIP_L),
@@ -96,7 +122,7 @@ def _of_folder(folder: Path) -> dict[str, nn.Module]:
     import diffusers
     import transformers
 
-    index = _json(folder / "model_index.json")
+    index = read_object(folder / "model_index.json", folder.name)
     found: dict[str, nn.Module] = {}
     for part in _PARTS:
         named = index.get(part)
@@ -104,7 +130,7 @@ def _of_folder(folder: Path) -> dict[str, nn.Module]:
             continue
         library: Any = {"diffusers": diffusers, "transformers": transformers}.get(str(named[0]))
         cls: Any = getattr(library, str(named[1]), None)
-        config = _json(folder / part / "config.json")
+        config = read_object(folder / part / "config.json", folder.name)
         try:
             if _is(cls, diffusers.ModelMixin):
                 found[part] = cls.from_config(config)
@@ -124,33 +150,20 @@ def _is(cls: Any, parent: type) -> bool:
 
 def _of_file(path: Path) -> dict[str, nn.Module]:
     from diffusers import UNet2DConditionModel
-    from safetensors import SafetensorError, safe_open
-    from transformers import CLIPTextConfig, CLIPTextModel
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
+    header = read_header(path)
+    kind, shapes = kind_of_file(header, path.stem), header.shapes
+    if kind in ("flux", "sdxs"):
+        return _standard()["flux1" if kind == "flux" else kind]()
     try:
-        with safe_open(path, framework="pt", device="cpu") as stream:
-            shapes = {key: tuple(stream.get_slice(key).get_shape()) for key in stream.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"{path.name} is no checkpoint in safetensors: {str(error).rstrip('.')}") from None
-    for mark, family in (("conditioner.embedders.1.", "sdxl"), ("double_blocks.0.", "flux1")):
-        if any(mark in key for key in shapes):
-            return _standard()[family]()
-    try:
+        if not kind.startswith("sdxl"):
+            text_encoder = CLIPTextModel(CLIPTextConfig(**clip_of(shapes)))
+            return {"unet": UNet2DConditionModel(**unet_of(shapes)), "text_encoder": text_encoder}
         return {
-            "unet": UNet2DConditionModel(**unet_of(shapes)),
-            "text_encoder": CLIPTextModel(CLIPTextConfig(**clip_of(shapes))),
+            "unet": UNet2DConditionModel(**xl_unet_of(shapes)),
+            "text_encoder": CLIPTextModel(CLIPTextConfig(**first_clip_of(shapes))),
+            "text_encoder_2": CLIPTextModelWithProjection(CLIPTextConfig(**second_clip_of(shapes))),
         }
     except (KeyError, IndexError, ValueError, RuntimeError):
         raise InputError(f"{path.name} is not a whole checkpoint of SD 1.x, SD 2.x, SDXL or FLUX.1") from None
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError:
-        raise InputError(f"{path.parent.name} has no {path.name}, so it is no diffusers folder") from None
-    except (ValueError, RecursionError):
-        content = None
-    if not isinstance(content, dict):
-        raise InputError(f"{path} is not a JSON object")
-    return content

@@ -37,7 +37,7 @@ _BROKEN_OFF: Final = 0.6
 
 
 def weights_folder() -> Path | None:
-    """Return the folder of the trained models that the package brings: `base`, `onestep`, `evaluator`, `loras`.
+    """Return the folder of the trained models that the package brings: `base`, `onestep`, `xl`, `evaluator`, `loras`.
 
     None where they are not part of this installation.
     """

@@ -11,12 +11,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .plan import Phase, Plan, plan
+
 if TYPE_CHECKING:
     from .backend import DemoFusionBackend
     from .denoiser import Denoiser
     from .draws import Draws, SeededDraws
     from .loop import Painter, Progress
-    from .plan import Phase, Plan, plan
     from .solver import Schedule
     from .tiles import decode
 
@@ -39,13 +40,10 @@ _MODULES = {
     "Denoiser": "denoiser",
     "Draws": "draws",
     "Painter": "loop",
-    "Phase": "plan",
-    "Plan": "plan",
     "Progress": "loop",
     "Schedule": "solver",
     "SeededDraws": "draws",
     "decode": "tiles",
-    "plan": "plan",
 }
 
 

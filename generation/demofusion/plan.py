@@ -11,9 +11,12 @@ from dataclasses import dataclass, replace
 
 from ...errors import InputError
 from ...records import Enlargement
-from .scalecrafter import damped
-from .tiles import tiles
-from .windows import Size, Window, grid, margin
+from .windows import Size, Window, grid, margin, tiles
+
+DILATED = 0.4
+"""The share of noise above which ScaleCrafter dilates convolutions: in 30 of 50 steps."""
+_PLAIN = 2.0
+"""The scale up to which it need not dampen the guidance."""
 
 _HELD = 14
 """Latents of the largest phase that the loop holds at once, with the histories of two solvers of second order."""
@@ -172,6 +175,11 @@ def plan(
         bytes=cells * channels * 4 * _HELD + cells * factor**2 * 3,
         seconds=None if seconds_per_sample is None else seconds_per_sample * _native_samples(phases, native),
     )
+
+
+def damped(noise: float, scale: float) -> bool:
+    """Whether ScaleCrafter dampens the guidance at a share of noise, which takes a sample without dilation more."""
+    return scale > _PLAIN and noise > DILATED
 
 
 def scales(

@@ -17,19 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, interpolate
 
 from .denoiser import Denoiser
-
-_DILATED = 0.4
-"""The share of noise above which convolutions are dilated: in 30 of 50 steps."""
-_DAMPED = 0.3
-"""The share of noise above which guidance is damped: in 35 of 50 steps."""
-_PLAIN = 2.0
-"""The scale up to which guidance need not be damped."""
-
-
-def damped(noise: float, scale: float) -> bool:
-    """Whether guidance is damped at a share of noise, 0 to 1, which takes one more sample without dilation."""
-    return scale > _PLAIN and noise > _DAMPED and noise > _DILATED
-
+from .plan import DILATED, damped
 
 class ScaleCrafter:
     """Predicts a picture in one piece; see `loop.Model`.
@@ -47,7 +35,7 @@ class ScaleCrafter:
     def __call__(self, views: Tensor, timestep: Tensor, corners: Sequence[tuple[int, int]]) -> Tensor:
         """Predict."""
         noise = float(timestep) / self._times
-        if noise <= _DILATED or self._scale <= 1:
+        if noise <= DILATED or self._scale <= 1:
             return self._denoiser(views, timestep, corners)
         if not (self._denoiser.guided and damped(noise, self._scale)):
             with dilated(self._unet, self._scale):

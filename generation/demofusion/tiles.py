@@ -13,14 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..latents import unscaled
-from .windows import Size, Window, grid
+from .windows import Size, Window, tile_overlap, tiles
 
-_OVERLAP = 0.25
-"""The share of a tile that its neighbour covers, too, at least."""
 _EDGE = 0.25
 """The share of the overlap, at a tile's edge, that is not used: the decoder has not seen what lies beyond."""
-_SMALLEST = 64
-"""Cells of the smallest tile's side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +27,6 @@ class Decoded:
     """Shape (height, width, 3)."""
     finite: bool
     """Whether every number of the decoder was one; the others are black."""
-
-
-def tiles(size: Size, native: int) -> tuple[Window, ...]:
-    """Return the tiles of a latent, row by row, in cells.
-
-    Args:
-        size: Of the latent.
-        native: The side of the latents that the model was trained on, which is the tiles'; no less than 64.
-
-    >>> [len(tiles((side, side), 128)) for side in (128, 256, 384, 512, 1024)]
-    [1, 9, 16, 25, 121]
-    """
-    tile = max(native, _SMALLEST)
-    return grid(size, tile, tile - _overlap(tile))
 
 
 @torch.no_grad()
@@ -68,7 +50,7 @@ def decode(vae: Any, latents: Tensor, native: int, told: Callable[[int, int], No
             piece = latents[..., *window.slices]
             pixels = vae.decode(unscaled(vae, piece).to(vae.device, vae.dtype), return_dict=False)[0][0].float().cpu()
             if picture is None:
-                picture = _Picture(size, window, _overlap(max(native, _SMALLEST)), pixels.shape[-1] // window.width)
+                picture = _Picture(size, window, tile_overlap(native), pixels.shape[-1] // window.width)
             picture.add(window, pixels)
             number += 1
             if told is not None:
@@ -126,6 +108,3 @@ class _Picture:
         ones = torch.ones_like(rise)
         return (ones if start == 0 else rise) * (ones if start + length == side else rise.flip(0))
 
-
-def _overlap(tile: int) -> int:
-    return int(tile * _OVERLAP)

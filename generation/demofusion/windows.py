@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+_TILE_OVERLAP = 0.25
+"""The share of a tile that its neighbour covers, too, at least."""
+_SMALLEST_TILE = 64
+
 Size = tuple[int, int]
 """Height and width."""
 Jitter = Callable[[int, int], int]
@@ -89,3 +93,22 @@ def offsets(dilation: int) -> Iterator[Size]:
 def padding(size: Size, dilation: int) -> Size:
     """Return the rows above and the columns to the left that make both sides a multiple of `dilation`."""
     return -size[0] % dilation, -size[1] % dilation
+
+
+def tiles(size: Size, native: int) -> tuple[Window, ...]:
+    """Return the tiles in which a latent is decoded, row by row.
+
+    Args:
+        size: Of the latent.
+        native: The side of the latents that the model was trained on, which is the tiles'; no less than 64.
+
+    >>> [len(tiles((side, side), 128)) for side in (128, 256, 384, 512, 1024)]
+    [1, 9, 16, 25, 121]
+    """
+    tile = max(native, _SMALLEST_TILE)
+    return grid(size, tile, tile - tile_overlap(native))
+
+
+def tile_overlap(native: int) -> int:
+    """Return how far neighbouring tiles overlap at least."""
+    return int(max(native, _SMALLEST_TILE) * _TILE_OVERLAP)

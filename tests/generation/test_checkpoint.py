@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,14 +11,15 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 
+from stability_layout import ldm_of
 from velatura.errors import InputError
 from velatura.generation.checkpoint import load_checkpoint
 from velatura.generation.sd import StableDiffusionBackend
 from velatura.records import GenerationRequest
 
 Asked = Callable[..., GenerationRequest]
+Tiny = Callable[[str], Path]
 
 
 def loaded(model: Path | str, **options: Any) -> Any:
@@ -40,74 +40,6 @@ def copy(checkpoint: Path, tmp_path: Path) -> Path:
 
 def edit(path: Path, **changes: Any) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
-
-
-# ------------------------------------------------- the layout of single files, written out by hand
-
-RESNET = {
-    "norm1": "in_layers.0",
-    "conv1": "in_layers.2",
-    "time_emb_proj": "emb_layers.1",
-    "norm2": "out_layers.0",
-    "conv2": "out_layers.3",
-    "conv_shortcut": "skip_connection",
-}
-
-
-def ldm_unet(name: str) -> str:
-    fixed = {
-        "conv_in": "input_blocks.0.0",
-        "time_embedding.linear_1": "time_embed.0",
-        "time_embedding.linear_2": "time_embed.2",
-        "conv_norm_out": "out.0",
-        "conv_out": "out.2",
-    }
-    for ours, theirs in fixed.items():
-        if name.startswith(f"{ours}."):
-            return theirs + name[len(ours) :]
-    name = re.sub(r"(resnets\.\d+)\.(\w+)\.", lambda m: f"{m[1]}.{RESNET[m[2]]}.", name)
-    name = re.sub(r"mid_block\.resnets\.(\d)", lambda m: f"middle_block.{2 * int(m[1])}", name)
-    name = name.replace("mid_block.attentions.0", "middle_block.1")
-    for kind, place in (("resnets", 0), ("attentions", 1)):
-        name = re.sub(
-            rf"down_blocks\.(\d)\.{kind}\.(\d)",
-            lambda m, place=place: f"input_blocks.{3 * int(m[1]) + int(m[2]) + 1}.{place}",
-            name,
-        )
-        name = re.sub(
-            rf"up_blocks\.(\d)\.{kind}\.(\d)",
-            lambda m, place=place: f"output_blocks.{3 * int(m[1]) + int(m[2])}.{place}",
-            name,
-        )
-    name = re.sub(r"down_blocks\.(\d)\.downsamplers\.0\.conv", lambda m: f"input_blocks.{3 * int(m[1]) + 3}.0.op", name)
-    return re.sub(
-        r"up_blocks\.(\d)\.upsamplers\.0\.conv",
-        lambda m: f"output_blocks.{3 * int(m[1]) + 2}.{1 if m[1] == '0' else 2}.conv",
-        name,
-    )
-
-
-def ldm_vae(name: str) -> str:
-    name = name.replace("conv_shortcut", "nin_shortcut").replace("conv_norm_out", "norm_out")
-    name = re.sub(r"mid_block\.resnets\.(\d)", lambda m: f"mid.block_{int(m[1]) + 1}", name)
-    name = name.replace("mid_block.attentions.0", "mid.attn_1").replace("attn_1.group_norm", "attn_1.norm")
-    name = re.sub(r"attn_1\.to_([qkv])\.", r"attn_1.\1.", name).replace("attn_1.to_out.0", "attn_1.proj_out")
-    name = re.sub(r"down_blocks\.(\d)\.resnets\.(\d)", r"down.\1.block.\2", name)
-    name = re.sub(r"down_blocks\.(\d)\.downsamplers\.0\.conv", r"down.\1.downsample.conv", name)
-    name = re.sub(r"up_blocks\.(\d)\.resnets\.(\d)", lambda m: f"up.{3 - int(m[1])}.block.{m[2]}", name)
-    return re.sub(r"up_blocks\.(\d)\.upsamplers\.0\.conv", lambda m: f"up.{3 - int(m[1])}.upsample.conv", name)
-
-
-def ldm_of(folder: Path, *, wrapper: str = "text_model.") -> dict[str, Tensor]:
-    tensors = {}
-    for name, value in load_file(folder / "unet" / "diffusion_pytorch_model.safetensors").items():
-        tensors[f"model.diffusion_model.{ldm_unet(name)}"] = value
-    for name, value in load_file(folder / "vae" / "diffusion_pytorch_model.safetensors").items():
-        square = ".mid_block.attentions." in f".{name}" and value.ndim == 2
-        tensors[f"first_stage_model.{ldm_vae(name)}"] = value[..., None, None] if square else value
-    for name, value in load_file(folder / "text_encoder" / "model.safetensors").items():
-        tensors[f"cond_stage_model.transformer.{wrapper}{name.removeprefix('text_model.')}"] = value
-    return {name: value.contiguous() for name, value in tensors.items()}
 
 
 @pytest.fixture(scope="module")
@@ -150,37 +82,17 @@ def test_the_text_encoder_of_old_merging_tools_is_read(checkpoint: Path, tmp_pat
 
 
 @pytest.fixture
-def sd2(checkpoint: Path, tmp_path: Path) -> Path:
-    """The tiny checkpoint as SD 2 is built: linear projections, and OpenCLIP with one layer more than is used."""
-    tensors = {k: v for k, v in ldm_of(checkpoint).items() if not k.startswith("cond_stage_model.")}
-    for name, value in tensors.items():
-        if name.startswith("model.diffusion_model.") and re.search(r"proj_(in|out)\.weight$", name):
-            tensors[name] = value[:, :, 0, 0].contiguous()
-    clip = load_file(checkpoint / "text_encoder" / "model.safetensors")
-    clip = {name.removeprefix("text_model."): value for name, value in clip.items()}
-    root = "cond_stage_model.model."
-    tensors[f"{root}token_embedding.weight"] = clip["embeddings.token_embedding.weight"]
-    tensors[f"{root}positional_embedding"] = clip["embeddings.position_embedding.weight"]
-    for kind in ("weight", "bias"):
-        tensors[f"{root}ln_final.{kind}"] = clip[f"final_layer_norm.{kind}"]
-        for layer in range(3):
-            ours = f"encoder.layers.{min(layer, 1)}"
-            theirs = f"{root}transformer.resblocks.{layer}"
-            qkv = [clip[f"{ours}.self_attn.{part}_proj.{kind}"] for part in "qkv"]
-            tensors[f"{theirs}.attn.in_proj_{kind}"] = torch.cat(qkv)
-            tensors[f"{theirs}.attn.out_proj.{kind}"] = clip[f"{ours}.self_attn.out_proj.{kind}"]
-            tensors[f"{theirs}.ln_1.{kind}"] = clip[f"{ours}.layer_norm1.{kind}"]
-            tensors[f"{theirs}.ln_2.{kind}"] = clip[f"{ours}.layer_norm2.{kind}"]
-            tensors[f"{theirs}.mlp.c_fc.{kind}"] = clip[f"{ours}.mlp.fc1.{kind}"]
-            tensors[f"{theirs}.mlp.c_proj.{kind}"] = clip[f"{ours}.mlp.fc2.{kind}"]
-    save_file({name: value.clone() for name, value in tensors.items()}, tmp_path / "sd2.safetensors")
+def sd2(tiny: Tiny, tmp_path: Path) -> Path:
+    save_file(ldm_of(tiny("sd2")), tmp_path / "sd2.safetensors")
     return tmp_path / "sd2.safetensors"
 
 
-def test_an_sd2_file_is_read_with_openclip_less_its_last_layer(sd2: Path, checkpoint: Path, asked: Asked) -> None:
+def test_an_sd2_file_is_read_with_openclip_less_its_last_layer(
+    sd2: Path, tiny: Tiny, checkpoint: Path, asked: Asked
+) -> None:
     backend = StableDiffusionBackend(str(sd2), device="cpu", tokenizer=str(checkpoint / "tokenizer"))
     pipe = backend._pipe
-    expected = load_file(checkpoint / "text_encoder" / "model.safetensors")
+    expected = load_file(tiny("sd2") / "text_encoder" / "model.safetensors")
     for name, value in pipe.text_encoder.state_dict().items():
         assert torch.equal(value, expected[name].float()), name
     assert pipe.text_encoder.config.hidden_act == "gelu"
@@ -235,7 +147,7 @@ def broken(copy: Path) -> Iterator[tuple[str, Callable[[], None]]]:
     yield "it has no model_index.json", (copy / "model_index.json").unlink
     yield "model_index.json is not a JSON object", lambda: (copy / "model_index.json").write_text("[" * 99_999)
     yield (
-        "is a StableDiffusionXLPipeline; the backend sd paints with SD 1.x and 2.x",
+        "copy is an SDXL checkpoint; take --backend sdxl",
         lambda: edit(copy / "model_index.json", _class_name="StableDiffusionXLPipeline", text_encoder_2=["x", "y"]),
     )
     yield "has the autoencoder AutoencoderDC", lambda: edit(copy / "vae" / "config.json", _class_name="AutoencoderDC")
@@ -273,7 +185,8 @@ def test_an_inpainting_checkpoint_is_named(copy: Path) -> None:
     unet = copy / "unet" / "diffusion_pytorch_model.safetensors"
     edit(copy / "unet" / "config.json", in_channels=9)
     save_file({**load_file(unet), "conv_in.weight": torch.zeros(32, 9, 3, 3)}, unet)
-    assert "this is an inpainting checkpoint" in refused(copy)
+    assert refused(copy) == "copy is an SD inpainting checkpoint, which only paints over a picture; take another"
+    assert loaded(copy, kinds=("sd-inpaint",)).pipe.unet.config.in_channels == 9
 
 
 def test_a_tokenizer_larger_than_the_text_encoder_is_refused(copy: Path) -> None:
@@ -282,15 +195,16 @@ def test_a_tokenizer_larger_than_the_text_encoder_is_refused(copy: Path) -> None
     name = next(key for key in tensors if key.endswith("token_embedding.weight"))
     save_file({**tensors, name: tensors[name][:100].clone()}, clip)
     edit(copy / "text_encoder" / "config.json", vocab_size=100, bos_token_id=98, eos_token_id=99)
-    assert "the tokenizer has 577 words and the text encoder 100" in refused(copy)
+    assert "the tokenizer has 577 words and its text encoder 100" in refused(copy)
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"conditioner.embedders.0.x": (1,)}, "is an SDXL checkpoint"),
-        ({"model.diffusion_model.joint_blocks.0.x": (1,)}, "is an SD 3 checkpoint"),
-        ({"double_blocks.0.x": (1,)}, "is a FLUX checkpoint"),
+        ({"conditioner.embedders.1.x": (1,)}, "is an SDXL checkpoint; take --backend sdxl"),
+        ({"conditioner.embedders.0.model.x": (1,)}, "is an SDXL refiner's checkpoint, which no backend paints with"),
+        ({"model.diffusion_model.joint_blocks.0.x": (1,)}, "is an SD 3 checkpoint, which no backend paints with"),
+        ({"double_blocks.0.x": (1,)}, "is a FLUX.1 checkpoint; take --backend flux"),
         ({"first_stage_model.": None}, "is not a whole checkpoint: it has no autoencoder"),
         ({"model.diffusion_model.out.2.weight": None}, "is not a whole SD 1.x or 2.x checkpoint: "),
         ({"model.diffusion_model.out.2.bias": None}, "is not a whole SD 1.x or 2.x checkpoint: "),

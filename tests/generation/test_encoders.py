@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -42,7 +41,7 @@ def xl(tmp_path_factory: pytest.TempPathFactory) -> Any:
     # Of five and four layers, so that there is something to skip.
     for name, depth, cls in (("text_encoder", 5, CLIPTextModel), ("text_encoder_2", 4, CLIPTextModelWithProjection)):
         config = CLIPTextConfig(**{**getattr(pipe, name).config.to_dict(), "num_hidden_layers": depth})
-        setattr(pipe, name, cls(config).eval())
+        setattr(pipe, name, cls(config).float().eval())
     return pipe
 
 
@@ -242,9 +241,244 @@ def test_what_was_read_is_not_read_again(xl: Any, calls: list[Any]) -> None:
     encoders = TextEncoders(xl)
     first = encoders.encode("a fox", "a cat", state=("x", 0.8))
     assert len(calls) == 4
-    again = encoders.encode("a fox, <lora:x:0.8>", "a cat", state=("x", 0.8))
-    assert len(calls) == 5  # the comma
     again = encoders.encode("a fox <lora:x:0.8>", "a cat", state=("x", 0.8))
-    assert len(calls) == 6 - 0 or len(calls) == 5
+    assert len(calls) == 4
     for name in ("prompt", "negative", "pooled", "negative_pooled"):
         assert same(getattr(again, name), getattr(first, name))
+    swapped = encoders.encode("a cat", "a fox", state=("x", 0.8))
+    assert len(calls) == 4
+    assert same(swapped.prompt, first.negative)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"prompt": "a cat"},
+        {"prompt": "a (fox)"},
+        {"prompt": "a fox BREAK"},
+        {"clip_skip": 1},
+        {"state": ("x", 0.9)},
+        {"learned": [learnt("glyph", seed=1)]},
+    ],
+    ids=str,
+)
+def test_whatever_changes_the_numbers_is_read_anew(change: dict[str, Any], xl: Any, calls: list[Any]) -> None:
+    asked: dict[str, Any] = {"prompt": "a fox", "negative": None, "state": ("x", 0.8)}
+    if "learned" in change:
+        asked |= {"prompt": "a glyph", "learned": [learnt("glyph")]}
+    encoders = TextEncoders(xl)
+    first = encoders.encode(**asked)
+    changed = encoders.encode(**asked | change)
+    assert len(calls) == 4
+    fresh = TextEncoders(xl).encode(**asked | change)
+    assert same(changed.prompt, fresh.prompt)
+    assert same(encoders.encode(**asked).prompt, first.prompt)
+
+
+def test_learned_tokens_are_told_apart_by_their_vectors_not_by_their_objects(xl: Any, calls: list[Any]) -> None:
+    encoders = TextEncoders(xl)
+    encoders.encode("a glyph", None, learned=[learnt("glyph")])
+    encoders.encode("a glyph", None, learned=[learnt("glyph")])
+    encoders.encode("a glyph", None, learned=[learnt("zorp", seed=1), learnt("glyph")])  # is not named
+    assert len(calls) == 2
+
+
+def test_the_precision_that_a_pipeline_is_cast_to_is_not_the_one_that_was_kept(sd: Any) -> None:
+    encoders = TextEncoders(sd)
+    assert encoders.encode("a fox", None).prompt.dtype == torch.float32
+    try:
+        sd.text_encoder.to(torch.bfloat16)
+        assert encoders.encode("a fox", None).prompt.dtype == torch.bfloat16
+    finally:
+        sd.text_encoder.to(torch.float32)
+
+
+def test_other_weights_of_the_same_words_are_not_read_anew(xl: Any, calls: list[Any]) -> None:
+    encoders = TextEncoders(xl)
+    found = [encoders.encode(prompt, None).prompt for prompt in ("a fox", "a (fox)", "a (fox:1.3)", "(a:0.9) fox")]
+    assert len(calls) == 4  # the words, and no words, by two encoders
+    for place, one in enumerate(found):
+        assert not any(torch.allclose(one, other) for other in found[:place])
+        assert same(encoders.encode("a fox", None).prompt, found[0])
+
+
+def test_an_unknown_state_keeps_nothing(sd: Any, calls: list[Any]) -> None:
+    encoders = TextEncoders(sd)
+    for _ in range(2):
+        encoders.encode("a fox", None, state=None)
+    assert len(calls) == 2
+
+
+def test_a_caller_may_change_what_it_got(xl: Any) -> None:
+    encoders = TextEncoders(xl)
+    first = encoders.encode("a fox", "a cat")
+    kept = {name: getattr(first, name).clone() for name in ("prompt", "negative", "pooled", "negative_pooled")}
+    for _ in range(2):
+        found = encoders.encode("a fox", "a cat")
+        for name, values in kept.items():
+            assert same(getattr(found, name), values)
+            getattr(found, name).zero_()
+
+
+def test_what_is_kept_takes_bounded_memory(sd: Any, calls: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("velatura.generation.encoders._KEPT_BYTES", 2 * 77 * 64 * 4)
+    encoders = TextEncoders(sd)
+    for prompt in ("a fox", "a cat", "a fox", "a house", "a fox", "a cat"):
+        encoders.encode(prompt, None)
+    assert len(calls) == 4  # the cat was the one not used for longest
+    encoders.encode("fox " * 200, None)
+    encoders.encode("fox " * 200, None)  # too large to keep
+    assert len(calls) == 6
+
+
+# ---------------------------------------------------------------- rows of a batch
+
+
+def test_rows_are_joined_in_order(xl: Any) -> None:
+    encoders = TextEncoders(xl)
+    rows = [encoders.encode("a fox", "a cat"), encoders.encode("a cat", "")]
+    batch = Encoded.joined(rows)
+    assert batch.prompt.shape == (2, 77, 192)
+    for name in ("prompt", "negative", "pooled", "negative_pooled"):
+        for place, row in enumerate(rows):
+            assert same(getattr(batch, name)[place : place + 1], getattr(row, name))
+    alone = Encoded.joined([TextEncoders(xl).encode("a fox", None)])
+    assert alone.negative is None
+    assert alone.negative_pooled is None
+
+
+def test_unequal_rows_are_not_joined(sd: Any) -> None:
+    encoders = TextEncoders(sd)
+    short = encoders.encode("a fox", None)
+    for other in (encoders.encode("fox " * 80, None), encoders.encode("a fox", "")):
+        with pytest.raises(ValueError, match="equally long"):
+            Encoded.joined([short, other])
+    with pytest.raises(ValueError, match="must have rows"):
+        Encoded.joined([])
+
+
+# ---------------------------------------------------------------- textual inversions
+
+
+@pytest.fixture
+def inversion(tmp_path: Path) -> Callable[..., Path]:
+    def write(name: str, **tensors: Tensor) -> Path:
+        save_file(tensors, tmp_path / f"{name}.safetensors")
+        return tmp_path / f"{name}.safetensors"
+
+    return write
+
+
+def test_textual_inversions_are_called_by_their_files(inversion: Callable[..., Path], sd: Any, xl: Any) -> None:
+    one = inversion("zorp", emb_params=torch.ones(2, 64))
+    [token] = tokens_of([one, str(one)], SD)
+    assert (token.name, token.length) == ("zorp", 2)
+    named = TextEncoders(sd).encode("a (zorp:1.0) fox", None, learned=[token])
+    assert not torch.allclose(named.prompt, TextEncoders(sd).encode("a zorp fox", None).prompt)
+    both = inversion("glyph", clip_l=torch.ones(2, 64), clip_g=torch.ones(2, 128))
+    [token] = tokens_of([both], XL)
+    assert {part: vectors.shape for part, vectors in token.vectors.items()} == {
+        "text_encoder": (2, 64),
+        "text_encoder_2": (2, 128),
+    }
+    assert tokens_of([], SD) == ()
+
+
+def test_a_textual_inversion_of_the_first_encoder_alone_is_used_in_part(inversion: Callable[..., Path]) -> None:
+    one = inversion("zorp", emb_params=torch.ones(2, 64))
+    with pytest.warns(PaintingWarning, match=r"zorp\.safetensors has no vectors for text_encoder_2, which reads"):
+        [token] = tokens_of([one], XL)
+    assert list(token.vectors) == ["text_encoder"]
+
+
+@pytest.mark.parametrize(("width", "widths"), [(96, SD), (96, XL), (128, XL)])
+def test_a_textual_inversion_of_another_model_is_refused(
+    width: int, widths: dict[str, int], inversion: Callable[..., Path]
+) -> None:
+    reads = " and ".join(map(str, widths.values()))
+    with pytest.raises(
+        IncompatibleAdapter,
+        match=f"^zorp.safetensors was made for another model: its vectors have {width} values, "
+        f"and this model reads {reads}$",
+    ):
+        tokens_of([inversion("zorp", emb_params=torch.ones(2, width))], widths)
+
+
+def test_what_is_made_for_sdxl_is_refused_by_sd(inversion: Callable[..., Path]) -> None:
+    one = inversion("zorp", clip_l=torch.ones(2, 64), clip_g=torch.ones(2, 128))
+    with pytest.raises(IncompatibleAdapter, match=r"its vectors have 64 and 128 values, and this model reads 64$"):
+        tokens_of([one], SD)
+
+
+def test_files_that_cannot_be_read_are_told_in_one_sentence(inversion: Callable[..., Path], tmp_path: Path) -> None:
+    (tmp_path / "bad.safetensors").write_bytes(b"\xff" * 100)
+    (tmp_path / "bad.pt").write_bytes(b"PK")
+    lora = inversion("lora", **{"lora_unet_x.lora_up.weight": torch.ones(2, 2), "y.lora_down.weight": torch.ones(1)})
+    for path, error, sentence in (
+        (tmp_path / "none.safetensors", InputError, "there is no textual inversion"),
+        (tmp_path, InputError, "there is no textual inversion"),
+        (tmp_path / ("x" * 5000), InputError, "there is no textual inversion"),
+        ("a\0b", InputError, "there is no textual inversion"),
+        (tmp_path / "bad.safetensors", UnreadableFile, "bad.safetensors cannot be read"),
+        (tmp_path / "bad.pt", UnreadableFile, "is a pickle"),
+        (lora, UnreadableFile, "is no textual inversion"),
+    ):
+        with pytest.raises(error, match=sentence) as caught:
+            tokens_of([path], SD)
+        assert "\n" not in str(caught.value)
+
+
+def test_two_files_of_one_name_are_refused(inversion: Callable[..., Path], tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    one, other = inversion("zorp", emb_params=torch.ones(2, 64)), inversion("other/Zorp", emb_params=torch.ones(64))
+    with pytest.raises(InputError, match="are both called 'Zorp' in prompts; rename one of them"):
+        tokens_of([one, other], SD)
+
+
+# ---------------------------------------------------------------- FLUX
+
+
+@pytest.fixture(scope="module")
+def flux(sd: Any) -> Any:
+    from diffusers import FluxPipeline
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Whitespace
+    from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
+
+    words = Tokenizer(
+        WordLevel({"<pad>": 0, "<unk>": 1, "a": 2, "fox": 3, "red": 4, "(": 5, ":": 6}, unk_token="<unk>")
+    )
+    words.pre_tokenizer = Whitespace()
+    torch.manual_seed(0)
+    t5 = T5EncoderModel(T5Config(vocab_size=8, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4)).eval()
+    return FluxPipeline(
+        scheduler=None,
+        vae=None,
+        text_encoder=sd.text_encoder,
+        tokenizer=sd.tokenizer,
+        text_encoder_2=t5,
+        tokenizer_2=PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<pad>", unk_token="<unk>"),
+        transformer=None,
+    )
+
+
+def test_flux_reads_the_words_as_its_pipeline_reads_them(flux: Any) -> None:
+    with torch.no_grad():
+        expected = flux.encode_prompt("a red fox", max_sequence_length=16)
+    found = encode_flux(flux, "a (red:1.3) fox <lora:x:0.8>", length=16)
+    assert [part.shape for part in found] == [(1, 16, 32), (1, 64), (16, 3)]
+    assert all(same(one, other) for one, other in zip(found, expected, strict=True))
+
+
+def test_flux_reads_once_and_its_callers_may_change_what_they_got(flux: Any, calls: list[Any]) -> None:
+    first = encode_flux(flux, "a fox", state="x", length=16)
+    kept = [part.clone() for part in first]
+    for part in first:
+        part.zero_()
+    assert all(same(*pair) for pair in zip(encode_flux(flux, "a  (fox)", state="x", length=16), kept, strict=True))
+    assert len(calls) == 1
+    encode_flux(flux, "a fox", state="y", length=16)
+    encode_flux(flux, "a fox", state="x", length=8)
+    encode_flux(flux, "a fox", state=None, length=16)
+    assert len(calls) == 4

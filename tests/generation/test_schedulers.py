@@ -44,8 +44,9 @@ def test_a_name_is_told_of_what_it_makes(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("own", "name"), [(SD, "pndm"), (SDXL, "euler"), (TURBO, "euler_a_sgm_uniform"), (SDXS, "deis"), (PURE, "ddim_trailing")]
-)  # fmt: skip
+    ("own", "name"),
+    [(SD, "pndm"), (SDXL, "euler"), (TURBO, "euler_a_sgm_uniform"), (SDXS, "deis"), (PURE, "ddim_trailing")],
+)
 def test_the_models_own_has_a_name_and_making_it_anew_changes_nothing(own: Any, name: str) -> None:
     assert name_of(own) == name
     for same in (scheduler_like(own, None), scheduler_like(own, name)):
@@ -96,7 +97,7 @@ def test_karras_spans_all_that_was_trained_on(name: str) -> None:
 
 
 def test_an_unknown_name_lists_the_known_and_tells_the_nearest() -> None:
-    with pytest.raises(InputError, match="no scheduler 'magic'; take one of ddim, ddpm, .*tcd$"):
+    with pytest.raises(InputError, match=r"no scheduler 'magic'; take one of ddim, ddpm, .*tcd$"):
         scheduler_like(SD, "magic")
     for said, nearest in (
         ("DPM++ 2M Karras", "dpmpp_2m_karras"),
