@@ -35,6 +35,9 @@ FREEU: Final = {"sd1": (0.9, 0.2, 1.5, 1.6), "sd2": (0.9, 0.2, 1.4, 1.6), "sdxl"
 """FreeU's s1, s2, b1 and b2 as diffusers' documentation advises them for each family."""
 
 
+_SAVING: Final = {"yes": True, "no": False}
+
+
 def make_fields(
     *,
     negative: Annotated[
@@ -138,8 +141,6 @@ def read_image_prompt(text: str) -> ImagePrompt:
     """Return the image prompt that `model=...,picture=...,picture=...` names."""
     found = _pairs(text, "--ip-adapter", ("model", "picture", "weight", "encoder"))
     pictures = tuple(Picture(path=path) for path in found.pop("picture", ()))
-    if not pictures:
-        raise typer.BadParameter("it needs picture=", param_hint="--ip-adapter")
     one = _single(found, "--ip-adapter", needed=("model",))
     return ImagePrompt(
         model=one["model"],
@@ -168,21 +169,24 @@ def read_enlargement(text: str | None) -> Enlargement | None:
         return None
     known = ("mode", "stride", "views", "scales", "later_steps", "skip", "cosine", "sigma", "saving", "upscaler")
     one = _single(_pairs(text, "--large", known), "--large")
-    mode = one.get("mode", "demofusion")
+    mode, saving = one.get("mode", "demofusion"), one.get("saving", "no").lower()
+    if saving not in _SAVING:
+        raise typer.BadParameter(f"saving={saving}: take yes or no", param_hint="--large")
     if mode not in get_args(Mode):
         raise typer.BadParameter(f"mode={mode} is none of {', '.join(get_args(Mode))}", param_hint="--large")
     several = {name: one[name].split("+") for name in ("scales", "cosine") if name in one}
     fields: dict[str, Any] = _numbers(one, "--large", ("skip", "sigma"))
-    fields |= {name: int(value) for name, value in _numbers(one, "--large", ("stride", "views", "later_steps")).items()}
+    fields |= {name: _whole(one[name], name) for name in ("stride", "views", "later_steps") if name in one}
     if "scales" in several:
-        fields["scales"] = tuple(int(number) for number in _floats(several["scales"], "scales"))
+        _floats(several["scales"], "scales")
+        fields["scales"] = tuple(_whole(number, "scales") for number in several["scales"])
     if "cosine" in several:
         fields["cosine"] = tuple(_floats(several["cosine"], "cosine"))
         if len(fields["cosine"]) != 3:
             raise typer.BadParameter("cosine= takes three numbers, such as 3+1+1", param_hint="--large")
     return Enlargement(
         mode=cast("Mode", mode),
-        saving=one.get("saving", "no").lower() in ("yes", "true", "1", "on"),
+        saving=_SAVING[saving],
         upscaler=one.get("upscaler"),
         **fields,
     )
@@ -223,6 +227,13 @@ def _numbers(found: Mapping[str, str], option: str, keys: Sequence[str]) -> dict
             except ValueError:
                 raise typer.BadParameter(f"{key}={found[key]} is not a number", param_hint=option) from None
     return numbers
+
+
+def _whole(text: str, key: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise typer.BadParameter(f"{key}={text} is not a whole number", param_hint="--large") from None
 
 
 def _floats(parts: Sequence[str], key: str) -> list[float]:

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 def print_checkpoints(listed: Sequence[Listed], *, as_json: bool) -> None:
     """Print the checkpoints that are known by name."""
     if as_json:
-        print_json([{**asdict(one.known), "model": one.known.model, "cached": one.cached} for one in listed])
+        print_json(
+            [
+                {**asdict(one.known), "model": one.known.model, "debias": one.known.debias, "cached": one.cached}
+                for one in listed
+            ]
+        )
         return
     table = Table(box=None, pad_edge=False, header_style="dim")
     for title in ("name", "", "family", "backend", "steps", "guidance", "size", "on this machine"):

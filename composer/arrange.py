@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from ..looks import debias
 from ..records import Choice, Composition, RefinedAdapter, Refusal
 from .budget import Load, borne_by, within_budget
 from .conflicts import Overlap, conflicts, repair
 from .picks import Pick, Picked
-from .triggers import debias, share_room
+from .triggers import share_room
 from .weights import Rule, advise
 from .worn import Conflict, Worn, is_pinned, part_of
 

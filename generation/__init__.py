@@ -72,7 +72,8 @@ def open_backend(name: str | None, model: str, **options: Any) -> Backend:
         if isinstance(options.get("dtype"), str):
             options["dtype"] = getattr(import_module("torch"), options["dtype"])
         if name is None:
-            name = import_module(".checkpoint", __name__).kind_of(model)
+            offline = bool(options.get("local_files_only"))
+            name = import_module(".checkpoint", __name__).kind_of(model, local_files_only=offline)
         found = _class_of(name)
     except ModuleNotFoundError as error:
         raise MissingDependency(error.name or "diffusers", extra="generate") from None

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from ..errors import BackendError, Cancelled, InputError
 from ..records import GenerationRequest, Hashes
-from .remote import Look, Painted, RemoteBackend
+from .remote import Painted, RemoteBackend
+from .remote_look import Look
 from .remote_names import File, digest, header_hashes, stem_of
 from .remote_pictures import base64_png, map_of, picture_in, start_of
 from .remote_plan import Plan, Stock, warn
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 _BREAKS: Final = re.compile(r"[<>:=#\x00-\x1f\x7f]")
 """What ends a tag, a name in a tag, or the line that is read (`#` begins a comment)."""
-_SHARED_SKIP: Final = ("sd1", "miniature", "unknown")
+_SHARED_SKIP: Final = ("sd1", "unknown")
 """Families of which clip skip means the same there as here."""
 _PAUSE = 0.5
 """Seconds between two looks at the progress."""
@@ -222,7 +223,7 @@ class A1111Backend(RemoteBackend):
         known = plan.checkpoint.hashes
         return Painted(
             picture=picture,
-            seed=used if isinstance(used, int) and 0 <= used < 2**64 else seed,
+            seed=used if type(used) is int and 0 <= used < 2**64 else seed,
             model_hash=told or known.autov2 or (known.sha256 and known.sha256[:10]),
         )
 

@@ -29,6 +29,7 @@ from .kinds import (
     unreachable,
 )
 from .known import exists, resolve
+from .schedulers import without_numpy_warning
 from .single_file import first_line, load_parts
 from .single_file_xl import load_xl_parts
 
@@ -279,7 +280,8 @@ def quiet() -> Iterator[None]:
         library.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     try:
-        yield
+        with without_numpy_warning():
+            yield
     finally:
         for library, level in before:
             library.set_verbosity(level)

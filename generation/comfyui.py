@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from ..errors import BackendError, Cancelled, InputError
 from ..records import GenerationRequest
 from .comfyui_graph import Uploaded, graph_of
-from .remote import Look, Painted, RemoteBackend
+from .remote import Painted, RemoteBackend
+from .remote_look import Look
 from .remote_names import File, header_hashes
 from .remote_pictures import map_of, picture_of, png, start_of
 from .remote_plan import Plan, Stock
@@ -97,7 +98,8 @@ class ComfyUIBackend(RemoteBackend):
         return replace(file, hashes=header_hashes(header))
 
     def _refuse(self, request: GenerationRequest, family: str) -> None:
-        """Everything that is not refused for all servers has a node."""
+        if request.freeu is not None and not all(0 <= number <= 10 for number in request.freeu):
+            raise InputError(f"FreeU takes four numbers from 0 to 10, not {', '.join(map(str, request.freeu))}")
 
     def _sampler(self, scheduler: str, stock: Stock) -> tuple[str, str]:
         samplers, schedules = stock.told("samplers", self._samplers)

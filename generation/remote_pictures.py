@@ -76,18 +76,30 @@ def picture_in(text: object, title: str) -> Image:
 
 
 def with_pictures(request: GenerationRequest, strongest: float) -> GenerationRequest:
-    """Check the pictures that are painted from, note their digests, and take their size where none is asked for."""
+    """Check the pictures that are painted from, note their digests, and take their size where none is asked for.
+
+    Where one side is asked for, the other follows; both are multiples of 8.
+
+    Args:
+        request: The request.
+        strongest: The largest weight of a control.
+
+    Raises:
+        InputError: a picture is not there, or a number cannot be.
+        UnreadableFile: a file is damaged.
+    """
     controls = tuple(_control(control, strongest) for control in request.controls)
     if request.start is None:
         return replace(request, controls=controls)
-    start, size = _start(request.start)
-    width, height = (max(8, side // 8 * 8) for side in size)
+    start, (wide, high) = _start(request.start)
+    width, height = request.width, request.height
+    scale = width / wide if width is not None else height / high if height is not None else 1.0
     return replace(
         request,
         controls=controls,
         start=start,
-        width=width if request.width is None else request.width,
-        height=height if request.height is None else request.height,
+        width=int(wide * scale) // 8 * 8 if width is None else width,
+        height=int(high * scale) // 8 * 8 if height is None else height,
     )
 
 
@@ -101,8 +113,8 @@ def _start(start: Start) -> tuple[Start, tuple[int, int]]:
     if mask is not None:
         area, told = read_mask(mask)
         if area.size != picture.size:
-            sizes = (f"{one.width}x{one.height}" for one in (area, picture))
-            raise InputError("the mask has {} pixels and the picture {}; they must be the same".format(*sizes))
+            sizes = [f"{one.width}x{one.height}" for one in (area, picture)]
+            raise InputError(f"the mask is {sizes[0]} and the picture {sizes[1]}: both must be of one size")
         mask = Picture(path=mask.path, sha256=told)
     return replace(start, picture=Picture(path=start.picture.path, sha256=digest), mask=mask), picture.size
 

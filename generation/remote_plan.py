@@ -5,13 +5,16 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from ..records import Control, GenerationRequest
 from . import PaintingWarning
 from .remote_names import File, Found, find
 
 Told = TypeVar("Told")
+
+_LONGEST: Final = 8192
+"""Characters of a file's name and path; what is longer is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +81,7 @@ class Stock:
             BackendError: it does not answer.
         """
         if what not in self._files:
-            self._files[what] = self._list(what)
+            self._files[what] = [file for file in self._list(what) if len(file.name + file.path) <= _LONGEST]
         if (what, wanted) not in self._found:
             self._found[what, wanted] = find(
                 wanted,

@@ -28,14 +28,15 @@ def spoken(request: GenerationRequest, brackets: str) -> str:
         replace(choice, triggers=tuple(_escaped(" ".join(trigger.split()), brackets) for trigger in choice.triggers))
         for choice in request.choices
     )
-    return clean(replace(request.composition, choices=choices).painted_prompt)
+    bare = replace(request.composition, prompt=untagged(request.composition.prompt), choices=choices)
+    return clean(bare.painted_prompt)
 
 
 def clean(text: str) -> str:
     """Return a text without tags, whole or begun: one that is never closed would swallow what follows it.
 
-    >>> clean("a fox <lora:evil:9>, <lora:evil")
-    'a fox, lora:evil'
+    >>> clean("a fox <lora:evil:9> in snow <lora:evil")
+    'a fox in snow lora:evil'
     """
     return encodable(_OPENED.sub("", untagged(text)))
 

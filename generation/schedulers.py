@@ -183,6 +183,18 @@ def scheduler_like(model_scheduler: Any, name: str | None, *, steps: int | None 
     return found
 
 
+def times_of(model_scheduler: Any, name: str | None, steps: int) -> list[int]:
+    """Return the times at which a model is asked, of those it was trained on, in the order of the steps.
+
+    Raises:
+        InputError: as `scheduler_like`.
+    """
+    scheduler = scheduler_like(model_scheduler, name, steps=steps)
+    with without_numpy_warning():
+        scheduler.set_timesteps(steps)
+    return [round(float(time)) for time in scheduler.timesteps]
+
+
 def eta_of(name: str | None) -> float:
     """Return what a pipeline's `eta` is for a sampler; 0 where it has none."""
     return SAMPLERS[name].eta if name in SAMPLERS else 0.0

@@ -171,8 +171,8 @@ class StableDiffusionBackend(LocalBackend[Encoded]):
 
     def _decode(self, latents: Tensor) -> list[Image]:
         vae = self._pipe.vae
-        if getattr(vae.config, "force_upcast", False) and vae.dtype == torch.float16:
-            vae.to(torch.float32)  # SDXL's overflows in half precision
+        if self._checkpoint.upcast and vae.dtype == torch.float16:
+            vae.to(torch.float32)
         with torch.no_grad():
             pixels = vae.decode(unscaled(vae, latents).to(vae.dtype), return_dict=False)[0].float()
         if not latents.isfinite().all():

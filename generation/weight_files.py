@@ -29,7 +29,12 @@ def local(name: str) -> Path | None:
     Raises:
         InputError: it is a pickle.
     """
-    path = Path(name).expanduser()
+    if not name.strip():
+        return None
+    try:
+        path = Path(name).expanduser()
+    except RuntimeError:  # ~ of a person that this machine does not know
+        return None
     if path.suffix.lower() in PICKLES:
         raise InputError(f"{path.name} is a pickle, which can run code when opened; take a .safetensors file")
     try:
@@ -46,9 +51,11 @@ def weights_in(folder: Path) -> tuple[Path, ...]:
     """
     files = sorted(folder.glob("*.safetensors"))
     if not files:
-        pickled = any(folder.glob("*.bin"))
-        why = "only as pickles, which are not opened; save them as safetensors" if pickled else "not at all"
-        raise InputError(f"{folder} has its weights {why}")
+        if any(folder.glob("*.bin")):
+            raise InputError(
+                f"{folder} has its weights only as pickles, which are not opened; save them as safetensors"
+            )
+        raise InputError(f"{folder} holds no weights in .safetensors files")
     whole = [file for file in files if not re.search(r"\.fp16(-\d+-of-\d+)?$", file.stem)]
     # Of two files that hold the same weights the one with the shorter name is the library's own.
     pieces = [file for file in whole or files if re.search(r"-\d+-of-\d+$", file.stem)]

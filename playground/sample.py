@@ -30,7 +30,7 @@ _BASES = {"sd1": "sd_v1", "sd2": "sd_v2_v", "sdxl": "sdxl_base_v1-0"}
 
 
 def make_checkpoint(folder: Path, *, kind: Kind = "sd", seed: int = 0, text: int = 64) -> Path:
-    """Write a diffusers folder of a few megabytes, for pictures of 128x128, and return it.
+    """Write a diffusers folder of under 14 MB, for pictures of 128x128, and return it.
 
     Args:
         folder: Where it goes.

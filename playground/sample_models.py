@@ -41,7 +41,7 @@ def tiny_unet(kind: Kind, text: int) -> Any:
         wide = text * 2 // 3
         config |= {
             **_ATTENDED_INSIDE,
-            "block_out_channels": (32, 32, 64),
+            "block_out_channels": (32, 64, 96),
             "attention_head_dim": 1,
             "transformer_layers_per_block": (1, 1, 2),
             "use_linear_projection": True,
@@ -52,7 +52,7 @@ def tiny_unet(kind: Kind, text: int) -> Any:
     elif kind.startswith("sdxs"):
         config |= {
             **(_ATTENDED if kind == "sdxs-0.9" else _ATTENDED_INSIDE),
-            "block_out_channels": (32, 32, 64),
+            "block_out_channels": (32, 64, 96),
             "layers_per_block": 1,
             "mid_block_type": None,
         }

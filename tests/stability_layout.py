@@ -114,4 +114,4 @@ def ldm_of(folder: Path, *, wrapper: str = "text_model.") -> dict[str, Tensor]:
     else:
         for name, value in clip.items():
             tensors[f"{first}transformer.{wrapper}{name.removeprefix('text_model.')}"] = value
-    return {name: value.clone() for name, value in tensors.items()}
+    return {name: value.clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}

@@ -10,6 +10,7 @@ from torch import nn
 from ...families import OTHER, UNKNOWN, family_of
 from .file import AdapterFile
 from .names import Place
+from .sdxs import stand_ins
 
 _WIDTHS = {768: "sd1", 1024: "sd2", 2048: "sdxl", 128: "miniature"}
 """Families by the width of the text that their UNet attends to."""
@@ -57,9 +58,10 @@ def adapter_family(file: AdapterFile, names: Mapping[str, Place]) -> Told:
 
 
 def model_family_of(modules: Mapping[str, nn.Module]) -> str:
-    """Tell the family of a model: by the width of its cross attention, else by the blocks that SD 1 and SD 2 share.
+    """Tell the family of a model: by the width of its cross attention, else by its blocks.
 
-    The second rule serves models of those blocks in other widths; SD 2 projects with linear layers, SD 1 does not.
+    The second rule serves models in other widths: SDXL alone is told sizes, SD 2 projects with linear layers where SD 1
+    does not, and SDXS has what is left of them without a middle.
     """
     if any(name.startswith("transformer.single_transformer_blocks.") for name in modules):
         return "flux1"
@@ -68,7 +70,10 @@ def model_family_of(modules: Mapping[str, nn.Module]) -> str:
         return UNKNOWN
     if isinstance(reading[0], nn.Linear) and (family := _WIDTHS.get(reading[0].in_features)):
         return family
+    if "unet.add_embedding.linear_1" in modules:
+        return "sdxl"
     attended = {name.partition(".attentions.")[0] for name in modules if ".attentions." in name}
-    if attended != _SD_BLOCKS:
+    if attended != _SD_BLOCKS and not stand_ins(modules):
         return UNKNOWN
-    return "sd2" if isinstance(modules["unet.mid_block.attentions.0.proj_in"], nn.Linear) else "sd1"
+    projections = (module for name, module in modules.items() if name.endswith(".attentions.0.proj_in"))
+    return "sd2" if isinstance(next(projections), nn.Linear) else "sd1"

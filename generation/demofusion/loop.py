@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import Protocol
 
@@ -49,8 +50,8 @@ class Progress:
     step: int
     """Of the phase, from 1."""
     steps: int
-    latents: Tensor
-    """As they are now, shape (1, channels, height, width)."""
+    clean: Callable[[], Tensor]
+    """Tells what the clean latents would be if the model was right now, shape (1, channels, height, width)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,7 @@ class Painter:
             windows = phase.windows or whole
             predicted = self._predicted(_cut(scaled, windows), schedule.timesteps[step.number])
             z = solver.step(_averaged(predicted, windows, z), step.number, z, draws.generator)
-            self._tell(number, phase, place, step, z)
+            self._tell(number, phase, place, partial(solver.clean, z))
         return z
 
     def _enlarged(self, number: int, phase: Phase, draws: Draws, latents: Tensor) -> Tensor:
@@ -164,7 +165,7 @@ class Painter:
             if views:
                 predicted = self._predicted(views, schedule.timesteps[step.number])
                 z = self._joined(phase, step, windows, predicted, z, local, dilated, seed)
-            self._tell(number, phase, place, step, z)
+            self._tell(number, phase, place, partial((local if step.windows else dilated).clean, z))
         return z
 
     def _blurred(self, solver: Solver, z: Tensor, phase: Phase, step: Step) -> Tensor:
@@ -229,7 +230,8 @@ class Painter:
     def _noise(self, draws: Draws, size: Size) -> Tensor:
         return draws.noise((1, self._channels, *size)).to(self._device)
 
-    def _tell(self, number: int, phase: Phase, place: int, step: Step, z: Tensor) -> None:
+    def _tell(self, number: int, phase: Phase, place: int, clean: Callable[[], Tensor]) -> None:
+        step = phase.steps[place - 1]
         self._done += step.views * (2 if phase.guided else 1) + step.extra
         if self._told is not None:
             progress = Progress(
@@ -239,7 +241,7 @@ class Painter:
                 phases=len(self._plan.phases),
                 step=place,
                 steps=len(phase.steps),
-                latents=z,
+                clean=clean,
             )
             self._told(progress)
 
@@ -258,6 +260,9 @@ class _Part:
         if self._solver is None:
             self._solver = self._schedule.solver(number)
         return self._solver
+
+    def clean(self, latents: Tensor) -> Tensor:
+        return latents if self._solver is None else self._solver.clean(latents)
 
 
 def _cut(latents: Tensor, windows: Sequence[Window]) -> list[_View]:

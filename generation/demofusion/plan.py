@@ -187,8 +187,8 @@ def scales(
 ) -> tuple[float, ...]:
     """Return the multiples of the model's own size that are painted from a smaller picture, ascending.
 
-    The size itself comes last, whether it is a whole multiple or not; left to us, a whole multiple that is less than
-    half a multiple below it makes way.
+    The size itself comes last, whether it is a whole multiple or not, and what is not below it is left out; left to
+    us, a whole multiple that is less than half a multiple below it makes way, too.
 
     Args:
         size: Of the finished latents.
@@ -204,8 +204,6 @@ def scales(
     last = max(size) / native
     if any(one >= other for one, other in zip(asked, asked[1:], strict=False)) or any(scale < 1 for scale in asked):
         raise InputError("the scales must be at least 1 and ascending")
-    if any(scale > last for scale in asked):
-        raise InputError(f"the size is {last:g} times the model's own, so no scale can be larger than that")
     if start is None and last <= 1:
         return ()
     between = asked or [scale for scale in range(1, math.ceil(last)) if last - scale >= 0.5]

@@ -15,10 +15,16 @@ import torch
 from torch import Tensor
 
 from ...errors import InputError
+from ..previews import Seen
 from ..schedulers import without_numpy_warning
 
 _FROM_THE_START = ("LMSDiscreteScheduler", "PNDMScheduler")
 """These must make every step from the first on."""
+
+
+def fits(scheduler: Any) -> bool:
+    """Whether a scheduler can step as an enlargement needs it: from any step on, with one prediction for each."""
+    return scheduler.order == 1 and type(scheduler).__name__ not in _FROM_THE_START
 
 
 class Schedule:
@@ -37,10 +43,10 @@ class Schedule:
     def __init__(
         self, scheduler: Any, steps: int, *, device: torch.device | str = "cpu", eta: float = 0.0
     ) -> None:
-        name = type(scheduler).__name__
-        if scheduler.order != 1 or name in _FROM_THE_START:
+        if not fits(scheduler):
             why = "must begin at its first step" if scheduler.order == 1 else "asks the model twice in a step"
-            raise InputError(f"{name} {why}, which enlarging does not allow; take ddim, euler or dpmpp_2m")
+            name = type(scheduler).__name__
+            raise InputError(f"{name} {why}, which painting large does not allow; take ddim, euler or dpmpp_2m")
         self._eta = eta
         self._scheduler = deepcopy(scheduler)
         with without_numpy_warning():
@@ -83,6 +89,7 @@ class Solver:
         taken = inspect.signature(scheduler.step).parameters
         self._takes_generator = "generator" in taken
         self._options = {"eta": eta} if "eta" in taken else {}
+        self._seen = Seen(scheduler)
 
     def scaled(self, latents: Tensor, number: int) -> Tensor:
         """Return latents as the model is to see them at a step."""
@@ -100,8 +107,17 @@ class Solver:
             generator: Of the noise that some solvers add.
         """
         options: dict[str, Any] = {**self._options, "generator": generator} if self._takes_generator else self._options
+        timestep = self._timesteps[number]
         with without_numpy_warning():
-            stepped: Tensor = self._scheduler.step(
-                predicted, self._timesteps[number], latents, return_dict=False, **options
-            )[0]
+            output = self._scheduler.step(predicted, timestep, latents, **options)
+        self._seen.hear(output, predicted, timestep, latents)
+        stepped: Tensor = output.prev_sample
         return stepped
+
+    def clean(self, latents: Tensor) -> Tensor:
+        """Return what the clean latents would be if the last prediction was right, as far as that is known.
+
+        Args:
+            latents: As they are after the last step.
+        """
+        return self._seen.clean(latents)

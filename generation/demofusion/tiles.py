@@ -1,4 +1,4 @@
-"""Decoding large latents tile by tile, in bounded memory."""
+"""From large latents to a picture, tile by tile and in bounded memory, and from a picture to latents."""
 
 from __future__ import annotations
 
@@ -60,6 +60,25 @@ def decode(vae: Any, latents: Tensor, native: int, told: Callable[[int, int], No
     return Decoded(picture.finished(), picture.finite)
 
 
+@torch.no_grad()
+def encode(vae: Any, pixels: Tensor, native: int) -> Tensor:
+    """Return the latents of a picture on the denoiser's scale, float32, shape (1, channels, height, width).
+
+    Args:
+        vae: `AutoencoderKL` or `AutoencoderTiny` of diffusers.
+        pixels: Between -1 and 1, shape (1, 3, height, width).
+        native: The side in pixels that the model was trained on; a larger picture is encoded in tiles.
+    """
+    tiled = bool(vae.use_tiling)
+    try:
+        if max(pixels.shape[-2:]) > native:
+            vae.enable_tiling()
+        output = vae.encode(pixels.to(vae.device, vae.dtype))
+    finally:
+        vae.use_tiling = tiled
+    return _scaled(vae, (output.latent_dist.mode() if hasattr(output, "latent_dist") else output.latents).float())
+
+
 class _Picture:
     """Blends tiles; holds what lies in the row of tiles that is being decoded as numbers, and all above as bytes."""
 
@@ -108,3 +127,9 @@ class _Picture:
         ones = torch.ones_like(rise)
         return (ones if start == 0 else rise) * (ones if start + length == side else rise.flip(0))
 
+
+
+def _scaled(vae: Any, latents: Tensor) -> Tensor:
+    """Return latents of an autoencoder as the denoiser knows them; `unscaled` turned round, which is linear."""
+    zero = unscaled(vae, torch.zeros_like(latents))
+    return (latents - zero) / (unscaled(vae, torch.ones_like(latents)) - zero)

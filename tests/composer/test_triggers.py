@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from velatura.composer.triggers import ROOM, debias, estimate_tokens, fitting, needs_trigger, share_room
+from velatura.composer.triggers import ROOM, estimate_tokens, fitting, needs_trigger, share_room
+from velatura.looks import debias
 from velatura.records import AdapterRecord, RefinedAdapter, Refinement
 
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-
 from stability_layout import ldm_of
+
 from velatura.errors import InputError
 from velatura.generation.checkpoint import load_checkpoint
 from velatura.generation.sd import StableDiffusionBackend
+from velatura.playground.sample import make_checkpoint
 from velatura.records import GenerationRequest
 
 Asked = Callable[..., GenerationRequest]
@@ -31,6 +33,11 @@ def refused(model: Path | str, **options: Any) -> str:
         loaded(model, **options)
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+    return cache(lambda kind: make_checkpoint(tmp_path_factory.mktemp("tiny") / kind, kind=kind))
 
 
 @pytest.fixture
@@ -195,7 +202,7 @@ def test_a_tokenizer_larger_than_the_text_encoder_is_refused(copy: Path) -> None
     name = next(key for key in tensors if key.endswith("token_embedding.weight"))
     save_file({**tensors, name: tensors[name][:100].clone()}, clip)
     edit(copy / "text_encoder" / "config.json", vocab_size=100, bos_token_id=98, eos_token_id=99)
-    assert "the tokenizer has 577 words and its text encoder 100" in refused(copy)
+    assert "the tokenizer has 577 words and the text encoder 100" in refused(copy)
 
 
 @pytest.mark.parametrize(

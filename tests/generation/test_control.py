@@ -65,7 +65,8 @@ def original(tensors: dict[str, Tensor], blocks: int = 2) -> dict[str, Tensor]:
         elif found := re.match(r"controlnet_cond_embedding\.blocks\.(\d+)\.(.*)", key):
             name = f"input_hint_block.{2 * int(found[1]) + 2}.{found[2]}"
         for old, new in (
-            ("controlnet_mid_block.", "middle_block_out.0."), ("controlnet_cond_embedding.conv_in", "input_hint_block.0"),
+            ("controlnet_mid_block.", "middle_block_out.0."),
+            ("controlnet_cond_embedding.conv_in", "input_hint_block.0"),
             ("controlnet_cond_embedding.conv_out", "input_hint_block.14"), ("time_embedding.linear_1", "time_embed.0"),
             ("time_embedding.linear_2", "time_embed.2"), ("add_embedding.linear_1", "label_emb.0.0"),
             ("add_embedding.linear_2", "label_emb.0.2"),
@@ -228,7 +229,7 @@ def test_pickles_and_damage_are_refused(unets: dict[str, Any], nets: dict[str, A
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(UnreadableFile, match="is truncated or damaged"):
         controls.check(str(path))
-    for name in ("nothing", "owner/missing", "a\0b", ""):
+    for name in ("nothing", "owner/missing", "a\0b", "", "~nobody-of-that-name/net"):
         with pytest.raises(InputError, match=r"there is no ControlNet|is not on this machine"):
             controls.check(name)
 
@@ -244,7 +245,7 @@ def test_what_a_folder_tells_beside_its_weights_is_obeyed(
     expected = nets["sd"]
     generator = torch.Generator().manual_seed(5)
     noise, text, hint = (
-        torch.randn(shape, generator=generator) for shape in ((1, 4, 8, 8), (1, 7, 64), (1, 3, 64, 64))
+        torch.randn(shape, generator=generator) for shape in ((2, 4, 8, 8), (2, 7, 64), (2, 3, 64, 64))
     )
     with torch.no_grad():
         one = turned(noise, 500, text, hint, return_dict=False)[1]

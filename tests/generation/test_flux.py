@@ -383,7 +383,7 @@ def test_files_that_are_no_whole_transformer_are_one_sentence(schnell: Path, tmp
 
 
 def test_folders_of_another_kind_are_one_sentence(schnell: Path, checkpoint: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is an SD 1.x or 2.x checkpoint; take --backend sd"):
+    with pytest.raises(InputError, match=r"is an SD 1\.x or 2\.x checkpoint; take --backend sd"):
         load(checkpoint)
     with pytest.raises(InputError, match="there is no checkpoint 'none'"):
         load(Path("none"))

@@ -234,6 +234,9 @@ def test_weights_follow_their_words_into_the_next_piece(read: Encode) -> None:
     long, _ = read(" ".join([*words, "(", *["cat"] * 10, ":1.5)"]))
     assert torch.equal(long[:, :77], read(" ".join(words))[0])
     assert torch.equal(long[:, 77:], read("(" + " ".join(["cat"] * 10) + ":1.5)")[0])
+    longer, _ = read(" ".join(["fox"] * 80 + ["(cat:1.5)"] + ["fox"] * 80))
+    assert torch.equal(longer[:, 77:154], read(" ".join(["fox"] * 5 + ["(cat:1.5)"] + ["fox"] * 69))[0])
+    assert torch.equal(longer[:, 154:], read(" ".join(["fox"] * 11))[0])
     apart, _ = read("(a fox BREAK a cat:1.5)")
     assert torch.equal(apart, torch.cat([read("(a fox:1.5)")[0], read("(a cat:1.5)")[0]], dim=1))
 

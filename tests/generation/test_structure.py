@@ -9,10 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from stability_layout import ldm_of
 
 from velatura.errors import InputError
 from velatura.generation.adapters.family import model_family_of
+from velatura.generation.adapters.names import targets
+from velatura.generation.checkpoint import load_checkpoint
 from velatura.generation.structure import standard, structure
+from velatura.playground.sample import make_checkpoint
+from velatura.playground.sample_models import KINDS
 
 
 @pytest.mark.parametrize("family", standard())
@@ -48,13 +53,40 @@ def test_a_folders_weights_are_not_needed(checkpoint: Path, tmp_path: Path) -> N
     assert structure(str(tmp_path / "bare")).keys() == structure(str(checkpoint)).keys()
 
 
-def test_a_single_file_of_sdxl_or_flux_is_known_by_its_header(tmp_path: Path) -> None:
-    for key, family in (
-        ("conditioner.embedders.1.model.x", "sdxl"),
-        ("model.diffusion_model.double_blocks.0.x", "flux1"),
-    ):
-        save_file({key: torch.zeros(1)}, tmp_path / f"{family}.safetensors")
-        assert model_family_of(structure(str(tmp_path / f"{family}.safetensors"))) == family
+def test_a_single_file_of_flux_is_known_by_its_header(tmp_path: Path) -> None:
+    save_file({"model.diffusion_model.double_blocks.0.x": torch.zeros(1)}, tmp_path / "flux.safetensors")
+    assert model_family_of(structure(str(tmp_path / "flux.safetensors"))) == "flux1"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_folder_tells_what_is_in_it(tmp_path: Path, kind: str) -> None:
+    folder = make_checkpoint(tmp_path / "model", kind=kind)
+    pipe = load_checkpoint(str(folder), dtype=torch.float16, kinds=("sd", "sdxl")).pipe
+    parts = ("unet", "text_encoder", "text_encoder_2")
+    real = targets(**{part: getattr(pipe, part) for part in parts if hasattr(pipe, part)})
+    assert {name: module.weight.shape for name, module in structure(str(folder)).items()} == {
+        name: module.weight.shape for name, module in real.items()
+    }
+
+
+@pytest.mark.parametrize("kind", ["sd", "sd2", "sdxl"])
+def test_a_single_file_has_the_structure_of_its_folder(tmp_path: Path, kind: str) -> None:
+    folder = make_checkpoint(tmp_path / "model", kind=kind)
+    save_file(ldm_of(folder), tmp_path / "model.safetensors")
+    found, expected = structure(str(tmp_path / "model.safetensors")), structure(str(folder))
+    assert {name: module.weight.shape for name, module in found.items()} == {
+        name: module.weight.shape for name, module in expected.items()
+    }
+    assert all(module.weight.is_meta for module in found.values())
+
+
+@pytest.mark.parametrize(("name", "parameters"), [("sdxs-dreamshaper", 315_746_244), ("sdxs-0.9", 326_825_604)])
+def test_a_known_checkpoint_needs_no_download(
+    name: str, parameters: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    unet = [module for part, module in structure(name).items() if part.startswith("unet.")]
+    assert sum(value.numel() for module in unet for value in module.parameters()) == parameters
 
 
 def test_what_is_no_model_is_said_in_one_sentence(tmp_path: Path) -> None:
@@ -65,10 +97,10 @@ def test_what_is_no_model_is_said_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"has no model_index\.json"):
         structure(str(tmp_path))
     save_file({"x": torch.zeros(1)}, tmp_path / "x.safetensors")
-    with pytest.raises(InputError, match=r"x\.safetensors is not a whole checkpoint"):
+    with pytest.raises(InputError, match="x is not a checkpoint that any backend paints with"):
         structure(str(tmp_path / "x.safetensors"))
     (tmp_path / "y.safetensors").write_bytes(b"no")
-    with pytest.raises(InputError, match=r"y\.safetensors is no checkpoint in safetensors"):
+    with pytest.raises(InputError, match=r"y\.safetensors is truncated or damaged, or no safetensors"):
         structure(str(tmp_path / "y.safetensors"))
 
 

@@ -10,7 +10,19 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-BASE = {"errors", "records", "families", "syntax", "words", "fenced", "categories", "answers", "air", "parameters"}
+BASE = {
+    "errors",
+    "records",
+    "families",
+    "syntax",
+    "words",
+    "fenced",
+    "categories",
+    "answers",
+    "air",
+    "looks",
+    "parameters",
+}
 MIDDLE = BASE | {"protocols", "settings", "plain", "llm", "endpoint"}
 STAGES = {"catalog", "db", "composer", "generation", "eval"}
 

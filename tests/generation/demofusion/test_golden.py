@@ -32,21 +32,18 @@ TOLERANCE = 2e-4
 """The latents' deviation is 1 to 5; what is left is rounding."""
 
 
-class FirstBatchScaledRight:
-    """Sees what the reference's UNet sees under Euler: all but the first views of a step as if of the next step."""
+class ScaledAsTheReferenceDoes:
+    """Sees what the reference's UNet sees under Euler: views scaled by the number of steps that were made before."""
 
     def __init__(self, model: Denoiser, sigmas: Tensor, timesteps: Tensor) -> None:
-        self._model, self._sigmas, self._timesteps = model, sigmas, timesteps.tolist()
-        self._last = -1.0
+        self._model, self._sigmas, self._timesteps = model, sigmas.tolist(), timesteps.tolist()
+        self._made = 0
 
     def __call__(self, views: Tensor, timestep: Tensor, corners: Sequence[tuple[int, int]]) -> Tensor:
-        now = float(timestep)
-        if now == self._last:
-            step = self._timesteps.index(now)
-            right, wrong = ((sigma**2 + 1).sqrt() for sigma in self._sigmas[step : step + 2])
-            views = views * right / wrong
-        self._last = now
-        return self._model(views, timestep, corners)
+        step = self._timesteps.index(float(timestep))
+        right, wrong = ((self._sigmas[number] ** 2 + 1) ** 0.5 for number in (step, self._made))
+        self._made = step + 1
+        return self._model(views * right / wrong, timestep, corners)
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +79,7 @@ def painted(case: Case, unet: Any, *, static: bool = False) -> Tensor:
     if case.scheduler == "euler_as_it_is":
         with without_numpy_warning():
             own.set_timesteps(case.steps)
-        model = FirstBatchScaledRight(model, own.sigmas, own.timesteps)
+        model = ScaledAsTheReferenceDoes(model, own.sigmas, own.timesteps)
     painter = Painter(planned, model, schedule, channels=CHANNELS, static=static)
     draws = ReplayedDraws(case.seed)
     if case.picture:
