@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from . import __version__, choosing, describing, finding, generating
+from . import __version__, choosing, describing, finding, generating, running
 from .embedding import embed_pictures, embed_texts, embed_what_can_be
-from .errors import InputError, VelaturaError
+from .errors import VelaturaError
 from .options import (
     Db,
     Json,
@@ -141,6 +141,9 @@ app.command(name="import")(choosing.import_)
 app.command()(generating.generate)
 app.command()(generating.plan)
 app.command()(generating.checkpoints)
+app.command()(running.run)
+app.command()(running.sheet)
+app.command()(running.interrogate)
 
 
 @app.command()

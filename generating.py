@@ -66,6 +66,7 @@ def generate(
     fields: Fields,
 ) -> None:
     """Paint a prompt with adapters chosen for it, or a composition as it stands in a file."""
+    from .paint_screen import print_plan
     from .screen import Progress, print_composition, print_paths
 
     given = fields()
@@ -78,6 +79,8 @@ def generate(
             print_composition(composition)
         request = velatura.request(composition, seed=seed, **given)
         painting = velatura.painting
+        if (planned := painting.plan(request, timed=True)) is not None and not as_json:
+            print_plan(painting.backend.complete(request), planned, as_json=False)
         with Progress("paint") as progress:
             watch = _watch(progress, preview)
             if masks:
@@ -97,24 +100,27 @@ def checkpoints(as_json: Json = False) -> None:
     print_checkpoints(known(), as_json=as_json)
 
 
-@handed("fields", make_fields, before="device")
+@handed("fields", make_fields, before="timed")
 def plan(
     model: Checkpoint = None,
-    backend: BackendName = None,
+    timed: Annotated[bool, typer.Option(help="Try the model a few times, to estimate the time too.")] = True,
     device: Device = None,
     dtype: Precision = None,
     as_json: Json = False,
     *,
     fields: Fields,
 ) -> None:
-    """Say what a picture takes before it is painted: passes through the model, tiles, time; nothing is painted."""
+    """Say what a picture larger than the model's own takes: passes through the model, tiles, time. Paints nothing."""
     from .paint_screen import print_plan
     from .records import Composition
 
     given = fields()
-    with open_velatura(model=model, backend=backend, device=device, dtype=dtype) as velatura:
-        request = velatura.request(Composition(prompt=""), **given)
-        print_plan(*velatura.painting.plan(request), as_json=as_json)
+    with open_velatura(model=model, backend="demofusion", device=device, dtype=dtype) as velatura:
+        request = velatura.backend.complete(velatura.request(Composition(prompt=""), **given))
+        found = velatura.painting.plan(request, timed=timed)
+        if found is None:
+            raise InputError("a plain upscaler has no plan: it paints one picture of the model's own size")
+        print_plan(request, found, as_json=as_json)
 
 
 def composition_for(
@@ -125,24 +131,37 @@ def composition_for(
     Raises:
         InputError: the prompt has no words, or pins an adapter that is not in the catalogue.
     """
-    from .resolve import PROMPT
-    from .words import words
-
     composition = choosing.composition_in(velatura, what)
     if composition is not None:
         return composition
     if what.strip() == "?" and given.get("start") is not None:
         what = velatura.interrogate(given["start"].picture.path).prompt
-    if not words(what):
-        raise InputError("the prompt has no words")
-    family = velatura.backend.family
-    chosen = make_filter(velatura, family=family, commercial=commercial, safe=safe, installed=True)
-    warn_unembedded(velatura)
-    composition = velatura.compose(what, filter=chosen)
-    unknown = [refusal.adapter.title for refusal in composition.refused if refusal.adapter.source == PROMPT]
-    if unknown:
-        raise InputError(f"no file in the catalogue is called {unknown[0]!r}, which the prompt pins by <lora:>")
+        typer.echo(f"note: the picture is taken for: {what}", err=True)
+    [composition] = compose(velatura, [what], commercial=commercial, safe=safe)
     return composition
+
+
+def compose(velatura: Velatura, prompts: list[str], *, commercial: Commercial, safe: bool) -> list[Composition]:
+    """Return a composition for each prompt, of adapters that are here and fit the checkpoint.
+
+    Raises:
+        InputError: a prompt has no words, or pins an adapter that is not in the catalogue.
+    """
+    from .resolve import PROMPT
+    from .words import words
+
+    if not prompts:
+        return []
+    if not all(map(words, prompts)):
+        raise InputError("the prompt has no words" if len(prompts) == 1 else "a prompt has no words")
+    chosen = make_filter(velatura, family=velatura.backend.family, commercial=commercial, safe=safe, installed=True)
+    warn_unembedded(velatura)
+    compositions = list(velatura.compose_all(prompts, filter=chosen))
+    for composition in compositions:
+        unknown = [refusal.adapter.title for refusal in composition.refused if refusal.adapter.source == PROMPT]
+        if unknown:
+            raise InputError(f"no file in the catalogue is called {unknown[0]!r}, which the prompt pins by <lora:>")
+    return compositions
 
 
 def _watch(progress: Progress, preview: Path | None) -> Watch:

@@ -12,6 +12,7 @@ from .records import Composition, GeneratedImage, GenerationRequest
 from .settings import Settings
 
 if TYPE_CHECKING:
+    from .generation.demofusion import Plan
     from .protocols import Backend, Watch
 
 AUTO = "auto"
@@ -56,6 +57,20 @@ class Painting:
         if given.get("negative") == AUTO:
             given["negative"] = self._known_negative()
         return GenerationRequest(composition=self._localised(composition), **(defaults | given))  # type: ignore[arg-type]
+
+    def plan(self, request: GenerationRequest, *, timed: bool = False) -> Plan | None:
+        """Say what painting large takes, without painting; None for what is painted in one piece.
+
+        Args:
+            request: What is to be painted.
+            timed: Paint a few samples, to estimate the time too.
+
+        Raises:
+            InputError: the request asks for what cannot be.
+        """
+        estimate = getattr(self.backend, "estimate", None)
+        plain = request.enlargement is not None and request.enlargement.mode == "upscale"
+        return None if estimate is None or plain else estimate(request, timed=timed)
 
     def generate(
         self, request: GenerationRequest, *, count: int = 1, watch: Watch | None = None

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from types import ModuleType, TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from .errors import InputError, MissingDependency
 from .records import (
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .painting import Painting
     from .protocols import Backend, Describer, ImageEmbedder, Reranker, TextEmbedder, Watch
     from .refiner.embed import EmbedReport
+    from .refiner.interrogate import Interrogation
     from .refiner.pictures import PictureReport
     from .refiner.refine import RefineReport
     from .refiner.weights import MeasureReport, NearDuplicate
@@ -354,6 +355,42 @@ class Velatura:
 
         path = self.store.path.with_name(f"{self.store.path.name}.pictures.faiss")
         return PictureIndex(self.store, self.picture_embedder, path)
+
+    def interrogate(
+        self,
+        picture: str | Path | Image,
+        *,
+        by: Literal["clip", "llm"] = "clip",
+        lists: Path | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Interrogation:
+        """Put a picture into words: the prompt that would paint one like it.
+
+        Args:
+            picture: a PNG, JPEG, WebP or GIF file, or a picture.
+            by: who looks: the picture model over lists of words, or the language model.
+            lists: a folder of words of one's own, `subjects.txt` and so on; None takes ours.
+            progress: called with (words read, all of them) while they are read for the first time.
+
+        Raises:
+            InputError: the settings name no such model, or it cannot be opened.
+            UnreadableFile: the file is no picture, is damaged, or too large.
+            MissingDependency: a package that the model needs is not installed.
+        """
+        from .refiner.interrogate import interrogator
+        from .refiner.picture_file import read_picture_file
+        from .settings import home
+
+        looks = interrogator(
+            by,
+            embedder=lambda: self.picture_embedder,
+            language_model=lambda: self.language_model,
+            lists=lists,
+            cache=home() / "words",
+            told=progress,
+        )
+        shown = read_picture_file(Path(picture)).decode() if isinstance(picture, str | Path) else picture
+        return looks.interrogate(shown)
 
     # ---------------------------------------------------------------- compose
 

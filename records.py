@@ -17,6 +17,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from .syntax import escaped
 from .words import FUNCTION_WORDS, words
 
 if TYPE_CHECKING:
@@ -522,8 +523,9 @@ class GenerationRequest:
 
     @property
     def prompt(self) -> str:
-        """What the model reads: the prompt and the triggers of the choices that are on."""
-        return replace(self.composition, choices=self.choices).painted_prompt
+        """What the model reads: the prompt and the triggers of the choices that are on, whose brackets are names'."""
+        choices = tuple(replace(choice, triggers=tuple(map(escaped, choice.triggers))) for choice in self.choices)
+        return replace(self.composition, choices=choices).painted_prompt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ import typer
 from . import choosing
 from .choosing import Composer, MaskScheme, Weighted
 from .errors import InputError
+from .generating import compose
 from .options import (
     Commercial,
     Db,
@@ -21,18 +22,16 @@ from .options import (
     PictureModel,
     Safe,
     handed,
-    make_filter,
     open_velatura,
     print_json,
-    warn_unembedded,
 )
 from .paint_options import BackendName, Batch, Checkpoint, Device, Fields, Force, Precision, make_fields
 from .records import Composition
 
 if TYPE_CHECKING:
+    from .generation.runs import RunReport
     from .pipeline import Velatura
     from .records import GenerationRequest
-    from .runs import RunReport
 
 _LINES = (".txt", ".jsonl", ".ndjson")
 """Files of which each line is a picture to paint."""
@@ -75,10 +74,10 @@ def run(
     A picture that is there as it was painted is not painted again, and pictures of other prompts are added. Exits
     with 1 when some could not be painted.
     """
-    from .runs import run as paint
+    from .generation.runs import run as paint
 
     given = fields()
-    flags = {"db": db, "model": model, "backend": backend, "device": device, "dtype": dtype}
+    flags: dict[str, object] = {"db": db, "model": model, "backend": backend, "device": device, "dtype": dtype}
     flags |= {"batch": batch, "force": force or None, "composer": composer}
     with open_velatura(read_only=True, **flags) as velatura:
         requests: list[GenerationRequest] = []
@@ -100,8 +99,7 @@ def sheet(
     as_json: Json = False,
 ) -> None:
     """Make the contact sheet of a run anew: all of its pictures small, with prompts, seeds and adapters."""
-    from .run_manifest import read_manifest
-    from .run_sheet import write_sheets
+    from .generation.runs import read_manifest, write_sheets
     from .screen import out, shown
 
     paths = write_sheets(read_manifest(folder), folder)
@@ -127,22 +125,11 @@ def interrogate(
     as_json: Json = False,
 ) -> None:
     """Put a picture into words: the prompt that would paint one like it."""
-    from .refiner.interrogate import interrogator
-    from .refiner.picture_file import read_picture_file
     from .screen import Progress, out
     from .screen import shown as escaped
-    from .settings import home
 
     with open_velatura(picture_model=picture_model, device=device) as velatura, Progress("read words") as progress:
-        looks = interrogator(
-            by,
-            embedder=lambda: velatura.picture_embedder,
-            language_model=lambda: velatura.language_model,
-            lists=lists,
-            cache=home() / "words",
-            told=progress.compared,
-        )
-        found = looks.interrogate(read_picture_file(picture).decode())
+        found = velatura.interrogate(picture, by=by, lists=lists, progress=progress.compared)
     if as_json:
         print_json(asdict(found))
         return
@@ -193,24 +180,9 @@ def _compositions(velatura: Velatura, what: str, *, commercial: Commercial, safe
     Raises:
         InputError: a prompt has no words, or pins an adapter that is not in the catalogue; or a file cannot be read.
     """
-    from .resolve import PROMPT
-    from .words import words
-
     asked = _asked(velatura, what)
-    prompts = [one for one in asked if isinstance(one, str)]
-    if any(not words(prompt) for prompt in prompts):
-        raise InputError("a prompt has no words" if len(asked) > 1 else "the prompt has no words")
-    if not prompts:
-        return [one for one in asked if isinstance(one, Composition)]
-    chosen = make_filter(velatura, family=velatura.backend.family, commercial=commercial, safe=safe, installed=True)
-    warn_unembedded(velatura)
-    composed = velatura.compose_all(prompts, filter=chosen)
-    compositions = [next(composed) if isinstance(one, str) else one for one in asked]
-    for composition in compositions:
-        unknown = [refusal.adapter.title for refusal in composition.refused if refusal.adapter.source == PROMPT]
-        if unknown:
-            raise InputError(f"no file in the catalogue is called {unknown[0]!r}, which a prompt pins by <lora:>")
-    return compositions
+    composed = iter(compose(velatura, [one for one in asked if isinstance(one, str)], commercial=commercial, safe=safe))
+    return [next(composed) if isinstance(one, str) else one for one in asked]
 
 
 def _asked(velatura: Velatura, what: str) -> list[str | Composition]:

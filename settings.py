@@ -130,8 +130,12 @@ class Settings(BaseSettings):
     """Lay adapters even where only a part of them fits the model, or they are of another family."""
     server: str | None = None
     """Where A1111 or ComfyUI runs, such as `http://127.0.0.1:7860`; unset takes its usual place on this machine."""
+    compiled: bool = False
+    """With the backend demofusion: whether the denoiser is compiled, which takes minutes once."""
     sketcher: str | None = None
     """With the backend fusion: the SDXS checkpoint whose pictures steer."""
+    fusion: Literal["v1", "v2"] = "v1"
+    """With the backend fusion: how much they steer, 0.8 or 1.4, where no IP-Adapter is named."""
     output: str = "."
     """The folder that pictures are written to."""
 

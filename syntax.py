@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 
 _TAG = re.compile(r"<(\w+):([^<>]*)>")
 _ARGUMENTS = re.compile(r":|;(?=[a-z]+=)")
@@ -24,6 +25,7 @@ _AND = re.compile(r"\bAND\b")
 _SPLIT = re.compile(r"[,;|、，；،؛。！？।]|(?<=[.!?؟])\s+")
 _QUOTED = re.compile(r"[\"“”]([^\"“”]*)[\"“”]")
 _SPACE = re.compile(r"\s+")
+_WEIGHTED = re.compile(r"^\(.*:\s*-?[\d.]+\s*\)$", re.DOTALL)
 # Of a text with single spaces: on others these would take quadratic time.
 _COMMA = re.compile(r" ?,(?: ?,)* ?")
 _COMMAS = re.compile(r" ?,(?: ?,)+ ?")
@@ -212,3 +214,24 @@ def _finite(text: str) -> float | None:
     except ValueError:
         return None
     return number if math.isfinite(number) else None
+
+
+def escaped(phrase: str, brackets: str = "()[]") -> str:
+    r"""Escape brackets of a name, such as a trigger phrase, unless they are escaped already or give a weight.
+
+    >>> escaped("saber (fate)"), escaped(r"saber \(fate\)"), escaped("(ink wash:1.2)"), escaped("a [b]", "()")
+    ('saber \\(fate\\)', 'saber \\(fate\\)', '(ink wash:1.2)', 'a [b]')
+    """
+    if not brackets or _WEIGHTED.match(phrase):
+        return phrase
+    return re.sub(rf"(?<!\\)([{re.escape(brackets)}])", r"\\\1", phrase)
+
+
+def decimal(number: float) -> str:
+    """Write a number without an exponent, which most readers of tags do not know.
+
+    >>> decimal(0.8), decimal(1e-9), decimal(-2.0), decimal(0.0)
+    ('0.8', '0.000000001', '-2', '0')
+    """
+    text = format(Decimal(repr(float(number))), "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text

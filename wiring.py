@@ -82,8 +82,10 @@ def painter(settings: Settings) -> Backend:
     if settings.backend not in REMOTE:
         options = {name: getattr(settings, name) for name in ("device", "dtype", "laying", "force")}
         options |= {"batch_size": settings.batch, "local_files_only": settings.offline}
+    if settings.backend == "demofusion":
+        options["compiled"] = settings.compiled
     if settings.backend == "fusion":
-        options["sketcher"] = settings.sketcher
+        options |= {"sketcher": settings.sketcher, "version": settings.fusion}
     return open_backend(settings.backend, settings.model, **options)
 
 

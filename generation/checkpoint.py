@@ -177,16 +177,16 @@ def _folder_parts(folder: Path, kind: str, dtype: torch.dtype) -> dict[str, Any]
     if vae not in ("AutoencoderKL", "AutoencoderTiny"):
         raise InputError(f"{folder.name} has the autoencoder {vae}; AutoencoderKL and AutoencoderTiny are known")
     parts = {
-        "unet": _weights(diffusers.UNet2DConditionModel, folder / "unet", dtype),
-        "vae": _weights(getattr(diffusers, vae), folder / "vae", dtype),
-        "text_encoder": _weights(CLIPTextModel, folder / "text_encoder", dtype),
-        "tokenizer": _config(CLIPTokenizer, folder / "tokenizer"),
-        "scheduler": _config(_scheduler_class(folder), folder / "scheduler"),
+        "unet": read_weights(diffusers.UNet2DConditionModel, folder / "unet", dtype),
+        "vae": read_weights(getattr(diffusers, vae), folder / "vae", dtype),
+        "text_encoder": read_weights(CLIPTextModel, folder / "text_encoder", dtype),
+        "tokenizer": read_config(CLIPTokenizer, folder / "tokenizer"),
+        "scheduler": read_config(_scheduler_class(folder), folder / "scheduler"),
     }
     if kind.startswith("sdxl"):
         index = read_object(folder / "model_index.json", folder.name)
-        parts["text_encoder_2"] = _weights(CLIPTextModelWithProjection, folder / "text_encoder_2", dtype)
-        parts["tokenizer_2"] = _config(CLIPTokenizer, folder / "tokenizer_2")
+        parts["text_encoder_2"] = read_weights(CLIPTextModelWithProjection, folder / "text_encoder_2", dtype)
+        parts["tokenizer_2"] = read_config(CLIPTokenizer, folder / "tokenizer_2")
         parts["force_zeros_for_empty_prompt"] = index.get("force_zeros_for_empty_prompt", True) is not False
     return parts
 
@@ -201,7 +201,7 @@ def _scheduler_class(folder: Path) -> Any:
     raise InputError(f"{folder.name} asks for the scheduler {name}, which diffusers does not have")
 
 
-def _weights(cls: Any, folder: Path, dtype: torch.dtype) -> Any:
+def read_weights(cls: Any, folder: Path, dtype: torch.dtype) -> Any:
     """Load a model and insist on every one of its weights: the libraries would fill gaps with noise."""
     import diffusers
 
@@ -220,7 +220,7 @@ def _weights(cls: Any, folder: Path, dtype: torch.dtype) -> Any:
     return model.to(dtype).eval()
 
 
-def _config(cls: Any, folder: Path) -> Any:
+def read_config(cls: Any, folder: Path) -> Any:
     return _loaded(lambda: cls.from_pretrained(folder, local_files_only=True), folder)
 
 

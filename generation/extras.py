@@ -106,6 +106,8 @@ class Extras:
                 taken |= self._begun(request, request.start, len(rows))
                 if names != ["Img2Img"]:
                     taken |= {"width": request.width, "height": request.height}
+                if request.start.mask is not None:
+                    stack.enter_context(_plain_channels(pipe))
             yield self._variant("".join(names), parts) if names else pipe, taken
 
     def finish(self, request: GenerationRequest, images: Sequence[Image.Image]) -> list[Image.Image]:
@@ -241,6 +243,22 @@ class Extras:
         variant.scheduler = pipe.scheduler
         variant.set_progress_bar_config(disable=True)
         return variant
+
+
+@contextmanager
+def _plain_channels(pipe: Any) -> Iterator[None]:
+    """Have a UNet that paints from words count as one, however many channels its latents have.
+
+    The library tells it by their number: 4, where one that was trained to fill masks has 9, and takes no other.
+    """
+    config = pipe.unet.config
+    channels = config.in_channels
+    if channels == pipe.vae.config.latent_channels:
+        config.in_channels = 4
+    try:
+        yield
+    finally:
+        config.in_channels = channels
 
 
 def _told(picture: Picture) -> Picture:

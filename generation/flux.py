@@ -25,7 +25,7 @@ from .checkpoint import Checkpoint, quiet
 from .encoders import Encoded, encode_flux
 from .flux_checkpoint import load_flux
 from .latents import unscaled
-from .local import LocalBackend, Row, warn
+from .local import LocalBackend, Row, warn, warn_of_emptiness
 from .pictures import fitted, read_picture
 from .previews import picture_of, previewing
 from .prompt import cleaned
@@ -59,8 +59,8 @@ class FluxBackend(LocalBackend[Encoded]):
     """
 
     name = "flux"
-    own_steps: ClassVar[int] = 28
-    own_guidance: ClassVar[float] = 3.5
+    own_steps = 28
+    own_guidance = 3.5
     multiple: ClassVar[int] = 16
     half: ClassVar[torch.dtype] = torch.bfloat16
     times: ClassVar[float] = 1
@@ -89,7 +89,7 @@ class FluxBackend(LocalBackend[Encoded]):
         )
         self._follows_guidance = bool(self._pipe.transformer.config.guidance_embeds)
         if not self._follows_guidance:
-            self.own_steps, self.own_guidance = 4, 0.0  # type: ignore[misc] # every other backend has one set
+            self.own_steps, self.own_guidance = 4, 0.0
 
     def _load(self, model: str, *, dtype: torch.dtype, **loading: Any) -> Checkpoint:
         return load_flux(model, dtype=dtype, **loading)
@@ -233,10 +233,7 @@ class FluxBackend(LocalBackend[Encoded]):
         vae = self._pipe.vae
         with torch.no_grad():
             pixels = vae.decode(unscaled(vae, latents).to(vae.dtype), return_dict=False)[0].float()
-        if not latents.isfinite().all():
-            warn("the model's weights overflow: the picture is empty; try fewer or lighter adapters, or bfloat16")
-        elif not pixels.isfinite().all():
-            warn("the autoencoder overflows, so the picture is empty; load the checkpoint in bfloat16 or float32")
+        warn_of_emptiness(latents, pixels)
         images: list[Image] = self._pipe.image_processor.postprocess(pixels.nan_to_num(-1.0), output_type="pil")
         return images
 

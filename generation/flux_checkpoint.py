@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError, UnreadableFile
 from .adapters.flux import SWAPPED, bfl_names
-from .checkpoint import Checkpoint, _config, _weights, quiet
+from .checkpoint import Checkpoint, quiet, read_config, read_weights
 from .checksums import digests
 from .kinds import (
     HUB_FILE,
@@ -111,13 +111,13 @@ def _folder_parts(folder: Path, dtype: torch.dtype, transformer: nn.Module | Non
     if named != _SCHEDULER:
         raise InputError(f"{folder.name} asks for the scheduler {named}; the backend flux knows {_SCHEDULER}")
     return {
-        "transformer": transformer or _weights(FluxTransformer2DModel, folder / "transformer", dtype),
-        "vae": _weights(AutoencoderKL, folder / "vae", dtype),
-        "text_encoder": _weights(CLIPTextModel, folder / "text_encoder", dtype),
-        "text_encoder_2": _weights(T5EncoderModel, folder / "text_encoder_2", dtype),
-        "tokenizer": _config(CLIPTokenizer, folder / "tokenizer"),
-        "tokenizer_2": _config(T5TokenizerFast, folder / "tokenizer_2"),
-        "scheduler": _config(FlowMatchEulerDiscreteScheduler, folder / "scheduler"),
+        "transformer": transformer or read_weights(FluxTransformer2DModel, folder / "transformer", dtype),
+        "vae": read_weights(AutoencoderKL, folder / "vae", dtype),
+        "text_encoder": read_weights(CLIPTextModel, folder / "text_encoder", dtype),
+        "text_encoder_2": read_weights(T5EncoderModel, folder / "text_encoder_2", dtype),
+        "tokenizer": read_config(CLIPTokenizer, folder / "tokenizer"),
+        "tokenizer_2": read_config(T5TokenizerFast, folder / "tokenizer_2"),
+        "scheduler": read_config(FlowMatchEulerDiscreteScheduler, folder / "scheduler"),
     }
 
 

@@ -14,7 +14,7 @@ from collections.abc import Hashable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -58,8 +58,8 @@ class FusionBackend(StableDiffusionBackend):
     """
 
     name = "fusion"
-    own_steps: ClassVar[int] = 30
-    own_guidance: ClassVar[float] = 6.0
+    own_steps = 30
+    own_guidance = 6.0
 
     def __init__(
         self,

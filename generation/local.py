@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..errors import InputError
 from ..protocols import Watch
@@ -112,8 +112,8 @@ class LocalBackend(ABC, Generic[Encoded]):
     """
 
     name: ClassVar[str]
-    own_steps: ClassVar[int] = 25
-    own_guidance: ClassVar[float] = 7.0
+    own_steps: int = 25
+    own_guidance: float = 7.0
     multiple: ClassVar[int] = 8
     """Of which width and height must be multiples."""
     largest: ClassVar[int] = 4096
@@ -359,16 +359,16 @@ class LocalBackend(ABC, Generic[Encoded]):
         if batch.way == "weights":
             # Another request may have changed the set since the last batch; laying the same set again costs nothing.
             self._layers.lay(rows[0].laying)
-            return self._draw(rows, [self._encode(row, _on_text(row.laying)) for row in rows], steps)
+            return self._draw(rows, [self._encode(row, _state(row, batch.way)) for row in rows], steps)
         self._layers.restore()
         with self._side:
             encoded = []
             worn: Laying | None = None
             for row in rows:
-                if worn != row.laying and (_on_text(row.laying) or worn is None):
+                if worn is None or _on_text(worn) != _on_text(row.laying):
                     self._side.wear([row.laying])
                     worn = row.laying
-                encoded.append(self._encode(row, _on_text(row.laying)))
+                encoded.append(self._encode(row, _state(row, batch.way)))
             if any(row.laying != worn for row in rows):
                 self._side.wear([row.laying for row in rows])
             self._side.follow(self._denoiser, steps=self.times)
@@ -404,6 +404,21 @@ def warn(sentence: str) -> None:
     warnings.warn(sentence, PaintingWarning, stacklevel=2)
 
 
+def warn_of_emptiness(latents: Tensor, pixels: Tensor) -> None:
+    """Warn of pictures that show nothing.
+
+    Args:
+        latents: Shape (pictures, channels, height, width).
+        pixels: Shape (pictures, 3, height, width), in float32.
+    """
+    if not latents.isfinite().all():
+        warn("the model's weights overflow: the picture is empty; try fewer or lighter adapters, bfloat16 or float32")
+    elif not pixels.isfinite().all():
+        warn("the autoencoder overflows, so the picture is empty; load the checkpoint in bfloat16 or float32")
+    elif (pixels.amax((2, 3)) - pixels.amin((2, 3))).amax(1).lt(1 / 128).any():
+        warn("a picture has one colour only; the adapters or the guidance may be too strong")
+
+
 def _shared(request: GenerationRequest) -> GenerationRequest:
     """Return what rows must share to be drawn together: all but words, adapters and seed."""
     return replace(request, composition=Composition(prompt=""), mask=None, seed=0, negative="")
@@ -416,7 +431,12 @@ def _on_text(laying: Laying) -> tuple[tuple[AdapterPlan, float], ...]:
     )
 
 
-Key = TypeVar("Key")
+def _state(row: Row, way: Way) -> Hashable:
+    """Return what tells the state of the text encoders; on the weights and beside them they agree to rounding."""
+    found = _on_text(row.laying)
+    return (found, way) if found else ()
+
+
 Item = TypeVar("Item")
 
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from decimal import Decimal
 
 from ..plain import untagged
 from ..records import GenerationRequest
-from ..syntax import encodable
+from ..syntax import encodable, escaped
 
-_WEIGHTED = re.compile(r"^\(.*:\s*-?[\d.]+\s*\)$", re.DOTALL)
 _OPENED = re.compile(r"<(?=\s*\w+\s*:)")
 
 
@@ -25,7 +23,7 @@ def spoken(request: GenerationRequest, brackets: str) -> str:
         brackets: Those that the reader takes for emphasis.
     """
     choices = tuple(
-        replace(choice, triggers=tuple(_escaped(" ".join(trigger.split()), brackets) for trigger in choice.triggers))
+        replace(choice, triggers=tuple(escaped(" ".join(trigger.split()), brackets) for trigger in choice.triggers))
         for choice in request.choices
     )
     bare = replace(request.composition, prompt=untagged(request.composition.prompt), choices=choices)
@@ -65,19 +63,3 @@ def with_tokens(text: str, names: Mapping[str, str], write: Callable[[str], str]
         re.IGNORECASE,
     )
     return named.sub(lambda found: known[(found["marked"] or found["quoted"] or found["bare"]).casefold()], text)
-
-
-def decimal(value: float) -> str:
-    """Write a number without an exponent, which readers of tags do not know.
-
-    >>> decimal(0.8), decimal(1e-9), decimal(-2.0), decimal(0.0)
-    ('0.8', '0.000000001', '-2', '0')
-    """
-    text = format(Decimal(repr(float(value))), "f")
-    return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-def _escaped(phrase: str, brackets: str) -> str:
-    if _WEIGHTED.match(phrase):
-        return phrase
-    return re.sub(rf"(?<!\\)([{re.escape(brackets)}])", r"\\\1", phrase)

@@ -15,16 +15,16 @@ from torch import Tensor
 from ..errors import InputError
 from ..records import GenerationRequest
 from .adapters.choice import Way
-from .adapters.embeddings import LearnedToken, learned_tokens, worn
+from .adapters.embeddings import Learned, LearnedToken, learned_tokens, worn
 from .adapters.plan import AdapterPlan
 from .checkpoint import Checkpoint, load_checkpoint
 from .encoders import Encoded, TextEncoders, tokens_of
 from .extras import Extras
 from .latents import unscaled
-from .local import LocalBackend, Row, warn
+from .local import LocalBackend, Row, warn, warn_of_emptiness
 from .previews import picture_of, previewing
 from .prompt import ambiguous
-from .schedulers import name_of, scheduler_like, without_numpy_warning
+from .schedulers import eta_of, name_of, scheduler_like, without_numpy_warning
 from .steps import Steps
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class StableDiffusionBackend(LocalBackend[Encoded]):
         own = self.own_side
         if not 0 <= request.clip_skip < self._encoders.layers:
             raise InputError(f"clip_skip must be below {self._encoders.layers}, not {request.clip_skip}")
-        scheduler_like(self._own_scheduler, request.scheduler)
+        scheduler_like(self._own_scheduler, request.scheduler, steps=request.steps)
         return replace(
             request,
             width=own if request.width is None else request.width,
@@ -107,13 +107,15 @@ class StableDiffusionBackend(LocalBackend[Encoded]):
 
     def _learned(self, request: GenerationRequest, plans: Sequence[AdapterPlan]) -> tuple[LearnedToken, ...]:
         """Read the tokens that the adapters and embeddings bring, and warn of what cannot be used."""
-        found = worn((learned_tokens(plan.file) for plan in plans), self._encoders.widths)
-        tokens = (*found.tokens, *tokens_of(request.embeddings, self._encoders.widths))
+        widths = self._encoders.widths
+        # What a person names comes before what an adapter brings.
+        named = Learned(tokens_of(request.embeddings, widths))
+        found = worn((named, *(learned_tokens(plan.file) for plan in plans)), widths)
         texts = (request.prompt, request.negative)
-        doubts = [sentence for text in texts for sentence in ambiguous(text, tokens, self._pipe.tokenizer)]
+        doubts = [sentence for text in texts for sentence in ambiguous(text, found.tokens, self._pipe.tokenizer)]
         for sentence in (*found.left_out, *doubts):
             warn(sentence)
-        return tokens
+        return found.tokens
 
     def _alike(self, row: Row) -> Hashable:
         """Return the length of the prompt: to fill up the shorter ones would change what they say."""
@@ -130,7 +132,7 @@ class StableDiffusionBackend(LocalBackend[Encoded]):
 
     def _draw(self, rows: Sequence[Row], encoded: Sequence[Encoded], steps: Steps) -> list[Image]:
         request = rows[0].request
-        scheduler = scheduler_like(self._own_scheduler, request.scheduler)
+        scheduler = scheduler_like(self._own_scheduler, request.scheduler, steps=rows[0].steps)
         generators = [row.generator for row in rows]
         with (
             self._extras.pipeline(request, rows, shown=self._shown(rows)) as (pipe, given),
@@ -152,6 +154,7 @@ class StableDiffusionBackend(LocalBackend[Encoded]):
                 generator=generators,
                 num_inference_steps=rows[0].steps,
                 guidance_scale=rows[0].guidance,
+                eta=eta_of(request.scheduler),
                 callback_on_step_end=stepped,
                 output_type="latent",
             ).images
@@ -175,12 +178,7 @@ class StableDiffusionBackend(LocalBackend[Encoded]):
             vae.to(torch.float32)
         with torch.no_grad():
             pixels = vae.decode(unscaled(vae, latents).to(vae.dtype), return_dict=False)[0].float()
-        if not latents.isfinite().all():
-            warn("the model's weights overflow: the picture is empty; try fewer or lighter adapters, or float32")
-        elif not pixels.isfinite().all():
-            warn("the autoencoder overflows, so the picture is empty; load the checkpoint in float32 or bfloat16")
-        elif (pixels.amax((2, 3)) - pixels.amin((2, 3))).amax(1).lt(1 / 128).any():
-            warn("a picture has one colour only; the adapters or the guidance may be too strong")
+        warn_of_emptiness(latents, pixels)
         images: list[Image] = self._pipe.image_processor.postprocess(pixels.nan_to_num(-1.0), output_type="pil")
         return images
 

@@ -12,5 +12,5 @@ class StableDiffusionXLBackend(StableDiffusionBackend):
 
     name = "sdxl"
     kinds: ClassVar[tuple[str, ...]] = ("sdxl",)
-    own_steps: ClassVar[int] = 30
-    own_guidance: ClassVar[float] = 6.0
+    own_steps = 30
+    own_guidance = 6.0

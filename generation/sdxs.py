@@ -26,8 +26,8 @@ class SdxsBackend(StableDiffusionBackend):
 
     name = "sdxs"
     kinds: ClassVar[tuple[str, ...]] = ("sdxs",)
-    own_steps: ClassVar[int] = 1
-    own_guidance: ClassVar[float] = 0.0
+    own_steps = 1
+    own_guidance = 0.0
 
     def complete(self, request: GenerationRequest) -> GenerationRequest:
         """Check a request and fill in what it leaves to the model; an adapter for few steps changes nothing here."""

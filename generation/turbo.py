@@ -22,8 +22,8 @@ class SdxlTurboBackend(StableDiffusionXLBackend):
 
     name = "sdxl-turbo"
     kinds: ClassVar[tuple[str, ...]] = ("sdxl-turbo",)
-    own_steps: ClassVar[int] = 4
-    own_guidance: ClassVar[float] = 0.0
+    own_steps = 4
+    own_guidance = 0.0
 
     def _completed(self, request: GenerationRequest) -> GenerationRequest:
         request = super()._completed(request)

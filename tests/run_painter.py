@@ -12,9 +12,9 @@ from pathlib import Path
 from PIL import Image
 
 from velatura.errors import BackendError, Cancelled, IncompatibleAdapter, InputError, VelaturaError
+from velatura.generation.runs import run
 from velatura.protocols import Watch
 from velatura.records import AdapterRecord, Choice, Composition, GeneratedImage, GenerationRequest
-from velatura.runs import run
 
 
 class Painter:

@@ -15,9 +15,9 @@ from typing import Any
 from ...air import parse_air
 from ...parameters import parse_parameters
 from ...records import Hashes
-from ...syntax import pinned, without_tags
+from ...syntax import decimal, pinned, without_tags
 from .foreign import Foreign, Named, hashes_of, list_of, mapping_of, named, stem_of, text_of, weight_of
-from .written import Export, decimal
+from .written import Export
 
 _TAG = re.compile(r"<(?:lora|lyco):([^<>]+)>", re.IGNORECASE)
 _BREAKS = re.compile(r"[<>:=\x00-\x1f\x7f]|;(?=[a-z]+=)")

@@ -15,8 +15,9 @@ from dataclasses import replace
 from ...air import air_of
 from ...errors import InputError
 from ...records import Choice, Hashes
+from ...syntax import decimal
 from .foreign import Foreign, Named, named
-from .written import Export, decimal, file_name, flat
+from .written import Export, file_name, flat
 
 COLUMNS = ("adapter", "file", "weight", "span", "triggers", "air", "hashes", "reason")
 _DIGEST = re.compile(r"[0-9a-f]{8,64}", re.IGNORECASE)

@@ -6,19 +6,17 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 from pathlib import PurePath, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from ...errors import InputError
 from ...plain import untagged
 from ...records import AdapterRecord, Choice, Composition
-from ...syntax import encodable
+from ...syntax import encodable, escaped
 from .foreign import stem_of
 
 _TAG = re.compile(r"<(?!lora:|lyco:)\w+:[^<>]*>", re.IGNORECASE)
 _ADAPTER = re.compile(r"<(?:lora|lyco):[^<>]*>", re.IGNORECASE)
-_WEIGHTED = re.compile(r"^\(.*:\s*-?[\d.]+\s*\)$", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
@@ -105,27 +103,6 @@ def file_name(record: AdapterRecord) -> str:
 def file_stem(record: AdapterRecord) -> str:
     """Return the name of an adapter's file without folders and extension; nothing where it is not known."""
     return stem_of(file_name(record))
-
-
-def escaped(phrase: str, brackets: str) -> str:
-    r"""Escape brackets of a trigger phrase, unless they are escaped already or give a weight.
-
-    >>> escaped("saber (fate)", "()"), escaped(r"saber \(fate\)", "()"), escaped("(ink wash:1.2)", "()")
-    ('saber \\(fate\\)', 'saber \\(fate\\)', '(ink wash:1.2)')
-    """
-    if not brackets or _WEIGHTED.match(phrase):
-        return phrase
-    return re.sub(rf"(?<!\\)([{re.escape(brackets)}])", r"\\\1", phrase)
-
-
-def decimal(weight: float) -> str:
-    """Write a weight without an exponent, which most readers of tags do not know.
-
-    >>> decimal(0.8), decimal(1e-9), decimal(-2.0), decimal(0.0)
-    ('0.8', '0.000000001', '-2', '0')
-    """
-    text = format(Decimal(repr(float(weight))), "f")
-    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def flat(text: str) -> str:

@@ -45,10 +45,11 @@ ALLOWED: dict[str, set[str]] = {
     "doctor": MIDDLE | STAGES | {"refiner", "retriever"},
     "screen": MIDDLE | STAGES | {"refiner", "retriever", "doctor"},
     "paint_options": BASE,
-    "paint_screen": MIDDLE | STAGES | {"screen"},
+    "paint_screen": MIDDLE | STAGES | {"screen", "options"},
     "generating": MIDDLE
     | STAGES
     | {"pipeline", "screen", "paint_screen", "options", "paint_options", "choosing", "resolve"},
+    "running": MIDDLE | STAGES | {"pipeline", "screen", "options", "paint_options", "choosing", "generating"},
     "options": MIDDLE | STAGES | {"refiner", "retriever", "pipeline"},
     "finding": MIDDLE | STAGES | {"refiner", "retriever", "pipeline", "screen", "options"},
     "choice_screen": MIDDLE | STAGES | {"screen"},
@@ -61,7 +62,7 @@ ALLOWED: dict[str, set[str]] = {
     "cli": MIDDLE
     | STAGES
     | {"refiner", "retriever", "pipeline", "playground", "doctor", "screen", "options", "finding"}
-    | {"choosing", "describing", "embedding", "generating"},
+    | {"choosing", "describing", "embedding", "generating", "running"},
     "__main__": {"cli"},
     "__init__": MIDDLE | {"pipeline"},
 }

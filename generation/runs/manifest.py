@@ -15,8 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any, Final
 
-from .errors import InputError
-from .parameters import finite
+from ...errors import InputError
+from ...parameters import finite
 
 NAME: Final = "manifest.jsonl"
 

@@ -12,18 +12,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from .errors import BackendError, Cancelled, InputError, VelaturaError
-from .generation.story import image_name, save_png
-from .protocols import Watch
-from .records import GeneratedImage, GenerationRequest
-from .run_digest import adapter_digest, bare, request_digest, without_folders
-from .run_manifest import Entry, Laid, Manifest, file_digest, open_manifest
-from .run_sheet import refuse_foreign_sheets, write_sheets
+from ...errors import BackendError, Cancelled, InputError, VelaturaError
+from ...protocols import Watch
+from ...records import GeneratedImage, GenerationRequest
+from ..story import image_name, save_png
+from .digest import adapter_digest, bare, request_digest, without_folders
+from .manifest import Entry, Laid, Manifest, file_digest, open_manifest
+from .sheet import refuse_foreign_sheets, write_sheets
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from .protocols import Backend
+    from ...protocols import Backend
 
 _HOPELESS: Final = 5
 """After so many calls in a row that failed without a picture, the program that paints is gone."""
@@ -151,13 +151,13 @@ class _Work:
         hopeless = 0
         while calls:
             names, before = calls.popleft(), self.painted
-            error = self._call(names)
-            hopeless = hopeless + 1 if isinstance(error, BackendError) and self.painted == before else 0
-            if error is not None and hopeless >= _HOPELESS:
-                raise error
+            fault = self._call(names)
+            hopeless = hopeless + 1 if isinstance(fault, BackendError) and self.painted == before else 0
+            if fault is not None and hopeless >= _HOPELESS:
+                raise fault
             left = [name for name in names if name in self._open]
             if len(left) == 1:
-                self._fail(left[0], error or BackendError(f"{self._backend.name} gave no picture"))
+                self._fail(left[0], fault or BackendError(f"{self._backend.name} gave no picture"))
             elif left:
                 calls += [left[: len(left) // 2], left[len(left) // 2 :]]
 

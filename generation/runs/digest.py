@@ -10,9 +10,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-from .generation.checksums import digests
-from .plain import to_plain
-from .records import AdapterRecord, GenerationRequest
+from ...plain import to_plain
+from ...records import AdapterRecord, GenerationRequest
+from ..checksums import digests
 
 _MODELS: Final = frozenset({"model", "encoder", "upscaler", "embeddings"})
 """Fields of a request that name a file or a folder of weights."""

@@ -24,12 +24,11 @@ from run_painter import Painter, asked
 import velatura.run_manifest as manifests
 from velatura.errors import BackendError, Cancelled, InputError
 from velatura.generation import read_story, request_of, save_png
+from velatura.generation.runs import Entry, read_manifest, run, write_sheets
+from velatura.generation.runs.digest import request_digest
+from velatura.generation.runs.manifest import open_manifest
 from velatura.protocols import Watch
 from velatura.records import Composition, Control, Hashes, Picture, Start
-from velatura.run_digest import request_digest
-from velatura.run_manifest import Entry, open_manifest, read_manifest
-from velatura.run_sheet import write_sheets
-from velatura.runs import run
 
 SIX = [asked(prompt, seed=seed) for prompt in ("a fox", "an otter, swimming") for seed in (0, 1, 2)]
 

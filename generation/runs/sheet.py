@@ -14,8 +14,8 @@ from typing import Any, Final
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
-from .errors import InputError
-from .run_manifest import Entry, replace_file
+from ...errors import InputError
+from .manifest import Entry, replace_file
 
 FIRST: Final = "contact.png"
 
@@ -108,7 +108,7 @@ def _page(entries: Sequence[Entry], folder: Path, told: str) -> Image.Image:
     for number, row in enumerate(rows):
         for column, cell in enumerate(row):
             x = _MARGIN + column * (_SIDE + _GAP)
-            paper.paste(cell, (x + (_SIDE - cell.width) // 2, y + heights[number] - cell.height))
+            paper.paste(cell, (x, y + heights[number] - cell.height))
             _write(pen, entries[number * columns + column], (x, y + heights[number] + 6), font)
         y += heights[number] + caption + _GAP
     pen.text((_MARGIN, high - _MARGIN - _LEADING + 4), told, fill=_FAINT, font=font)
@@ -117,11 +117,11 @@ def _page(entries: Sequence[Entry], folder: Path, told: str) -> Image.Image:
 
 def _write(pen: ImageDraw.ImageDraw, entry: Entry, at: tuple[int, int], font: Any) -> None:
     x, y = at
-    for number, row in enumerate(_wrapped(_plain(entry.prompt), font)):
-        pen.text((x, y + number * _LEADING), row, fill=_INK, font=font)
-    adapters = ", ".join(f"{laid.title} {laid.weight:.2g}" for laid in entry.adapters)
-    below = f"{entry.seed} · {adapters}" if adapters else str(entry.seed)
-    pen.text((x, y + _PROMPT_ROWS * _LEADING), _cut(_plain(below), font), fill=_FAINT, font=font)
+    adapters = [f"{laid.title} {laid.weight:.2g}" for laid in entry.adapters]
+    below = _cut(_plain(" · ".join([f"seed {entry.seed}", *([", ".join(adapters)] if adapters else [])])), font)
+    prompt = _wrapped(_plain(entry.prompt), font)
+    for number, row in enumerate([*prompt, below]):
+        pen.text((x, y + number * _LEADING), row, fill=_FAINT if number == len(prompt) else _INK, font=font)
 
 
 def _thumbnail(folder: Path, entry: Entry) -> Image.Image:
