@@ -88,7 +88,7 @@ def generate(
                 painted = painting.paint_each(requests, overwrite=overwrite, watch=watch)
             else:
                 painted = painting.paint(request, count=count, overwrite=overwrite, watch=watch)
-            paths = [path for path, _ in painted]
+            paths = [path for path, _ in sorted(painted, key=lambda made: made[1].seed)]
         print_paths(composition, paths, as_json=as_json)
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from .families import TITLES
 from .options import print_json
 from .screen import console, out, shown
 
@@ -29,14 +28,17 @@ def print_checkpoints(listed: Sequence[Listed], *, as_json: bool) -> None:
         )
         return
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for title in ("name", "", "family", "backend", "steps", "guidance", "size", "on this machine"):
-        table.add_column(title, justify="right" if title in ("steps", "guidance", "size") else "left")
+    table.add_column("name", no_wrap=True)
+    table.add_column("")
+    table.add_column("painted by", no_wrap=True)
+    for title in ("steps", "guidance", "pixels"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("here", no_wrap=True)
     for one in listed:
         known = one.known
         table.add_row(
             f"[bold]{known.name}[/]",
             shown(known.title),
-            TITLES[known.family],
             known.backend,
             str(known.steps),
             f"{known.guidance:g}",

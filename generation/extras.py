@@ -108,6 +108,7 @@ class Extras:
                     taken |= {"width": request.width, "height": request.height}
                 if request.start.mask is not None:
                     stack.enter_context(_plain_channels(pipe))
+                stack.enter_context(quiet())  # of how SDXL's autoencoder is made precise for a moment, and back
             yield self._variant("".join(names), parts) if names else pipe, taken
 
     def finish(self, request: GenerationRequest, images: Sequence[Image.Image]) -> list[Image.Image]:
@@ -240,6 +241,8 @@ class Extras:
             options = {"force_zeros_for_empty_prompt": zeros, "add_watermarker": False}
         with quiet():
             variant = cls(**(pipe.components | parts | {"scheduler": self._scheduler}), **options)
+        # Latents are asked for, and one of them makes the autoencoder precise all the same, and leaves it so.
+        variant.upcast_vae = lambda: None
         variant.scheduler = pipe.scheduler
         variant.set_progress_bar_config(disable=True)
         return variant

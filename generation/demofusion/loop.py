@@ -51,7 +51,8 @@ class Progress:
     """Of the phase, from 1."""
     steps: int
     clean: Callable[[], Tensor]
-    """Tells what the clean latents would be if the model was right now, shape (1, channels, height, width)."""
+    """Tells what the clean latents would be if the model was right now, shape (1, channels, height, width). To be
+    asked before the next step."""
 
 
 @dataclass(frozen=True, slots=True)

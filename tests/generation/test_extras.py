@@ -44,13 +44,13 @@ def rough(seed: int, size: tuple[int, int] = (SIDE, SIDE)) -> Image.Image:
 class Painter:
     """A tiny pipeline that paints as a backend does, all of whose randomness is in its seeds."""
 
-    def __init__(self, folder: Path, kind: str) -> None:
+    def __init__(self, folder: Path, kind: str, dtype: torch.dtype = torch.float32) -> None:
         import diffusers
 
-        self.kind = kind
+        self.kind, self.dtype = kind, dtype
         cls = diffusers.StableDiffusionXLPipeline if kind == "sdxl" else diffusers.StableDiffusionPipeline
         with quiet():
-            self.pipe = cls.from_pretrained(folder).to(dtype=torch.float32)
+            self.pipe = cls.from_pretrained(folder).to(dtype=dtype)
         self.pipe.set_progress_bar_config(disable=True)
         self.own_scheduler = self.pipe.scheduler
         self.extras = Extras(self.pipe, local_files_only=True)
@@ -72,7 +72,7 @@ class Painter:
                 assert not {"latents", "width", "height"} & given.keys()
                 shape = (1, 4, request.height // 8, request.width // 8)
                 noise = [torch.randn(shape, generator=generator) for generator in generators]
-                given |= {"latents": torch.cat(noise), "width": request.width, "height": request.height}
+                given |= {"latents": torch.cat(noise).to(self.dtype), "width": request.width, "height": request.height}
             latents = pipe(
                 **self.words(len(seeds)),
                 **given,
@@ -84,12 +84,13 @@ class Painter:
             ).images
         vae = self.pipe.vae
         with torch.no_grad():
-            pixels = vae.decode(latents / vae.config.scaling_factor).sample
+            pixels = vae.decode((latents / vae.config.scaling_factor).to(vae.dtype)).sample.float()
         return self.extras.finish(request, self.pipe.image_processor.postprocess(pixels, output_type="pil"))
 
     def words(self, count: int) -> dict[str, Tensor]:
         def told(seed: int, *shape: int) -> Tensor:
-            return torch.randn(1, *shape, generator=torch.Generator().manual_seed(seed)).expand(count, *shape)
+            told = torch.randn(1, *shape, generator=torch.Generator().manual_seed(seed))
+            return told.to(self.dtype).expand(count, *shape)
 
         width = self.pipe.unet.config.cross_attention_dim
         words = {"prompt_embeds": told(1, 77, width), "negative_prompt_embeds": told(2, 77, width)}
@@ -421,6 +422,21 @@ def test_what_cannot_be_is_one_sentence(
 
 
 # -------------------------------------------------------------------- other models
+
+
+def test_half_precision_paints_every_way_and_the_autoencoder_stays_as_it_is(
+    painter: Painter, files: Path, net: str, adapter: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    painter.pipe.save_pretrained(tmp_path)
+    capfd.readouterr()
+    with quiet():
+        half = Painter(tmp_path, painter.kind, torch.float16)
+    for name, request in ways(files, net, adapter).items():
+        if name in ("img2img", "controlnets img2img", "image prompt", "all"):
+            image = half.paint(half.extras.completed(request))[0]
+            assert np.asarray(image).std() > 5, name
+            assert half.pipe.vae.dtype == torch.float16
+    assert "float32" not in "".join(capfd.readouterr())
 
 
 def test_latents_of_any_depth_are_filled_in(tmp_path: Path) -> None:
