@@ -124,10 +124,11 @@ class Extras:
     def _started(self, request: GenerationRequest, start: Start) -> GenerationRequest:
         if not 0 <= start.strength <= 1:
             raise InputError(f"the strength must be between 0 and 1, not {start.strength}")
-        if request.steps is not None and int(request.steps * start.strength) < 1:
+        steps = request.steps or 0  # none are the backend's to fill in, or to refuse
+        if steps >= 1 and int(steps * start.strength) < 1:
             raise InputError(
-                f"a strength of {start.strength:g} leaves none of {request.steps} steps to be made; "
-                f"take at least {math.ceil(100 / max(1, request.steps)) / 100:g}"
+                f"a strength of {start.strength:g} leaves none of {steps} steps to be made; "
+                f"take at least {math.ceil(100 / steps) / 100:g}"
             )
         picture, digest = read_picture(start.picture)
         mask = start.mask

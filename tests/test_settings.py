@@ -16,7 +16,7 @@ def write(text: str) -> None:
 
 
 def test_flag_beats_environment_beats_file_beats_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert load_settings().steps == 25
+    assert load_settings().steps is None
     write("steps = 3\nguidance = 2.5")
     assert (load_settings().steps, load_settings().guidance) == (3, 2.5)
     monkeypatch.setenv("VELATURA_STEPS", "4")
@@ -53,4 +53,4 @@ def test_default_settings_ask_neither_environment_nor_file(monkeypatch: pytest.M
     monkeypatch.setenv("VELATURA_MOST", "1")
     (home() / "settings.toml").write_text("steps = 3\n")
     settings = default_settings(db="a.db")
-    assert (settings.db, settings.most, settings.steps) == ("a.db", 3, 25)
+    assert (settings.db, settings.most, settings.steps) == ("a.db", 3, None)

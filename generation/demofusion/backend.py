@@ -7,7 +7,6 @@ backends `sd` and `sdxl`.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -30,7 +29,7 @@ from ..schedulers import eta_of, scheduler_like
 from ..sd import StableDiffusionBackend
 from ..steps import Steps
 from ..upscale import Upscaler
-from .denoiser import Denoiser
+from .denoiser import Denoiser, seconds_per_sample
 from .draws import SeededDraws
 from .loop import Model, Painter, Progress
 from .plan import Plan, plan
@@ -46,10 +45,6 @@ TURBO_STEPS, TURBO_GUIDANCE, TURBO_STRIDE, TURBO_VIEWS = 10, 2.5, 48, 12
 """DemoFusion-Turbo (Minniti and Sabel, 2024): what SDXL-Turbo needs in order to paint large."""
 SMALL, SMALL_COSINE = 64, (0.5, 0.5, 1.0)
 """Models of fewer cells have nothing to say of a quarter of a thing: their windows must be held to the phase before."""
-_TIMED = 3
-"""How often samples are painted to see how long one takes."""
-_SLOW = 1.0
-"""Seconds that a sample may take for several to be painted at once."""
 
 
 class DemoFusionBackend(StableDiffusionBackend):
@@ -66,8 +61,8 @@ class DemoFusionBackend(StableDiffusionBackend):
     """
 
     name = "demofusion"
-    own_steps: ClassVar[int] = 50
-    own_guidance: ClassVar[float] = 7.5
+    own_steps = 50
+    own_guidance = 7.5
     largest: ClassVar[int] = 8192
 
     def __init__(
@@ -153,8 +148,11 @@ class DemoFusionBackend(StableDiffusionBackend):
         request = self.complete(request)
         if request.enlargement is not None and request.enlargement.mode == "upscale":
             raise InputError("a plain upscaler has no plan: it paints one picture of the model's own size")
-        views = (request.enlargement or Enlargement()).views
-        return self._planned(request, seconds_per_sample=self._seconds_per_sample(views) if timed else None)
+        if not timed:
+            return self._planned(request)
+        with self._lock:
+            seconds = seconds_per_sample(self._pipe, (request.enlargement or Enlargement()).views)
+        return self._planned(request, seconds_per_sample=seconds)
 
     def _completed(self, request: GenerationRequest) -> GenerationRequest:
         wanted = request.enlargement or Enlargement()
@@ -229,29 +227,6 @@ class DemoFusionBackend(StableDiffusionBackend):
         height, width = (max(1, int(side * share + 1e-6)) for side in size)
         return height, width
 
-    def _seconds_per_sample(self, views: int) -> float:
-        config = self._pipe.unet.config
-        states = torch.zeros(1, 77, config.cross_attention_dim, device=self._device, dtype=self._pipe.unet.dtype)
-        pooled = None
-        if config.addition_embed_type == "text_time":
-            pooled = states.new_zeros(1, self._pipe.text_encoder_2.config.projection_dim)
-        denoiser = Denoiser(
-            self._pipe.unet,
-            (states, pooled),
-            size=None if pooled is None else (8, 8),
-            dtype=self._pipe.unet.dtype,
-        )
-        moment, taken = torch.tensor(1, device=self._device), []
-        with self._lock, torch.no_grad():
-            for _ in range(_TIMED):
-                # Several at once are faster than one by one, as far as it can be waited for.
-                count = 1 if not taken or taken[0] > _SLOW else views
-                latents = torch.zeros(count, config.in_channels, self.native, self.native, device=self._device)
-                started = time.perf_counter()
-                denoiser(latents, moment, [(0, 0)] * count).sum().item()
-                taken.append((time.perf_counter() - started) / count)
-        return min(taken)
-
     # ---------------------------------------------------------------- painting
 
     def _draw(self, rows: Sequence[Row], encoded: Sequence[Encoded], steps: Steps) -> list[Image]:
@@ -298,9 +273,7 @@ class DemoFusionBackend(StableDiffusionBackend):
             warn("a picture has one colour only; the adapters or the guidance may be too strong")
         return Image.fromarray(decoded.pixels)
 
-    def _model(
-        self, row: Row, words: Encoded, planned: Plan, train_timesteps: int, images: Sequence[Tensor]
-    ) -> Model:
+    def _model(self, row: Row, words: Encoded, planned: Plan, train_timesteps: int, images: Sequence[Tensor]) -> Model:
         unet = self._pipe.unet
         plain = planned.mode == "scalecrafter"  # which changes the UNet from step to step
         denoiser = Denoiser(

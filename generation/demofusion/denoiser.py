@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +13,12 @@ from .windows import Size
 
 Condition = tuple[Tensor, Tensor | None]
 """What a prompt became: the states, shape (1, tokens, width), and for SDXL the pooled vector, shape (1, width)."""
+
+
+_TIMED = 3
+"""How often samples are painted to see how long one takes."""
+_SLOW = 1.0
+"""Seconds that a sample may take for several to be painted at once."""
 
 
 class Denoiser:
@@ -101,3 +108,28 @@ class Denoiser:
         size = self._size or (0, 0)
         rows = [[*size, top * self._factor, left * self._factor, *size] for top, left in corners]
         return torch.tensor(rows, device=device, dtype=self._dtype)
+
+
+@torch.no_grad()
+def seconds_per_sample(pipe: Any, views: int) -> float:
+    """Measure how long a pipeline's UNet takes for a sample of its own size.
+
+    Args:
+        pipe: A `StableDiffusionPipeline` or `StableDiffusionXLPipeline` of diffusers.
+        views: How many are painted at once, as far as it can be waited for.
+    """
+    unet, config = pipe.unet, pipe.unet.config
+    states = torch.zeros(1, 77, config.cross_attention_dim, device=unet.device, dtype=unet.dtype)
+    pooled = None
+    if config.addition_embed_type == "text_time":
+        pooled = states.new_zeros(1, pipe.text_encoder_2.config.projection_dim)
+    denoiser = Denoiser(unet, (states, pooled), size=None if pooled is None else (8, 8), dtype=unet.dtype)
+    moment = torch.tensor(1, device=unet.device)
+    taken: list[float] = []
+    for _ in range(_TIMED):
+        count = 1 if not taken or taken[0] > _SLOW else views
+        latents = torch.zeros(count, config.in_channels, config.sample_size, config.sample_size, device=unet.device)
+        started = time.perf_counter()
+        denoiser(latents, moment, [(0, 0)] * count).sum().item()
+        taken.append((time.perf_counter() - started) / count)
+    return min(taken)

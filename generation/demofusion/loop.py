@@ -13,8 +13,9 @@ from torch import Tensor
 from torch.nn.functional import conv2d, interpolate, pad
 
 from .draws import Draws
-from .plan import Phase, Plan, Step
+from .plan import Phase, Plan
 from .solver import Schedule, Solver
+from .steps import Step
 from .windows import Size, Window, offsets, padding, shifted
 
 Corner = tuple[int, int]
@@ -125,10 +126,8 @@ class Painter:
         schedule = self._first
         noise = self._noise(draws, phase.size)
         begin = phase.steps[0].number
-        if latents is None:
-            z = schedule.first(noise)
-        else:
-            z = schedule.noised(_resized(latents, phase.size), noise, begin)
+        clean = None if latents is None else _resized(latents, phase.size)
+        z = schedule.first(noise) if clean is None else schedule.noised(clean, noise, begin)
         solver = schedule.solver(begin)
         whole = (Window(0, 0, *phase.size),)
         for place, step in enumerate(phase.steps, 1):

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import pairwise
 
 from ...errors import InputError
 from ...records import Enlargement
+from .steps import Step, thinned, weighed
 from .windows import Size, Window, grid, margin, tiles
 
 DILATED = 0.4
@@ -20,33 +22,6 @@ _PLAIN = 2.0
 
 _HELD = 14
 """Latents of the largest phase that the loop holds at once, with the histories of two solvers of second order."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One step of a phase."""
-
-    number: int
-    """Its place among the time steps of the schedule."""
-    residual: float = 0.0
-    """The share of the noised picture of the phase before (DemoFusion's c1, eq. 4)."""
-    share: float = 0.0
-    """The share of the dilated views against the windows (c2, eq. 7)."""
-    blur: float = 0.0
-    """The share of the strongest blur (c3)."""
-    windows: int = 0
-    """How many windows are denoised; 0 leaves them out."""
-    dilated: int = 0
-    """How many dilated views are denoised; 0 leaves them out."""
-    whole: int = 0
-    """1 where the picture is denoised in one piece."""
-    extra: int = 0
-    """Samples beside those of the views: ScaleCrafter's plain ones."""
-
-    @property
-    def views(self) -> int:
-        """All views together."""
-        return self.windows + self.dilated + self.whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,9 +157,7 @@ def damped(noise: float, scale: float) -> bool:
     return scale > _PLAIN and noise > DILATED
 
 
-def scales(
-    size: Size, native: int, asked: Sequence[float] = (), *, start: float | None = None
-) -> tuple[float, ...]:
+def scales(size: Size, native: int, asked: Sequence[float] = (), *, start: float | None = None) -> tuple[float, ...]:
     """Return the multiples of the model's own size that are painted from a smaller picture, ascending.
 
     The size itself comes last, whether it is a whole multiple or not, and what is not below it is left out; left to
@@ -202,7 +175,7 @@ def scales(
     ((1.0, 2.0, 3.0, 4.0), (3.0, 4.0), (3.0, 4.0))
     """
     last = max(size) / native
-    if any(one >= other for one, other in zip(asked, asked[1:], strict=False)) or any(scale < 1 for scale in asked):
+    if any(one >= other for one, other in pairwise(asked)) or any(scale < 1 for scale in asked):
         raise InputError("the scales must be at least 1 and ascending")
     if start is None and last <= 1:
         return ()
@@ -262,14 +235,14 @@ def _progressive(asked: _Asked) -> Iterator[Phase]:
         whole = tuple(Step(number=number, whole=1) for number in asked.numbers(asked.times))
         yield Phase(scale=max(first) / native, size=first, steps=whole, guided=asked.guided)
     given = None if asked.start is None else max(1.0, max(asked.start) / native)
-    weighed = _weighed(asked)
+    steps = weighed(asked.numbers(asked.later), asked.later, wanted.cosine)
     for scale in scales(asked.size, native, wanted.scales, start=given):
         shape = _at(asked.size, scale / asked.scale)
         windows, dilation = grid(shape, native, asked.stride), max(1, math.floor(scale + 0.5))
         yield Phase(
             scale=scale,
             size=shape,
-            steps=_thinned(weighed, wanted.skip, len(windows), dilation**2),
+            steps=thinned(steps, wanted.skip, len(windows), dilation**2),
             windows=windows,
             reach=margin(native, asked.stride),
             dilation=dilation,
@@ -291,35 +264,6 @@ def _whole(asked: _Asked) -> Iterator[Phase]:
         for number in asked.numbers(asked.times)
     )
     yield Phase(scale=asked.scale, size=asked.size, steps=steps, guided=asked.guided)
-
-
-def _weighed(asked: _Asked) -> list[Step]:
-    """Return the steps of an enlarging phase with DemoFusion's weights (eq. 4 to 7)."""
-    steps = []
-    for number in asked.numbers(asked.later):
-        falling = (1 + math.cos(math.pi * (1 - asked.later[number]))) / 2
-        residual, share, blur = (falling**power for power in asked.wanted.cosine)
-        steps.append(Step(number=number, residual=residual, share=share, blur=0.99 * blur + 0.01))
-    return steps
-
-
-def _thinned(steps: Sequence[Step], skip: float, windows: int, dilated: int) -> tuple[Step, ...]:
-    """Leave out what weighs less than `skip`: whole steps that the residual of the next one covers, and either part."""
-    thinned: list[Step] = []
-    covered = False
-    for step, following in zip(steps, [*steps[1:], None], strict=True):
-        # What was not denoised is too noisy for this step, which therefore takes the residual alone.
-        residual = 1.0 if covered else step.residual
-        covered = following is not None and 1 - following.residual < skip
-        thinned.append(
-            replace(
-                step,
-                residual=residual,
-                windows=0 if covered or 1 - step.share < skip else windows,
-                dilated=0 if covered or step.share < skip else dilated,
-            )
-        )
-    return tuple(thinned)
 
 
 def _at(size: Size, share: float) -> Size:

@@ -9,8 +9,9 @@ guidance (3.4).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from torch.nn.functional import conv2d, interpolate
 
 from .denoiser import Denoiser
 from .plan import DILATED, damped
+
 
 class ScaleCrafter:
     """Predicts a picture in one piece; see `loop.Model`.
@@ -60,15 +62,16 @@ def dilated(unet: nn.Module, scale: float) -> Iterator[None]:
     changed = []
     try:
         for module, rate in _deep(unet, scale):
-            changed.append((module, vars(module).get("forward")))
-            module.forward = _dilated_forward(module, rate)  # type: ignore[method-assign]
+            changed.append((module, vars(module).get("_conv_forward")))
+            # The one way in which a convolution, and an adapter beside it, passes features through its weights.
+            module._conv_forward = partial(_dilated, module, rate)  # type: ignore[method-assign]
         yield
     finally:
         for module, before in changed:
             if before is None:
-                del module.forward
+                del module._conv_forward
             else:
-                module.forward = before  # type: ignore[method-assign]
+                module._conv_forward = before  # type: ignore[method-assign]
 
 
 def _deep(unet: Any, scale: float) -> Iterator[tuple[nn.Conv2d, float]]:
@@ -82,16 +85,12 @@ def _deep(unet: Any, scale: float) -> Iterator[tuple[nn.Conv2d, float]]:
         yield from ((layer, rate) for layer in layers)
 
 
-def _dilated_forward(layer: nn.Conv2d, rate: float) -> Callable[[Tensor], Tensor]:
+def _dilated(layer: nn.Conv2d, rate: float, features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     whole = math.ceil(rate)
     reach = whole * (layer.kernel_size[0] // 2)
-
-    def forward(features: Tensor) -> Tensor:
-        size = features.shape[-2:]
-        if whole != rate:
-            stretched = tuple(round(side * whole / rate) for side in size)
-            features = interpolate(features, size=stretched, mode="bilinear")
-        found = conv2d(features, layer.weight, layer.bias, layer.stride, reach, whole, layer.groups)
-        return found if whole == rate else interpolate(found, size=size, mode="bilinear")
-
-    return forward
+    size = features.shape[-2:]
+    if whole != rate:
+        stretched = tuple(round(side * whole / rate) for side in size)
+        features = interpolate(features, size=stretched, mode="bilinear")
+    found = conv2d(features, weight, bias, layer.stride, reach, whole, layer.groups)
+    return found if whole == rate else interpolate(found, size=size, mode="bilinear")

@@ -40,9 +40,7 @@ class Schedule:
         InputError: the scheduler cannot step as an enlargement needs it; one sentence.
     """
 
-    def __init__(
-        self, scheduler: Any, steps: int, *, device: torch.device | str = "cpu", eta: float = 0.0
-    ) -> None:
+    def __init__(self, scheduler: Any, steps: int, *, device: torch.device | str = "cpu", eta: float = 0.0) -> None:
         if not fits(scheduler):
             why = "must begin at its first step" if scheduler.order == 1 else "asks the model twice in a step"
             name = type(scheduler).__name__
@@ -56,7 +54,8 @@ class Schedule:
 
     def first(self, noise: Tensor) -> Tensor:
         """Return noise at the strength of the first step."""
-        return noise * self._scheduler.init_noise_sigma
+        first: Tensor = noise * self._scheduler.init_noise_sigma
+        return first
 
     def noised(self, latents: Tensor, noise: Tensor, number: int) -> Tensor:
         """Return clean latents with as much noise as the step of that number begins with."""

@@ -119,14 +119,13 @@ class _Picture:
             held.copy_(torch.cat([held[..., done:, :], torch.zeros_like(held[..., :done, :])], dim=-2))
 
     def _ramp(self, start: int, length: int, side: int) -> Tensor:
-        """Return the weight of every row or column of a tile: it rises within the overlap, but not at the picture's edge."""
+        """Return the weight of every row or column of a tile: it rises within the overlap with a neighbour."""
         overlap = self._overlap * self._factor
         place = torch.arange(length * self._factor) + 0.5
         edge = overlap * _EDGE
         rise = ((place - edge) / max(overlap - 2 * edge, 1)).clamp(0, 1)
         ones = torch.ones_like(rise)
         return (ones if start == 0 else rise) * (ones if start + length == side else rise.flip(0))
-
 
 
 def _scaled(vae: Any, latents: Tensor) -> Tensor:

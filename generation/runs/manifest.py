@@ -48,7 +48,7 @@ class Entry:
     """What a run tells of one request: the picture, or why there is none."""
 
     request: str
-    """The request's digest (see `velatura.run_digest`)."""
+    """The request's digest (see `digest`)."""
     prompt: str
     seed: int
     file: str | None = None

@@ -21,7 +21,7 @@ import pytest
 from PIL import Image
 from run_painter import Painter, asked
 
-import velatura.run_manifest as manifests
+import velatura.generation.runs.manifest as manifests
 from velatura.errors import BackendError, Cancelled, InputError
 from velatura.generation import read_story, request_of, save_png
 from velatura.generation.runs import Entry, read_manifest, run, write_sheets
@@ -175,7 +175,7 @@ def test_damaged_lines_cost_their_own_pictures_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("after", [1, 2, 5, 9, 14])
 def test_killed_run_goes_on_and_is_what_it_would_have_been(tmp_path: Path, after: int) -> None:
-    script = Path(__file__).with_name("run_painter.py")
+    script = Path(__file__).parents[1] / "run_painter.py"
     command = [sys.executable, str(script), str(tmp_path / "killed"), "16", "0.004"]
     running = subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(script.parent)})
     path = tmp_path / "killed" / "manifest.jsonl"

@@ -10,8 +10,9 @@ jitter from Python's, both seeded with the case's seed; `ReplayedDraws` draws th
 
 One defect of the reference is known to its cases. A scheduler that scales what the model sees (Euler) counts its steps
 by itself, and the reference sets it back before each step but not before each scaling: every batch of views but the
-first of a step is scaled as if it were of the next step, and the first of a phase as if it were clean. `euler_as_it_is` holds what comes of it, `euler` what the
-unchanged reference paints with a scheduler that scales by the time it is given.
+first of a step is scaled as if it were of the next step, and the first of a phase as if it were clean.
+`euler_as_it_is` holds what comes of it, `euler` and `euler_3` what the unchanged reference paints with a scheduler that
+scales by the time it is given.
 """
 
 from __future__ import annotations

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-import torch
 from generation.demofusion.golden import (
     CASES,
     CHANNELS,
@@ -65,7 +64,11 @@ def painted(case: Case, unet: Any, *, static: bool = False) -> Tensor:
     wanted = Enlargement(stride=case.stride, views=case.views, cosine=case.cosine, sigma=case.sigma)
     start = given() if case.picture else None
     planned = plan(
-        case.size, NATIVE, schedule.timesteps.tolist(), enlargement=wanted, start=None if start is None else (NATIVE,) * 2
+        case.size,
+        NATIVE,
+        schedule.timesteps.tolist(),
+        enlargement=wanted,
+        start=None if start is None else (NATIVE,) * 2,
     )
     words = conditions()
     model: Any = Denoiser(

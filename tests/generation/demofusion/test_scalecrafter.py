@@ -50,7 +50,7 @@ def test_deep_convolutions_are_dilated_and_shallow_ones_are_not(unet: Any) -> No
         assert unet.up_blocks[0].upsamplers[0].conv(torch.zeros(1, 16, 8, 8)).shape == (1, 16, 8, 8)
     for layer, given in features.items():
         assert torch.equal(layer(given), plain[layer])
-        assert "forward" not in vars(layer)
+        assert "_conv_forward" not in vars(layer)
 
 
 def test_a_scale_that_is_not_whole_stretches_the_features(unet: Any) -> None:
@@ -64,10 +64,18 @@ def test_a_scale_that_is_not_whole_stretches_the_features(unet: Any) -> None:
         assert torch.equal(layer(given), layer.forward(given))
 
 
+def test_weights_beside_a_convolution_are_dilated_with_it(unet: Any) -> None:
+    layer = unet.mid_block.resnets[0].conv1
+    given, beside = drawn_by("features", (1, layer.in_channels, 12, 12)), drawn_by("beside", layer.weight.shape)
+    with dilated(unet, 2.0):
+        found = layer._conv_forward(given, beside, None)
+    assert torch.equal(found, conv2d(given, beside, padding=2, dilation=2))
+
+
 def test_an_error_leaves_nothing_dilated(unet: Any) -> None:
     with pytest.raises(ZeroDivisionError), dilated(unet, 2.0):
         raise ZeroDivisionError
-    assert not any("forward" in vars(module) for module in unet.modules())
+    assert not any("_conv_forward" in vars(module) for module in unet.modules())
 
 
 def test_it_is_dilated_in_noise_and_plain_near_the_picture(unet: Any) -> None:

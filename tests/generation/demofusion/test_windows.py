@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -24,7 +26,7 @@ def test_windows_are_as_many_as_published_and_leave_no_gap(length: int, window: 
     assert len(found) == published_count(length, window, stride)
     assert found[0] == 0
     assert found[-1] + min(window, length) == length
-    assert all(0 < later - earlier <= stride for earlier, later in zip(found, found[1:], strict=False))
+    assert all(0 < later - earlier <= stride for earlier, later in pairwise(found))
 
 
 @pytest.mark.parametrize("scale", range(1, 9))
@@ -99,4 +101,4 @@ def test_tiles_cover_a_latent_and_overlap(height: int, width: int, native: int) 
         edges = sorted({(view[start], view[start] + view[length]) for view in found})
         assert edges[0][0] == 0
         assert edges[-1][1] == total
-        assert all(end - after >= side // 4 for (_, end), (after, _) in zip(edges, edges[1:], strict=False))
+        assert all(end - after >= side // 4 for (_, end), (after, _) in pairwise(edges))
