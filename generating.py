@@ -169,6 +169,8 @@ def _watch(progress: Progress, preview: Path | None) -> Watch:
 
     if preview is None:
         return Watch(progress=progress.painted)
+    if not preview.absolute().parent.is_dir():
+        raise InputError(f"there is no folder {preview.parent} for the preview")
 
     def renew(_: int, picture: Image) -> None:
         unfinished = preview.with_name(f".{preview.name}.part")

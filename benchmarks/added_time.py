@@ -7,7 +7,7 @@ random weights. The process stays, as a service does, and paints one picture aft
 a prompt is searched for and composed, then three kohya files of that rank (attention, convolutions, text encoder;
 float16) are opened, matched and laid on the weights in place of the picks, since the pages of a dump have no files
 here. Timed is the way to the first pass through the UNet, against diffusers' own pipeline with nothing laid on it, in
-the same run; on a processor everything runs on one core and one thread. With `--steps` whole pictures are painted,
+the same run; on a processor everything runs on one core and one thread, and seconds are CPU seconds. With `--steps` whole pictures are painted,
 too. The paper's figure for its own set-up is 12.1 s a picture (Stylus, figure 9).
 """
 
@@ -121,11 +121,12 @@ def _clock(arguments: argparse.Namespace) -> Callable[[Callable[[], Any]], tuple
         gpu = arguments.device != "cpu"
         if gpu:
             torch.cuda.synchronize()
-        started = time.perf_counter()
+        now = time.perf_counter if gpu else time.process_time
+        started = now()
         result = work()
         if gpu:
             torch.cuda.synchronize()
-        return time.perf_counter() - started, result
+        return now() - started, result
 
     return timed
 

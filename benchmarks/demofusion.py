@@ -30,6 +30,7 @@ import torch
 from demofusion_reference import load_reference
 from torch import Tensor, nn
 
+from velatura.generation.checkpoint import quiet
 from velatura.generation.demofusion import Denoiser, Painter, Schedule, SeededDraws, decode, plan
 from velatura.records import Composition, Enlargement, GenerationRequest
 
@@ -88,7 +89,8 @@ def main() -> None:
         return
     if arguments.reference is None:
         parser.error("name the published pipeline's file")
-    found = [compare(case, arguments) for case in (FULL if arguments.full else REDUCED) if chosen(case, arguments)]
+    with quiet():
+        found = [compare(case, arguments) for case in (FULL if arguments.full else REDUCED) if chosen(case, arguments)]
     if arguments.json:
         print(json.dumps(found))
 
@@ -227,9 +229,10 @@ def clocked(vae: Any) -> Any:
 
 
 def clock(model: Any) -> float:
-    """Return the seconds of a clock, once all is done that was asked of the device."""
-    if model.device.type == "cuda":
-        torch.cuda.synchronize()
+    """Return the seconds of a clock: on a CPU, which others may use too, those that it worked for us."""
+    if model.device.type == "cpu":
+        return time.process_time()
+    torch.cuda.synchronize()
     return time.perf_counter()
 
 

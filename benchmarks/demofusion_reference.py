@@ -45,7 +45,7 @@ def load_reference(path: Path) -> Any:
     """Return the pipeline class of a file."""
     import diffusers.image_processor  # noqa: F401 - it looks for a real matplotlib
 
-    if importlib.util.find_spec("matplotlib") is None:
+    if "matplotlib" not in sys.modules and importlib.util.find_spec("matplotlib") is None:
         stub = ModuleType("matplotlib")
         stub.pyplot = sys.modules["matplotlib.pyplot"] = ModuleType("matplotlib.pyplot")  # type: ignore[attr-defined]
         sys.modules["matplotlib"] = stub

@@ -249,3 +249,25 @@ def test_an_empty_picture_is_told(large: DemoFusionBackend, twice: Asked, monkey
     monkeypatch.setattr(Painter, "paint", lambda *_: broken)
     with pytest.warns(PaintingWarning, match="overflow"):
         list(large.generate(twice()))
+
+
+def test_a_compiled_unet_sees_batches_of_few_sizes(
+    checkpoint: Path, large: DemoFusionBackend, twice: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes: set[tuple[int, ...]] = set()
+
+    def counted(unet: Any, *, dynamic: bool) -> Any:
+        assert not dynamic
+
+        def run(latents: torch.Tensor, *given: Any, **options: Any) -> Any:
+            shapes.add(tuple(latents.shape))
+            return unet(latents, *given, **options)
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", counted)
+    backend = DemoFusionBackend(str(checkpoint), device="cpu", compiled=True)
+    request = twice(width=256, height=256)
+    [one], [other] = backend.generate(request), large.generate(request)
+    assert len(shapes) == 2  # the first phase's, and all others'
+    assert np.abs(np.asarray(one.image, float) - np.asarray(other.image, float)).max() <= 2
