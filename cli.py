@@ -62,6 +62,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"velatura {__version__}")

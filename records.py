@@ -500,7 +500,7 @@ class GenerationRequest:
     guidance: float | None = None
     """Classifier-free guidance; up to 1 is none, None as `steps`."""
     width: int | None = None
-    """Pixels; None takes the model's own size."""
+    """Pixels; None takes the model's own size, that of the picture to start from, or, of an enlargement, twice that."""
     height: int | None = None
     scheduler: str | None = None
     """A scheduler's name; None keeps the model's own."""

@@ -7,8 +7,8 @@ random weights. The process stays, as a service does, and paints one picture aft
 a prompt is searched for and composed, then three kohya files of that rank (attention, convolutions, text encoder;
 float16) are opened, matched and laid on the weights in place of the picks, since the pages of a dump have no files
 here. Timed is the way to the first pass through the UNet, against diffusers' own pipeline with nothing laid on it, in
-the same run; on a processor everything runs on one core and one thread, and seconds are CPU seconds. With `--steps` whole pictures are painted,
-too. The paper's figure for its own set-up is 12.1 s a picture (Stylus, figure 9).
+the same run; on a processor everything runs on one core and one thread, and seconds are CPU seconds. With `--steps`
+whole pictures are painted, too. The paper's figure for its own set-up is 12.1 s a picture (Stylus, figure 9).
 """
 
 from __future__ import annotations

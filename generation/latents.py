@@ -1,4 +1,4 @@
-"""From the numbers that a denoiser works on to those that its autoencoder decodes."""
+"""From the numbers that a denoiser works on to those that its autoencoder decodes, and back."""
 
 from __future__ import annotations
 
@@ -21,3 +21,9 @@ def unscaled(vae: Any, latents: Tensor) -> Tensor:
         return centred
     shifted: Tensor = latents / config.scaling_factor + (getattr(config, "shift_factor", None) or 0.0)
     return shifted
+
+
+def scaled(vae: Any, latents: Tensor) -> Tensor:
+    """Return latents of an autoencoder as the denoiser knows them; `unscaled` turned round, which is linear."""
+    zero = unscaled(vae, torch.zeros_like(latents))
+    return (latents - zero) / (unscaled(vae, torch.ones_like(latents)) - zero)

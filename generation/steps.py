@@ -26,6 +26,7 @@ class Steps:
         self._watch = watch
         self._places = places
         self._done, self._of = done, of
+        self._told = 0
         self.look()
 
     def look(self) -> None:
@@ -37,12 +38,12 @@ class Steps:
         if self._watch is not None and self._watch.stopped is not None and self._watch.stopped():
             raise Cancelled("stopped")
 
-    def made(self, step: int, of: int, show: Callable[[], Sequence[Image]] | None = None) -> None:
+    def made(self, done: int, of: int, show: Callable[[], Sequence[Image]] | None = None) -> None:
         """Tell that a step was made.
 
         Args:
-            step: Its number, from 1.
-            of: How many steps there are.
+            done: How much of the batch is done: its number, from 1, where all steps take equally long.
+            of: How much there is.
             show: Makes a small picture of each image of the batch as it is now; called only where one is wished.
 
         Raises:
@@ -52,8 +53,9 @@ class Steps:
         if watch is None:
             return
         if watch.progress is not None:
-            watch.progress((self._done + len(self._places) * step / of) / self._of)
-        if watch.preview is not None and show is not None and step < of and step % watch.every == 0:
+            watch.progress((self._done + len(self._places) * done / of) / self._of)
+        self._told += 1
+        if watch.preview is not None and show is not None and done < of and self._told % watch.every == 0:
             for place, picture in zip(self._places, show(), strict=True):
                 watch.preview(place, picture)
         self.look()

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..latents import unscaled
+from ..latents import scaled, unscaled
 from .windows import Size, Window, tile_overlap, tiles
 
 _EDGE = 0.25
@@ -76,7 +76,7 @@ def encode(vae: Any, pixels: Tensor, native: int) -> Tensor:
         output = vae.encode(pixels.to(vae.device, vae.dtype))
     finally:
         vae.use_tiling = tiled
-    return _scaled(vae, (output.latent_dist.mode() if hasattr(output, "latent_dist") else output.latents).float())
+    return scaled(vae, (output.latent_dist.mode() if hasattr(output, "latent_dist") else output.latents).float())
 
 
 class _Picture:
@@ -126,9 +126,3 @@ class _Picture:
         rise = ((place - edge) / max(overlap - 2 * edge, 1)).clamp(0, 1)
         ones = torch.ones_like(rise)
         return (ones if start == 0 else rise) * (ones if start + length == side else rise.flip(0))
-
-
-def _scaled(vae: Any, latents: Tensor) -> Tensor:
-    """Return latents of an autoencoder as the denoiser knows them; `unscaled` turned round, which is linear."""
-    zero = unscaled(vae, torch.zeros_like(latents))
-    return (latents - zero) / (unscaled(vae, torch.ones_like(latents)) - zero)
