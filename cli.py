@@ -140,6 +140,7 @@ app.command(name="import")(choosing.import_)
 
 
 app.command()(generating.generate)
+app.command()(generating.repaint)
 app.command()(generating.plan)
 app.command()(generating.checkpoints)
 app.command()(running.run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,7 +37,7 @@ def generate(
     what: Annotated[
         str,
         typer.Argument(
-            help="A prompt; or a composition's file, ours or another tool's, or -. With --image, `?` asks the picture."
+            help="A prompt; or a composition's file, ours or another tool's, or -. Without words, --image is asked."
         ),
     ],
     model: Checkpoint = None,
@@ -79,16 +80,47 @@ def generate(
             print_composition(composition)
         request = velatura.request(composition, seed=seed, **given)
         painting = velatura.painting
-        if (planned := painting.plan(request, timed=True)) is not None and not as_json:
+        if not as_json and (planned := painting.plan(request, timed=True)) is not None:
             print_plan(painting.backend.complete(request), planned, as_json=False)
         with Progress("paint") as progress:
-            watch = _watch(progress, preview)
+            watch = _watch(progress, preview, overwrite=overwrite)
             if masks:
                 requests = velatura.varied(request, count, scheme=mask_scheme, weighted=weighted)
                 painted = painting.paint_each(requests, overwrite=overwrite, watch=watch)
             else:
                 painted = painting.paint(request, count=count, overwrite=overwrite, watch=watch)
             paths = [path for path, _ in sorted(painted, key=lambda made: made[1].seed)]
+        print_paths(composition, paths, as_json=as_json)
+
+
+def repaint(
+    picture: Annotated[Path, typer.Argument(help="A PNG that Velatura painted.")],
+    model: Checkpoint = None,
+    output: Annotated[str | None, typer.Option("--output", "-o", metavar="FOLDER", help="Where it goes.")] = None,
+    device: Device = None,
+    dtype: Precision = None,
+    force: Force = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a picture of the same name.")] = False,
+    db: Db = None,
+    as_json: Json = False,
+) -> None:
+    """Paint a picture of ours again, as its story says: the same adapters, seed, steps and all the rest."""
+    from .generation import read_story, request_of
+    from .screen import Progress, print_paths
+
+    story = read_story(picture)
+    request = request_of(story)
+    if not isinstance(story.get("seed"), int):
+        raise InputError(f"{picture.name} does not tell its seed")
+    with open_velatura(
+        read_only=True, db=db, model=model or request.model, backend=request.backend or None, output=output,
+        device=device, dtype=dtype, force=force or None,
+    ) as velatura:  # fmt: skip
+        composition = velatura.localised(request.composition)
+        request = replace(request, model=str(velatura.settings.model), composition=composition, seed=story["seed"])
+        with Progress("paint") as progress:
+            watch = _watch(progress, None, overwrite=overwrite)
+            paths = [path for path, _ in velatura.paint(request, overwrite=overwrite, watch=watch)]
         print_paths(composition, paths, as_json=as_json)
 
 
@@ -134,15 +166,16 @@ def composition_for(
     composition = choosing.composition_in(velatura, what)
     if composition is not None:
         return composition
-    if what.strip() == "?" and given.get("start") is not None:
-        what = velatura.interrogate(given["start"].picture.path).prompt
-        typer.echo(f"note: the picture is taken for: {what}", err=True)
-    [composition] = compose(velatura, [what], commercial=commercial, safe=safe)
+    [composition] = compose(velatura, [what], given, commercial=commercial, safe=safe)
     return composition
 
 
-def compose(velatura: Velatura, prompts: list[str], *, commercial: Commercial, safe: bool) -> list[Composition]:
+def compose(
+    velatura: Velatura, prompts: list[str], given: dict[str, Any], *, commercial: Commercial, safe: bool
+) -> list[Composition]:
     """Return a composition for each prompt, of adapters that are here and fit the checkpoint.
+
+    A prompt without words is that of the picture to start from, where there is one.
 
     Raises:
         InputError: a prompt has no words, or pins an adapter that is not in the catalogue.
@@ -152,6 +185,10 @@ def compose(velatura: Velatura, prompts: list[str], *, commercial: Commercial, s
 
     if not prompts:
         return []
+    if not all(map(words, prompts)) and given.get("start") is not None:
+        seen = velatura.interrogate(given["start"].picture.path).prompt
+        typer.echo(f"note: the picture is taken for: {seen}", err=True)
+        prompts = [prompt if words(prompt) else seen for prompt in prompts]
     if not all(map(words, prompts)):
         raise InputError("the prompt has no words" if len(prompts) == 1 else "a prompt has no words")
     chosen = make_filter(velatura, family=velatura.backend.family, commercial=commercial, safe=safe, installed=True)
@@ -164,13 +201,15 @@ def compose(velatura: Velatura, prompts: list[str], *, commercial: Commercial, s
     return compositions
 
 
-def _watch(progress: Progress, preview: Path | None) -> Watch:
+def _watch(progress: Progress, preview: Path | None, *, overwrite: bool) -> Watch:
     from .protocols import Watch
 
     if preview is None:
         return Watch(progress=progress.painted)
     if not preview.absolute().parent.is_dir():
         raise InputError(f"there is no folder {preview.parent} for the preview")
+    if preview.exists() and not overwrite:
+        raise InputError(f"{preview} is there already; give the preview another name, or --overwrite")
 
     def renew(_: int, picture: Image) -> None:
         unfinished = preview.with_name(f".{preview.name}.part")

@@ -54,7 +54,8 @@ def make_fields(
         Path | None, typer.Option("--image", metavar="FILE", help="A picture to start from in place of noise.")
     ] = None,
     strength: Annotated[
-        float | None, typer.Option(min=0, max=1, help="With --image: how far it is painted anew; else 0.75.")
+        float | None,
+        typer.Option(min=0, max=1, help="With --image: how far it is painted anew; else 0.75, DemoFusion 1."),
     ] = None,
     inpaint: Annotated[
         Path | None, typer.Option(metavar="FILE", help="With --image: its mask; what is white is painted anew.")
@@ -95,7 +96,7 @@ def make_fields(
     start = None
     if image is not None:
         mask = Picture(path=str(inpaint)) if inpaint else None
-        start = Start(picture=Picture(path=str(image)), mask=mask, strength=0.75 if strength is None else strength)
+        start = Start(picture=Picture(path=str(image)), mask=mask, strength=strength)
     return {
         "negative": negative,
         "steps": steps,

@@ -91,9 +91,11 @@ class Painting:
         taken = next((path for path in paths if path.exists()), None)
         if taken is not None and not overwrite:
             raise InputError(f"{taken} is there already; give --overwrite, another --seed or another --output")
-        twice = next((path for number, path in enumerate(paths) if path in paths[:number]), None)
-        if twice is not None:
-            raise InputError(f"two pictures would be called {twice}; give them different seeds")
+        seen: set[Path] = set()
+        for path in paths:
+            if path in seen:
+                raise InputError(f"two pictures would be called {path}; give them different seeds")
+            seen.add(path)
         return paths
 
     def paint(

@@ -381,6 +381,7 @@ class Velatura:
         from .refiner.picture_file import read_picture_file
         from .settings import home
 
+        shown = read_picture_file(Path(picture)).decode() if isinstance(picture, str | Path) else picture
         looks = interrogator(
             by,
             embedder=lambda: self.picture_embedder,
@@ -389,7 +390,6 @@ class Velatura:
             cache=home() / "words",
             told=progress,
         )
-        shown = read_picture_file(Path(picture)).decode() if isinstance(picture, str | Path) else picture
         return looks.interrogate(shown)
 
     # ---------------------------------------------------------------- compose

@@ -421,10 +421,16 @@ class Start:
     """A picture that painting starts from in place of noise: img2img, and with a mask inpainting."""
 
     picture: Picture
-    strength: float = 0.75
-    """How far it is painted anew, 0 to 1: the share of the steps that are made."""
+    strength: float | None = None
+    """How far it is painted anew, 0 to 1: the share of the steps that are made. None takes 0.75; DemoFusion, which
+    holds every step to the picture, makes them all."""
     mask: Picture | None = None
     """Where it is white the picture is painted anew, where it is black it is kept."""
+
+    @property
+    def share(self) -> float:
+        """The strength, and 0.75 where it is left open."""
+        return 0.75 if self.strength is None else self.strength
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -457,25 +463,29 @@ class ImagePrompt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Enlargement:
-    """How a picture larger than the model's own is painted. Lengths are in cells of the latents."""
+    """How a picture larger than the model's own is painted: None takes what suits the model.
+
+    Lengths are in cells of the latents.
+    """
 
     mode: Mode = "demofusion"
     """DemoFusion (Du and others, 2024); MultiDiffusion (Bar-Tal and others, 2023), windows alone; ScaleCrafter (He and
     others, 2024), dilated convolutions; or a plain upscaler over a picture of the model's own size."""
     stride: int | None = None
-    """From window to window; None takes half of a window."""
-    views: int = 16
-    """How many windows pass through the model at once."""
+    """From window to window: half of a window, but three quarters with SDXL-Turbo."""
+    views: int | None = None
+    """How many windows pass through the model at once: 16, but 12 with SDXL-Turbo."""
     scales: tuple[int, ...] = ()
     """The multiples of the model's own size that are gone through, ascending; none takes 2, 3, ... to the last."""
     later_steps: int | None = None
-    """Steps of every phase after the first; None makes as many as in the first."""
+    """Steps of every phase after the first, 1 to 1000; None makes as many as in the first."""
     skip: float = 0.0
     """Parts of a step that weigh less than this are left out; 0 is exact."""
-    cosine: tuple[float, float, float] = (3.0, 1.0, 1.0)
-    """The exponents of the skip residual, of the dilated views' share, and of their blur (DemoFusion, eq. 4 to 7)."""
-    sigma: float = 0.8
-    """Of that blur, at its strongest."""
+    cosine: tuple[float, float, float] | None = None
+    """The exponents of the skip residual, of the dilated views' share, and of their blur (DemoFusion, eq. 4 to 7): 3,
+    1 and 1, but 0.5, 0.5 and 1 with models of fewer than 64 cells."""
+    sigma: float | None = None
+    """Of that blur, at its strongest: 0.8."""
     saving: bool = False
     """Whether memory is saved where it costs time: what is not at work leaves the GPU."""
     upscaler: str | None = None

@@ -81,7 +81,7 @@ def run(
     flags |= {"batch": batch, "force": force or None, "composer": composer}
     with open_velatura(read_only=True, **flags) as velatura:
         requests: list[GenerationRequest] = []
-        for composition in _compositions(velatura, what, commercial=commercial, safe=safe):
+        for composition in _compositions(velatura, what, given, commercial=commercial, safe=safe):
             request = velatura.request(composition, seed=seed, **given)
             if masks:
                 requests += velatura.varied(request, count, scheme=mask_scheme, weighted=weighted)
@@ -174,14 +174,17 @@ class _Shown:
         self._progress.told(f"{done:,} done, {self._whole - done:,} left", round(1000 * self._share), 1000)
 
 
-def _compositions(velatura: Velatura, what: str, *, commercial: Commercial, safe: bool) -> Sequence[Composition]:
+def _compositions(
+    velatura: Velatura, what: str, given: dict[str, Any], *, commercial: Commercial, safe: bool
+) -> Sequence[Composition]:
     """Return what a command names: compositions as they stand, and one for each prompt.
 
     Raises:
         InputError: a prompt has no words, or pins an adapter that is not in the catalogue; or a file cannot be read.
     """
     asked = _asked(velatura, what)
-    composed = iter(compose(velatura, [one for one in asked if isinstance(one, str)], commercial=commercial, safe=safe))
+    prompts = [one for one in asked if isinstance(one, str)]
+    composed = iter(compose(velatura, prompts, given, commercial=commercial, safe=safe))
     return [next(composed) if isinstance(one, str) else one for one in asked]
 
 

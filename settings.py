@@ -128,6 +128,13 @@ class Settings(BaseSettings):
     """Where adapters go: on the model's weights, or beside them; unset takes what is cheaper."""
     force: bool = False
     """Lay adapters even where only a part of them fits the model, or they are of another family."""
+    parts: str | None = None
+    """With a single-file FLUX: the folder or hub id of a FLUX.1 that brings the text encoders and the autoencoder."""
+    tokenizer: str | None = None
+    """With a single file of SD or SDXL: a folder or hub id with CLIP's tokenizer; unset looks beside the file, in the
+    cache and on the hub."""
+    prediction: Literal["epsilon", "v_prediction"] | None = None
+    """With a single file that does not tell what it was trained to predict."""
     server: str | None = None
     """Where A1111 or ComfyUI runs, such as `http://127.0.0.1:7860`; unset takes its usual place on this machine."""
     compiled: bool = False

@@ -74,19 +74,24 @@ def painter(settings: Settings) -> Backend:
         InputError: no checkpoint is named, or it cannot be used.
         MissingDependency: a package that it needs is not installed.
     """
-    from .generation import REMOTE, open_backend
+    from .generation import REMOTE, backend_for, open_backend
 
     if settings.model is None:
         raise InputError("no checkpoint is named; give --model, or set VELATURA_MODEL")
-    options: dict[str, object] = {"url": settings.server} if settings.server else {}
-    if settings.backend not in REMOTE:
-        options = {name: getattr(settings, name) for name in ("device", "dtype", "laying", "force")}
-        options |= {"batch_size": settings.batch, "local_files_only": settings.offline}
-    if settings.backend == "demofusion":
+    if settings.backend in REMOTE:
+        return open_backend(settings.backend, settings.model, **({"url": settings.server} if settings.server else {}))
+    name = settings.backend or backend_for(settings.model, local_files_only=settings.offline)
+    options: dict[str, object] = {each: getattr(settings, each) for each in ("device", "dtype", "laying", "force")}
+    options |= {"batch_size": settings.batch, "local_files_only": settings.offline}
+    if name == "flux":
+        options["parts"] = settings.parts
+    else:
+        options |= {"tokenizer": settings.tokenizer, "prediction": settings.prediction}
+    if name == "demofusion":
         options["compiled"] = settings.compiled
-    if settings.backend == "fusion":
+    if name == "fusion":
         options |= {"sketcher": settings.sketcher, "version": settings.fusion}
-    return open_backend(settings.backend, settings.model, **options)
+    return open_backend(name, settings.model, **options)
 
 
 def describer(

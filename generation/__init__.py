@@ -5,6 +5,8 @@ A backend is one class and one row of `BACKENDS`; nothing heavy is imported befo
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BACKENDS",
+    "REMOTE",
     "PaintingWarning",
+    "backend_for",
     "image_name",
     "open_backend",
     "parameters_text",
@@ -65,23 +69,41 @@ def open_backend(name: str | None, model: str, **options: Any) -> Backend:
     if name in REMOTE:
         remote: Backend = _class_of(name)(model, **options)
         return remote
+    with _told():
+        if isinstance(options.get("dtype"), str):
+            options["dtype"] = getattr(import_module("torch"), options["dtype"])
+        name = name or backend_for(model, local_files_only=bool(options.get("local_files_only")))
+        found = _class_of(name)
+    backend: Backend = found(model, **options)
+    return backend
+
+
+def backend_for(model: str, *, local_files_only: bool = False) -> str:
+    """Return the name of the backend that paints with a checkpoint.
+
+    Raises:
+        InputError: the checkpoint is not there, or no backend paints with it.
+        MissingDependency: the extra `generate` is not installed.
+        VelaturaError: it is installed and broken.
+    """
+    with _told():
+        kind: str = import_module(".kinds", __name__).kind_of(model, local_files_only=local_files_only)
+    return kind
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Say what is not installed, or broken, where the libraries that paint are loaded."""
     try:
         with import_module(".checkpoint", __name__).quiet():
             # These load late, and it is then that a broken neighbour (torchvision) shows.
             _ = import_module("diffusers").StableDiffusionPipeline, import_module("transformers").CLIPTextModel
-        if isinstance(options.get("dtype"), str):
-            options["dtype"] = getattr(import_module("torch"), options["dtype"])
-        if name is None:
-            offline = bool(options.get("local_files_only"))
-            name = import_module(".checkpoint", __name__).kind_of(model, local_files_only=offline)
-        found = _class_of(name)
+        yield
     except ModuleNotFoundError as error:
         raise MissingDependency(error.name or "diffusers", extra="generate") from None
     except (ImportError, RuntimeError) as error:
         line = (str(error).strip().splitlines() or [type(error).__name__])[-1]
         raise VelaturaError(f"diffusers is installed and cannot be imported; try `velatura doctor`: {line}") from error
-    backend: Backend = found(model, **options)
-    return backend
 
 
 def _class_of(name: str) -> Any:

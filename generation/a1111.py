@@ -260,7 +260,7 @@ class A1111Backend(RemoteBackend):
             settings["img2img_fix_steps"] = False
             body |= {
                 "init_images": [base64_png(picture)],
-                "denoising_strength": request.start.strength,
+                "denoising_strength": request.start.share,
                 "resize_mode": 0,
                 "initial_noise_multiplier": 1.0,
             }

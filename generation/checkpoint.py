@@ -14,22 +14,11 @@ import torch
 
 from ..errors import InputError, VelaturaError
 from .checksums import digests
-from .kinds import (
-    HUB_FILE,
-    HUB_ID,
-    admit,
-    hub_file,
-    kind_of,
-    kind_of_file,
-    kind_of_folder,
-    missing,
-    read_header,
-    read_object,
-    told,
-    unreachable,
-)
+from .hub import HUB_FILE, HUB_ID, hub_file, unreachable
+from .kinds import admit, kind_of, kind_of_file, kind_of_folder, missing, read_header, read_object, told
 from .known import exists, resolve
 from .schedulers import without_numpy_warning
+from .shared_settings import FILTERS, Shared
 from .single_file import first_line, load_parts
 from .single_file_xl import load_xl_parts
 
@@ -58,6 +47,11 @@ class Checkpoint:
     """Where its parts lie as diffusers keeps them."""
     kind: str = "sd"
     """`sd` (SDXS too) or `sdxl` (SDXL-Turbo too)."""
+
+    @property
+    def fills_masks(self) -> bool:
+        """Whether it paints only over a picture: its UNet takes the picture and a mask beside the noise."""
+        return bool(self.pipe.unet.config.in_channels != self.pipe.vae.config.latent_channels)
 
     @property
     def upcast(self) -> bool:
@@ -100,7 +94,7 @@ def load_checkpoint(
                 return _of_folder(path, path.resolve().name, dtype, kinds)
             return _of_file(path, dtype, kinds, tokenizer, prediction, local_files_only=local_files_only)
         if match := HUB_FILE.fullmatch(located):
-            path = hub_file(match[1], match[2], local_files_only=local_files_only)
+            path = hub_file(match["repository"], match["file"], local_files_only=local_files_only)
             return _of_file(path, dtype, kinds, tokenizer, prediction, local_files_only=local_files_only)
         if HUB_ID.fullmatch(located):
             kind = told(located, local_files_only=local_files_only)
@@ -156,7 +150,7 @@ def _checkpoint(parts: dict[str, Any], kind: str, name: str, digest: str | None,
                 f"the tokenizer has {words} words and the text encoder {rows}: they do not belong together"
             )
     xl = kind.startswith("sdxl")
-    with warnings.catch_warnings():
+    with FILTERS, warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of old configurations, which are put right all the same
         if xl:
             pipe = StableDiffusionXLPipeline(**parts, feature_extractor=None, add_watermarker=False)
@@ -271,6 +265,12 @@ def _tokenizer(path: Path, named: str | None, padding: str, *, local_files_only:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep the libraries' loading bars and reports off the screen; what matters in them is raised here."""
+    with _REPORTS.held(), without_numpy_warning():
+        yield
+
+
+def _silence() -> Callable[[], None]:
+    """Silence the libraries, and return what lets them speak again."""
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 
@@ -279,11 +279,14 @@ def quiet() -> Iterator[None]:
     for library, _ in before:
         library.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    try:
-        with without_numpy_warning():
-            yield
-    finally:
+
+    def undo() -> None:
         for library, level in before:
             library.set_verbosity(level)
         if bar:
             transformers_logging.enable_progress_bar()
+
+    return undo
+
+
+_REPORTS = Shared(_silence)

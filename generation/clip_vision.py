@@ -21,7 +21,8 @@ from torch import Tensor
 
 from ..errors import InputError
 from .checkpoint import quiet
-from .weight_files import HUB_ID, Shapes, hub_folder, json_of, local, shapes_of, stamp, tensors_of, weights_in
+from .hub import HUB_ID, hub_folder
+from .weight_files import OF_A_MODEL, Shapes, json_of, local, shapes_of, stamp, tensors_of, weights_in
 
 _REMEMBERED: Final = 64
 """Pictures whose features are kept: a few kilobytes each, or a megabyte where all of the hidden layer is."""
@@ -115,7 +116,7 @@ class ClipVision:
     def _files(self, name: str) -> tuple[tuple[Path, ...], dict[str, Any]]:
         path = local(name)
         if path is None and HUB_ID.fullmatch(name):
-            path = hub_folder(name, local_files_only=self._local_files_only)
+            path = hub_folder(name, OF_A_MODEL, local_files_only=self._local_files_only)
         if path is None:
             raise InputError(f"there is no CLIP vision model {name!r}: give a folder, a .safetensors file, or a hub id")
         if path.is_file():

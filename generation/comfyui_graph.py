@@ -114,7 +114,7 @@ def _sampled(graph: _Graph, plan: Plan, seed: int, **links: Link) -> Link:
     if start is None:
         return [graph.add("KSampler", seed=seed, **shared, denoise=1.0, **links), 0]
     # KSampler's `denoise` would make all the steps within the share; here a share of the steps is made.
-    skipped = plan.steps - int(plan.steps * start.strength)
+    skipped = plan.steps - int(plan.steps * start.share)
     noise = {"add_noise": "enable", "noise_seed": seed, "return_with_leftover_noise": "disable"}
     node = graph.add("KSamplerAdvanced", **noise, **shared, start_at_step=skipped, end_at_step=plan.steps, **links)
     return [node, 0]

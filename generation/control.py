@@ -17,7 +17,8 @@ from torch import Tensor
 
 from ..errors import InputError
 from .checkpoint import quiet
-from .weight_files import HUB_ID, Shapes, hub_folder, json_of, local, shapes_of, stamp, tensors_of, weights_in
+from .hub import HUB_ID, hub_folder
+from .weight_files import OF_A_MODEL, Shapes, json_of, local, shapes_of, stamp, tensors_of, weights_in
 
 _KEPT: Final = 2
 """ControlNets that stay loaded: each is a third as large as its model."""
@@ -87,7 +88,7 @@ class ControlNets:
         """Return where the weights are, and what is told beside them."""
         path = local(name)
         if path is None and HUB_ID.fullmatch(name):
-            path = hub_folder(name, local_files_only=self._local_files_only)
+            path = hub_folder(name, OF_A_MODEL, local_files_only=self._local_files_only)
         if path is None:
             raise InputError(
                 f"there is no ControlNet {name!r}: give a diffusers folder, a .safetensors file, or a hub id"
@@ -114,10 +115,16 @@ class ControlNets:
             config["cross_attention_dim"] = here
         elif made != here:
             raise InputError(f"{name} is a ControlNet for {model_of(made)}, and this checkpoint is {model_of(here)}")
-        for field in ("block_out_channels", "layers_per_block", "in_channels"):
-            if config[field] != (tuple(unet[field]) if isinstance(unet[field], list) else unet[field]):
+        # A UNet that fills masks takes them beside the latents, and a ControlNet the latents alone.
+        wanted = {
+            "block_out_channels": tuple(unet.block_out_channels),
+            "layers_per_block": unet.layers_per_block,
+            "in_channels": unet.out_channels,
+        }
+        for field, value in wanted.items():
+            if config[field] != value:
                 raise InputError(
-                    f"{name} is a ControlNet for another model: it has {field} {config[field]}, not {unet[field]}"
+                    f"{name} is a ControlNet for another model: it has {field} {config[field]}, not {value}"
                 )
         return config | {field: unet[field] for field in _FROM_UNET if field in unet}
 

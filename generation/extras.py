@@ -22,7 +22,7 @@ from .canny import canny
 from .checkpoint import quiet
 from .control import ControlNets
 from .image_prompt import ImagePrompts, Shown
-from .pictures import cells, fitted, pasted, read_mask, read_picture
+from .pictures import cells, fitted, pasted, read_mask, read_picture, size_from
 
 _KEPT: Final = 8
 """Pictures that stay decoded, in the size that they are painted in."""
@@ -122,12 +122,12 @@ class Extras:
     # ---------------------------------------------------------------- checking
 
     def _started(self, request: GenerationRequest, start: Start) -> GenerationRequest:
-        if not 0 <= start.strength <= 1:
-            raise InputError(f"the strength must be between 0 and 1, not {start.strength}")
+        if not 0 <= start.share <= 1:
+            raise InputError(f"the strength must be between 0 and 1, not {start.share}")
         steps = request.steps or 0  # none are the backend's to fill in, or to refuse
-        if steps >= 1 and int(steps * start.strength) < 1:
+        if steps >= 1 and int(steps * start.share) < 1:
             raise InputError(
-                f"a strength of {start.strength:g} leaves none of {steps} steps to be made; "
+                f"a strength of {start.share:g} leaves none of {steps} steps to be made; "
                 f"take at least {math.ceil(100 / steps) / 100:g}"
             )
         picture, digest = read_picture(start.picture)
@@ -140,25 +140,13 @@ class Extras:
                 )
             mask = replace(mask, sha256=mask_digest)
         width, height = self._sizes(request, picture)
-        start = replace(start, picture=replace(start.picture, sha256=digest), mask=mask)
+        start = replace(start, picture=replace(start.picture, sha256=digest), strength=start.share, mask=mask)
         return replace(request, start=start, width=width, height=height)
 
     def _sizes(self, request: GenerationRequest, picture: Image.Image) -> tuple[int, int]:
         """Return the size that is asked for, or else the picture's own."""
         multiple = math.lcm(8, self._pipe.vae_scale_factor)
-        wide, high = map(float, picture.size)
-        if request.width is not None:
-            high = high * request.width / wide if request.height is None else request.height
-            wide = request.width
-        elif request.height is not None:
-            wide, high = wide * request.height / high, request.height
-        width, height = (int(side) // multiple * multiple for side in (wide, high))
-        if width == 0 or height == 0:
-            raise InputError(
-                f"{request.start and request.start.picture.path} is {_by(picture.size)}, too small to start from; "
-                "ask for a width and a height"
-            )
-        return request.width or width, request.height or height
+        return size_from(picture.size, request.width, request.height, multiple)
 
     def _control(self, control: Control) -> Control:
         if not math.isfinite(control.weight):
@@ -201,7 +189,7 @@ class Extras:
     def _begun(self, request: GenerationRequest, start: Start, count: int) -> dict[str, Any]:
         """Return what a pipeline takes for the picture to start from: one for each image, so that each is alone."""
         # One step at most is made of one step: what is left of a request when memory is tried out.
-        strength = 1.0 if request.steps == 1 else start.strength
+        strength = 1.0 if request.steps == 1 else start.share
         taken = {"image": [self._fitted(start.picture, request)] * count, "strength": strength}
         if start.mask is not None:
             mask = self._fitted_mask(start.mask, request)

@@ -21,12 +21,13 @@ from ..records import GenerationRequest, Start
 from .adapters.choice import Way
 from .adapters.embeddings import LearnedToken
 from .adapters.plan import AdapterPlan
+from .batches import Row
 from .checkpoint import Checkpoint, quiet
 from .encoders import Encoded, encode_flux
 from .flux_checkpoint import load_flux
 from .latents import unscaled
-from .local import LocalBackend, Row, warn, warn_of_emptiness
-from .pictures import fitted, read_picture
+from .local import LocalBackend, warn, warn_of_emptiness
+from .pictures import fitted, read_picture, size_from
 from .previews import picture_of, previewing
 from .prompt import cleaned
 from .prompt_weights import less_weights
@@ -110,29 +111,28 @@ class FluxBackend(LocalBackend[Encoded]):
             raise InputError(
                 f"FLUX paints by flow matching, with the scheduler {_SCHEDULER} alone and not {request.scheduler!r}"
             )
-        size = self._own_size
         if request.start is not None:
-            start, size = self._started(request.start)
-            request = replace(request, start=start)
+            request = self._started(request, request.start)
+        own = self._own_side
         return replace(
             request,
-            width=size[0] if request.width is None else request.width,
-            height=size[1] if request.height is None else request.height,
+            width=own if request.width is None else request.width,
+            height=own if request.height is None else request.height,
             scheduler=_SCHEDULER,
         )
 
     @property
-    def _own_size(self) -> tuple[int, int]:
-        side = int(self._pipe.default_sample_size * self._pipe.vae_scale_factor)
-        return side, side
+    def _own_side(self) -> int:
+        return int(self._pipe.default_sample_size * self._pipe.vae_scale_factor)
 
-    def _started(self, start: Start) -> tuple[Start, tuple[int, int]]:
-        """Check the picture that painting starts from, and tell the size that it is painted at."""
-        if not 0 < start.strength <= 1:
-            raise InputError(f"the strength must be above 0 and up to 1, not {start.strength}")
+    def _started(self, request: GenerationRequest, start: Start) -> GenerationRequest:
+        """Check the picture that painting starts from, and fill in what is left to it."""
+        if not 0 < start.share <= 1:
+            raise InputError(f"the strength must be above 0 and up to 1, not {start.share}")
         picture, digest = read_picture(start.picture)
-        width, height = (max(self.multiple, side // self.multiple * self.multiple) for side in picture.size)
-        return replace(start, picture=replace(start.picture, sha256=digest)), (width, height)
+        start = replace(start, picture=replace(start.picture, sha256=digest), strength=start.share)
+        width, height = size_from(picture.size, request.width, request.height, self.multiple)
+        return replace(request, start=start, width=width, height=height)
 
     def _learned(self, request: GenerationRequest, plans: Sequence[AdapterPlan]) -> tuple[LearnedToken, ...]:
         """Warn of what is not read; FLUX takes no learned tokens."""
@@ -241,5 +241,5 @@ class FluxBackend(LocalBackend[Encoded]):
 def _sigmas(row: Row) -> list[float]:
     """Return the shares of noise, before the model's shift, that the steps start from; with a picture its last ones."""
     start = row.request.start
-    made = row.steps if start is None else min(row.steps, int(row.steps * start.strength) or 1)
+    made = row.steps if start is None else min(row.steps, int(row.steps * start.share) or 1)
     return [float(share) for share in np.linspace(1.0, 1 / row.steps, row.steps)[row.steps - made :]]

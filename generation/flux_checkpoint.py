@@ -13,19 +13,16 @@ from ..errors import InputError, UnreadableFile
 from .adapters.flux import SWAPPED, bfl_names
 from .checkpoint import Checkpoint, quiet, read_config, read_weights
 from .checksums import digests
+from .hub import HUB_FILE, HUB_ID, hub_file, unreachable
 from .kinds import (
-    HUB_FILE,
-    HUB_ID,
     Shapes,
     admit,
-    hub_file,
     kind_of_file,
     kind_of_folder,
     missing,
     read_header,
     read_object,
     told,
-    unreachable,
 )
 from .known import exists, resolve
 from .single_file import first_line
@@ -61,7 +58,7 @@ def load_flux(
         if exists(located) and not (path := Path(located).expanduser()).is_dir():
             return _of_file(path, dtype, parts, local_files_only=local_files_only)
         if match and not exists(located):
-            path = hub_file(match[1], match[2], local_files_only=local_files_only)
+            path = hub_file(match["repository"], match["file"], local_files_only=local_files_only)
             return _of_file(path, dtype, parts, local_files_only=local_files_only)
         folder, name = _folder(located, local_files_only=local_files_only)
         return Checkpoint(_pipeline(_folder_parts(folder, dtype), name), name, None, folder, "flux")

@@ -21,10 +21,10 @@ import torch
 from ..errors import IncompatibleAdapter, InputError
 from ..records import Choice, Composition, GenerationRequest, ImagePrompt
 from . import open_backend
+from .batches import Row
 from .extras import Extras
 from .image_prompt import Shown
 from .known import exists
-from .local import Row
 from .sd import StableDiffusionBackend
 
 if TYPE_CHECKING:
@@ -90,17 +90,27 @@ class FusionBackend(StableDiffusionBackend):
             self._sketcher = open_backend(None, sketcher, **shared)
             self._sketched_by = Path(sketcher).expanduser().resolve().name if exists(sketcher) else sketcher
 
+    @property
+    def stamp(self) -> str:
+        """What decides pixels and stands in no request: the painter's own, and who sketches how strongly."""
+        if self._sketcher is None:
+            return super().stamp
+        return f"{super().stamp}, sketched by {self._sketched_by} at {self._steering.weight:g}"
+
     def _completed(self, request: GenerationRequest) -> GenerationRequest:
         prompts = tuple(
             prompt if prompt.model else replace(prompt, model=self._steering.model) for prompt in request.image_prompts
         )
-        if self._sketcher is None:
-            if not any(prompt.pictures for prompt in prompts):
-                raise InputError(
-                    "the backend fusion needs a picture that steers: name a sketcher, such as sdxs-dreamshaper, or "
-                    "give an image prompt"
-                )
-        else:
+        if self._sketcher is None and not any(prompt.pictures for prompt in prompts):
+            raise InputError(
+                "the backend fusion needs a picture that steers: name a sketcher, such as sdxs-dreamshaper, or give an "
+                "image prompt"
+            )
+        for prompt in prompts if self._sketcher is None else prompts[1:]:
+            if not prompt.pictures:
+                why = "" if self._sketcher is None else "; the sketch is the first image prompt's alone"
+                raise InputError(f"{prompt.model} is given no picture to steer with{why}")
+        if self._sketcher is not None:
             prompts = prompts or (self._steering,)
             request = replace(request, composition=self._told(request))
         request = super()._completed(replace(request, image_prompts=prompts, scheduler=request.scheduler or SCHEDULER))

@@ -21,7 +21,8 @@ from ..records import ImagePrompt
 from .checkpoint import quiet
 from .clip_vision import ClipVision, Sight
 from .control import model_of
-from .weight_files import HUB_FILE, Shapes, hub_file, json_of, local, shapes_of, stamp, tensors_of
+from .hub import HUB_FILE, hub_file
+from .weight_files import Shapes, json_of, local, shapes_of, stamp, tensors_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -11,13 +10,10 @@ from typing import Any
 
 from ..errors import InputError, UnreadableFile
 from .adapters.file import PICKLES
+from .hub import HUB_FILE, HUB_ID, hub_file, hub_folder, json_object
 from .known import KNOWN, exists, resolve
 
 Shapes = Mapping[str, tuple[int, ...]]
-
-HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
-HUB_FILE = re.compile(r"([\w-][\w.-]*/[\w-][\w.-]*)/([\w.-]+(?:/[\w.-]+)*\.safetensors)")
-"""A file on the hub: `owner/name/path/in/it.safetensors`."""
 
 TITLES = {
     "sd": "an SD 1.x or 2.x",
@@ -106,7 +102,7 @@ def told(model: str, *, local_files_only: bool = False) -> str:
     if path is not None:
         return kind_of_file(read_header(path), path.stem)
     if match := HUB_FILE.fullmatch(model):
-        file = hub_file(match[1], match[2], local_files_only=local_files_only)
+        file = hub_file(match["repository"], match["file"], local_files_only=local_files_only)
         return kind_of_file(read_header(file), file.stem)
     if HUB_ID.fullmatch(model):
         return kind_of_folder(_configurations(model, local_files_only=local_files_only), model)
@@ -138,7 +134,10 @@ def admit(kind: str, kinds: Collection[str], name: str) -> None:
     if kind in kinds or _BASES.get(kind) in kinds:
         return
     if kind.endswith("-inpaint"):
-        raise InputError(f"{name} is {TITLES[kind]} checkpoint, which only paints over a picture; take another")
+        raise InputError(
+            f"{name} is {TITLES[kind]} checkpoint, which only paints over a picture: take --backend "
+            f"{kind.removesuffix('-inpaint')}, and give it a picture and a mask (--image, --inpaint)"
+        )
     raise InputError(f"{name} is {TITLES[kind]} checkpoint; take --backend {kind}")
 
 
@@ -209,13 +208,11 @@ def read_object(path: Path, name: str) -> dict[str, Any]:
         InputError: it is not there, or no object.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json_object(path)
     except OSError:
         where = path.name if path.name == "model_index.json" else f"{path.parent.name}/{path.name}"
         raise InputError(f"{name} is not a diffusers folder: it has no {where}") from None
-    except (ValueError, RecursionError):
-        content = None
-    if not isinstance(content, dict):
+    if content is None:
         raise InputError(f"{name}: {path.name} is not a JSON object")
     return content
 
@@ -274,44 +271,12 @@ def _instead(shapes: Shapes) -> str:
 # ----------------------------------------------------------------------------------------------- hub
 
 
-def hub_file(repository: str, file: str, *, local_files_only: bool) -> Path:
-    """Return a file of the hub, from the cache or downloaded.
-
-    Raises:
-        InputError: it is not to be had.
-    """
-    from huggingface_hub import hf_hub_download
-
-    try:
-        return Path(hf_hub_download(repository, file, local_files_only=local_files_only))
-    except Exception as error:  # every kind of network trouble, in each of the hub's own classes
-        raise unreachable(repository, error) from error
-
-
-def unreachable(model: str, error: Exception) -> InputError:
-    """Return the error that the hub does not give a model."""
-    return InputError(
-        f"{model} is not on this machine and the hub does not give it ({type(error).__name__}); "
-        "download it where there is a network, or name a folder or a .safetensors file"
-    )
-
-
 def _configurations(model: str, *, local_files_only: bool) -> Path:
     """Return a folder with the configurations of a hub's model, from the cache or downloaded."""
-    from huggingface_hub import snapshot_download
-
-    try:
-        hub_folder = Path(
-            snapshot_download(
-                model,
-                allow_patterns=["model_index.json", "*/config.json", "scheduler/scheduler_config.json"],
-                local_files_only=local_files_only,
-            )
-        )
-    except Exception as error:  # as above
-        raise unreachable(model, error) from error
-    if not (hub_folder / "model_index.json").is_file():
+    wanted = ("model_index.json", "*/config.json", "scheduler/scheduler_config.json")
+    folder = hub_folder(model, wanted, local_files_only=local_files_only)
+    if not (folder / "model_index.json").is_file():
         raise InputError(
             f"{model} is not a diffusers folder on the hub; name one of its files: {model}/its-name.safetensors"
         )
-    return hub_folder
+    return folder

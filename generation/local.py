@@ -1,8 +1,6 @@
 """What every backend that paints on this machine shares: adapters, batches, seeds, and who looks on.
 
-The images that are asked for are *rows*; rows that differ in nothing but words, adapters and seed are drawn together,
-each with its own set of adapters. Where sets lie on the weights, rows of one set are drawn after each other, so that
-each set is laid once; where it is cheaper, sets go beside the weights, and one batch wears them all.
+The images that are asked for are *rows*, and are drawn in batches; see `batches`.
 """
 
 from __future__ import annotations
@@ -12,8 +10,8 @@ import threading
 import time
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -22,7 +20,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..protocols import Watch
-from ..records import Choice, Composition, GeneratedImage, GenerationRequest
+from ..records import Choice, GeneratedImage, GenerationRequest
 from . import PaintingWarning
 from .adapters.bases import own_memory, stored_weights
 from .adapters.choice import Way, choose
@@ -31,10 +29,11 @@ from .adapters.names import targets
 from .adapters.patch import Layers
 from .adapters.plan import AdapterPlan, Plans
 from .adapters.side import SideBranch
+from .batches import Batch, Laying, Row, batches, on_text, text_state
 from .checkpoint import Checkpoint
-from .few_steps import advised, departures
 from .known import resolve
 from .memory import telling_what_fits
+from .requests import Sides, check, check_count, check_held, departures_of, filled
 from .steps import Steps
 
 if TYPE_CHECKING:
@@ -46,49 +45,9 @@ if TYPE_CHECKING:
 
 Encoded = TypeVar("Encoded")
 """What a prompt becomes for the model."""
-Laying = Mapping[AdapterPlan, float]
 
 PARTS = ("unet", "transformer", "text_encoder", "text_encoder_2")
 """The parts of a model that wear adapters."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One image of a batch."""
-
-    place: int
-    """Among those that were asked for."""
-    request: GenerationRequest
-    """Complete: nothing in it is left to the model."""
-    seed: int
-    laying: Laying
-    learned: tuple[LearnedToken, ...] = ()
-
-    @property
-    def steps(self) -> int:
-        """Denoising steps."""
-        return int(self.request.steps or 0)
-
-    @property
-    def guidance(self) -> float:
-        """Classifier-free guidance; up to 1 is none."""
-        return float(self.request.guidance or 0.0)
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height in pixels."""
-        return int(self.request.width or 0), int(self.request.height or 0)
-
-    @property
-    def generator(self) -> torch.Generator:
-        """A fresh generator with the image's seed. On the CPU, so that noise does not depend on the device."""
-        return torch.Generator().manual_seed(self.seed)
-
-
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    rows: Sequence[Row]
-    way: Way
 
 
 class LocalBackend(ABC, Generic[Encoded]):
@@ -183,9 +142,18 @@ class LocalBackend(ABC, Generic[Encoded]):
     # ---------------------------------------------------------------- what can be asked
 
     @property
+    def stamp(self) -> str:
+        """What of its settings decides pixels and stands in no request, for addresses of pictures."""
+        return str(next(self._denoiser.parameters()).dtype).removeprefix("torch.")
+
+    @property
     def family(self) -> str:
         """The checkpoint's base family, a name of `velatura.families`."""
         return model_family_of(self._modules)
+
+    @property
+    def _sides(self) -> Sides:
+        return Sides(self.multiple, self.largest)
 
     @property
     def laid(self) -> dict[str, float]:
@@ -211,29 +179,18 @@ class LocalBackend(ABC, Generic[Encoded]):
         Raises:
             InputError: it asks for what cannot be; one sentence.
         """
-        if request.mask is not None and len(request.mask) != len(request.composition.choices):
-            raise InputError(f"the mask must be as long as the {len(request.composition.choices)} choices")
-        if request.model not in ("", self.model):
-            raise InputError(f"this backend holds {self.model}, not {request.model}")
-        rule, known = advised([choice.adapter for choice in request.choices]), self._known
-        request = replace(
-            request,
-            model=self.model,
-            backend=self.name,
-            steps=_first(request.steps, rule and rule.steps, known and known.steps, self.own_steps),
-            guidance=_first(request.guidance, rule and rule.guidance, known and known.guidance, self.own_guidance),
-            scheduler=_first(request.scheduler, rule and rule.scheduler, known and known.scheduler),
+        check_held(request, self.model)
+        request = self._completed(
+            filled(
+                request,
+                self._known,
+                model=self.model,
+                backend=self.name,
+                steps=self.own_steps,
+                guidance=self.own_guidance,
+            )
         )
-        request = self._completed(request)
-        steps, guidance = request.steps or 0, request.guidance or 0.0
-        for wrong, sentence in (
-            (not 1 <= steps <= 1000, f"the steps must be between 1 and 1000, not {request.steps}"),
-            (not 0 <= request.seed < 2**63, f"the seed must be between 0 and 2^63, not {request.seed}"),
-            (not 0 <= guidance <= 100, f"the guidance must be between 0 and 100, not {request.guidance}"),
-            *((self._bad_side(pixels), self._sides(pixels)) for pixels in (request.width or 0, request.height or 0)),
-        ):
-            if wrong:
-                raise InputError(sentence)
+        check(request, self._sides)
         return request
 
     def generate(
@@ -249,10 +206,7 @@ class LocalBackend(ABC, Generic[Encoded]):
             IncompatibleAdapter: an adapter does not fit the checkpoint.
             Cancelled: `watch` stopped it.
         """
-        if count < 1:
-            raise InputError(f"the count must be at least 1, not {count}")
-        if not 0 <= request.seed < 2**63 - count:
-            raise InputError(f"the seed must be between 0 and 2^63, not {request.seed}")
+        check_count(request, count)
         [row] = self._rows([request])
         rows = [replace(row, place=place, seed=row.seed + place) for place in range(count)]
         return (image for _, image in self._painted(rows, watch))
@@ -292,9 +246,8 @@ class LocalBackend(ABC, Generic[Encoded]):
         return rows
 
     def _doubts(self, request: GenerationRequest) -> tuple[str, ...]:
-        """Say what of a request an adapter that needs its own steps and guidance does not bear."""
-        rule = advised([choice.adapter for choice in request.choices])
-        return departures(rule, request) if rule else ()
+        """Say what of a request is hardly meant."""
+        return departures_of(request)
 
     def _laying(self, choices: Sequence[Choice]) -> Laying:
         laying: dict[AdapterPlan, float] = {}
@@ -311,7 +264,7 @@ class LocalBackend(ABC, Generic[Encoded]):
 
     def _painted(self, rows: Sequence[Row], watch: Watch | None) -> Iterator[tuple[int, GeneratedImage]]:
         done = 0
-        for batch in self._batches(rows):
+        for batch in batches(rows, size=self._batch_size, alike=self._alike, way=self._way):
             started = time.perf_counter()
             steps = Steps(watch, [row.place for row in batch.rows], done=done, of=len(rows))
             with self._lock, telling_what_fits(self, batch.rows):
@@ -330,17 +283,6 @@ class LocalBackend(ABC, Generic[Encoded]):
                     ),
                 )
 
-    def _batches(self, rows: Sequence[Row]) -> Iterator[_Batch]:
-        """Part rows into batches that are drawn at once, those of one set of adapters after each other."""
-        for alike in _grouped(rows, lambda row: (_shared(row.request), self._alike(row))):
-            sets = _grouped(alike, lambda row: tuple(row.laying.items()))
-            # One image at a time must not depend on its neighbours: each goes the way that it would go alone.
-            mixed = self._batch_size > 1 and len(sets) > 1 and self._way(alike) == "beside"
-            for drawn in [alike] if mixed else sets:
-                for first in range(0, len(drawn), self._batch_size):
-                    batch = drawn[first : first + self._batch_size]
-                    yield _Batch(batch, "beside" if mixed else self._way(batch[:1]))
-
     def _way(self, rows: Sequence[Row]) -> Way:
         """Say where the adapters of these rows go."""
         if self._laying_way is not None:
@@ -353,32 +295,26 @@ class LocalBackend(ABC, Generic[Encoded]):
         """How often an image passes through the denoiser."""
         return row.steps * (2 if row.guidance > 1 else 1)
 
-    def _worn(self, batch: _Batch, steps: Steps) -> list[Image]:
+    def _worn(self, batch: Batch, steps: Steps) -> list[Image]:
         """Lay the sets of a batch, on the weights, where they stay, or beside them while it is drawn; and draw it."""
         rows = batch.rows
         if batch.way == "weights":
             # Another request may have changed the set since the last batch; laying the same set again costs nothing.
             self._layers.lay(rows[0].laying)
-            return self._draw(rows, [self._encode(row, _state(row, batch.way)) for row in rows], steps)
+            return self._draw(rows, [self._encode(row, text_state(row, batch.way)) for row in rows], steps)
         self._layers.restore()
         with self._side:
             encoded = []
             worn: Laying | None = None
             for row in rows:
-                if worn is None or _on_text(worn) != _on_text(row.laying):
+                if worn is None or on_text(worn) != on_text(row.laying):
                     self._side.wear([row.laying])
                     worn = row.laying
-                encoded.append(self._encode(row, _state(row, batch.way)))
+                encoded.append(self._encode(row, text_state(row, batch.way)))
             if any(row.laying != worn for row in rows):
                 self._side.wear([row.laying for row in rows])
             self._side.follow(self._denoiser, steps=self.times)
             return self._draw(rows, encoded, steps)
-
-    def _bad_side(self, pixels: int) -> bool:
-        return pixels % self.multiple != 0 or not self.multiple <= pixels <= self.largest
-
-    def _sides(self, pixels: int) -> str:
-        return f"width and height must be multiples of {self.multiple} up to {self.largest}, not {pixels}"
 
 
 def device_of(name: str | None) -> torch.device:
@@ -417,37 +353,3 @@ def warn_of_emptiness(latents: Tensor, pixels: Tensor) -> None:
         warn("the autoencoder overflows, so the picture is empty; load the checkpoint in bfloat16 or float32")
     elif (pixels.amax((2, 3)) - pixels.amin((2, 3))).amax(1).lt(1 / 128).any():
         warn("a picture has one colour only; the adapters or the guidance may be too strong")
-
-
-def _shared(request: GenerationRequest) -> GenerationRequest:
-    """Return what rows must share to be drawn together: all but words, adapters and seed."""
-    return replace(request, composition=Composition(prompt=""), mask=None, seed=0, negative="")
-
-
-def _on_text(laying: Laying) -> tuple[tuple[AdapterPlan, float], ...]:
-    """Return the part of a set that changes what text encoders say."""
-    return tuple(
-        (plan, weight) for plan, weight in laying.items() if any(name.startswith("text_encoder") for name in plan.parts)
-    )
-
-
-def _state(row: Row, way: Way) -> Hashable:
-    """Return what tells the state of the text encoders; on the weights and beside them they agree to rounding."""
-    found = _on_text(row.laying)
-    return (found, way) if found else ()
-
-
-Item = TypeVar("Item")
-
-
-def _grouped(items: Sequence[Item], key: Any) -> list[list[Item]]:
-    """Return the items with the same key together, in the order of the first of each."""
-    groups: dict[Any, list[Item]] = {}
-    for item in items:
-        groups.setdefault(key(item), []).append(item)
-    return list(groups.values())
-
-
-def _first(*values: Any) -> Any:
-    """Return the first value that is told."""
-    return next((value for value in values if value is not None), None)

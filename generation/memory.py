@@ -13,7 +13,8 @@ import torch
 from ..errors import VelaturaError
 
 if TYPE_CHECKING:
-    from .local import LocalBackend, Row
+    from .batches import Row
+    from .local import LocalBackend
 
 _SHARES = (0.75, 0.5, 0.375, 0.25, 0.125)
 """Of a side, tried one after the other."""

@@ -50,7 +50,7 @@ def parameters_text(image: GeneratedImage) -> str:
     if request.clip_skip:
         fields["Clip skip"] = request.clip_skip + 1  # A1111 counts the last layer as one
     if request.start:
-        fields["Denoising strength"] = _number(request.start.strength)
+        fields["Denoising strength"] = _number(request.start.share)
     fields |= _resources(image, names)
     fields["Version"] = version()
     lines.append(", ".join(f"{name}: {value}" for name, value in fields.items()))

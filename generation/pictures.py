@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import stat
-import threading
 import warnings
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +15,7 @@ from PIL import Image, ImageFilter, ImageOps, UnidentifiedImageError
 
 from ..errors import InputError, UnreadableFile
 from ..records import Picture
+from .shared_settings import FILTERS
 
 MOST_BYTES: Final = 100_000_000
 MOST_PIXELS: Final = 100_000_000
@@ -25,8 +25,6 @@ _MOST_SCANS: Final = 200
 _FORMATS: Final = ("PNG", "JPEG", "WEBP", "GIF")
 _DEEP: Final = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
 """Pillow's modes of grey values of 16 bits, which it would cut off at 255."""
-_DECODING: Final = threading.Lock()
-"""One picture at a time: the filters of warnings are shared by all threads, and a large picture takes much memory."""
 _FEATHER: Final = 128
 """One pixel of a mask's rim runs over for this many pixels of the shorter side: 4 at 512, as A1111's mask blur."""
 
@@ -58,6 +56,34 @@ def fitted(picture: Image.Image, width: int, height: int) -> Image.Image:
     if picture.size == (width, height):
         return picture
     return ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS)
+
+
+def size_from(picture: tuple[int, int], width: int | None, height: int | None, multiple: int) -> tuple[int, int]:
+    """Return the width and height to paint at from a picture: what is asked for, and else the picture's own.
+
+    Where one side is asked for the other keeps the picture's shape; a side that is left open goes down to a multiple.
+
+    Args:
+        picture: Width and height of the picture to start from, in pixels.
+        width: What is asked for.
+        height: What is asked for.
+        multiple: Of which the sides that are left open are.
+
+    Raises:
+        InputError: a side that is left open would be none; one sentence.
+
+    >>> size_from((100, 70), None, None, 8), size_from((100, 70), 200, None, 8), size_from((100, 70), 64, 64, 8)
+    ((96, 64), (200, 136), (64, 64))
+    """
+    wide, high = picture
+    if width is None:
+        width = (wide if height is None else wide * height // high) // multiple * multiple
+        height = high // multiple * multiple if height is None else height
+    elif height is None:
+        height = high * width // wide // multiple * multiple
+    if width == 0 or height == 0:
+        raise InputError(f"the picture is {wide}x{high}, too small to start from; ask for a width and a height")
+    return width, height
 
 
 def cells(mask: Image.Image, side: int) -> Image.Image:
@@ -99,7 +125,7 @@ def _read(picture: Picture, mode: str) -> tuple[Image.Image, str]:
     digest = hashlib.sha256(content).hexdigest()
     if picture.sha256 is not None and picture.sha256.lower() != digest:
         raise InputError(f"{picture.path} has changed since the request was made; ask for it anew")
-    with _DECODING, warnings.catch_warnings():
+    with FILTERS, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of what is only large, and of harmless damage to EXIF
         try:
             return _decoded(content, mode), digest

@@ -12,19 +12,19 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from ..errors import BackendError, Cancelled, IncompatibleAdapter, InputError
 from ..families import OTHER, TITLES, UNKNOWN, family_of, support
 from ..protocols import Watch
 from ..records import GeneratedImage, GenerationRequest
-from .few_steps import advised, departures
 from .known import resolve
 from .remote_look import Look
 from .remote_names import File, file_of, model_file
 from .remote_pictures import kept, with_pictures
 from .remote_plan import Plan, Stock, warn
 from .remote_server import Refused, Server, lacks_memory
+from .requests import Sides, check, check_count, check_held, departures_of, filled
 from .schedulers import SAMPLERS
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _SIDES: Final = {"sd1": 512, "sd2": 768}
 """Of the pictures that a family was trained on, in pixels; 1024 for all others."""
 _LARGE, _USUAL = 1024, 512
-_SMALLEST, _LARGEST = 64, 4096
+_PAINTED: Final = Sides(8, 4096, least=64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +134,7 @@ class RemoteBackend(ABC):
             BackendError: the server fails; images that were yielded before are whole.
             Cancelled: `watch` stopped it, and the server with it.
         """
-        if count < 1:
-            raise InputError(f"the count must be at least 1, not {count}")
-        if not 0 <= request.seed < 2**63 - count:
-            raise InputError(f"the seed must be between 0 and 2^63, not {request.seed}")
+        check_count(request, count)
         plan = self._plan(request, self._stock())
         return (
             image for _, image in self._painted([(plan, plan.request.seed + place) for place in range(count)], watch)
@@ -161,10 +158,7 @@ class RemoteBackend(ABC):
         return Stock(self._server.title, files=self._files, remedy=self._remedy, known=self._with_digests)
 
     def _plan(self, asked: GenerationRequest, stock: Stock) -> Plan:
-        if asked.mask is not None and len(asked.mask) != len(asked.composition.choices):
-            raise InputError(f"the mask must be as long as the {len(asked.composition.choices)} choices")
-        if asked.model not in ("", self.model):
-            raise InputError(f"this backend holds {self.model}, not {asked.model}")
+        check_held(asked, self.model)
         if asked.image_prompts:
             raise InputError(f"the backend {self.name} takes no image prompts; take the backend sd or sdxl")
         if asked.enlargement is not None:
@@ -175,8 +169,7 @@ class RemoteBackend(ABC):
         self._refuse(asked, family)
         request = self._filled(with_pictures(asked, self.strongest_control), family)
         self._check(request)
-        rule = advised([choice.adapter for choice in request.choices])
-        doubts += departures(rule, request) if rule else ()
+        doubts += departures_of(request)
         return Plan(
             request=request,
             checkpoint=checkpoint,
@@ -191,38 +184,29 @@ class RemoteBackend(ABC):
 
     def _filled(self, request: GenerationRequest, family: str) -> GenerationRequest:
         """Fill in what is left to the model: what an adapter needs (LCM and the like), else what is known of it."""
-        known = self._known
-        rule = advised([choice.adapter for choice in request.choices])
-        side = known.size if known else _side(family, request)
-        return replace(
+        side = self._known.size if self._known else _side(family, request)
+        sized = replace(
             request,
-            model=self.model,
-            backend=self.name,
             width=side if request.width is None else request.width,
             height=side if request.height is None else request.height,
-            steps=_first(request.steps, rule and rule.steps, known and known.steps, self.own_steps),
-            guidance=_first(request.guidance, rule and rule.guidance, known and known.guidance, self.own_guidance),
-            scheduler=_first(request.scheduler, rule and rule.scheduler, known and known.scheduler, self.own_scheduler),
+        )
+        return filled(
+            sized,
+            self._known,
+            model=self.model,
+            backend=self.name,
+            steps=self.own_steps,
+            guidance=self.own_guidance,
+            scheduler=self.own_scheduler,
         )
 
     def _check(self, request: GenerationRequest) -> None:
-        steps, guidance, start = request.steps or 0, request.guidance or 0.0, request.start
-        for wrong, sentence in (
-            (not 1 <= steps <= 1000, f"the steps must be between 1 and 1000, not {request.steps}"),
-            (not 0 <= request.seed < 2**63, f"the seed must be between 0 and 2^63, not {request.seed}"),
-            (not 0 <= guidance <= 100, f"the guidance must be between 0 and 100, not {request.guidance}"),
-            (
-                not 0 <= request.clip_skip <= self.most_clip_skip,
-                f"clip_skip must be between 0 and {self.most_clip_skip}, not {request.clip_skip}",
-            ),
-            (
-                start is not None and int(steps * start.strength) < 1,
-                f"a strength of {start and start.strength} of {steps} steps leaves no step to make",
-            ),
-            *((_bad_side(pixels), _sides(pixels)) for pixels in (request.width or 0, request.height or 0)),
-        ):
-            if wrong:
-                raise InputError(sentence)
+        check(request, _PAINTED)
+        if not 0 <= request.clip_skip <= self.most_clip_skip:
+            raise InputError(f"clip_skip must be between 0 and {self.most_clip_skip}, not {request.clip_skip}")
+        steps, start = request.steps or 0, request.start
+        if start is not None and int(steps * start.share) < 1:
+            raise InputError(f"a strength of {start.share} of {steps} steps leaves no step to make")
         if request.scheduler not in SAMPLERS:
             raise InputError(f"there is no scheduler {request.scheduler!r}; take one of {', '.join(SAMPLERS)}")
 
@@ -300,16 +284,3 @@ def _side(family: str, request: GenerationRequest) -> int:
     families = {family} if family != UNKNOWN else {choice.adapter.family for choice in request.choices}
     told = families - {UNKNOWN, OTHER}
     return max((_SIDES.get(one, _LARGE) for one in told), default=_USUAL)
-
-
-def _first(*values: Any) -> Any:
-    """Return the first value that is told."""
-    return next((value for value in values if value is not None), None)
-
-
-def _bad_side(pixels: int) -> bool:
-    return pixels % 8 != 0 or not _SMALLEST <= pixels <= _LARGEST
-
-
-def _sides(pixels: int) -> str:
-    return f"width and height must be multiples of 8 from {_SMALLEST} to {_LARGEST}, not {pixels}"

@@ -106,8 +106,8 @@ def with_pictures(request: GenerationRequest, strongest: float) -> GenerationReq
 def _start(start: Start) -> tuple[Start, tuple[int, int]]:
     from .pictures import read_mask, read_picture
 
-    if not 0 < start.strength <= 1:
-        raise InputError(f"the strength must be above 0 and at most 1, not {start.strength}")
+    if not 0 < start.share <= 1:
+        raise InputError(f"the strength must be above 0 and at most 1, not {start.share}")
     picture, digest = read_picture(start.picture)
     mask = start.mask
     if mask is not None:
@@ -116,7 +116,8 @@ def _start(start: Start) -> tuple[Start, tuple[int, int]]:
             sizes = [f"{one.width}x{one.height}" for one in (area, picture)]
             raise InputError(f"the mask is {sizes[0]} and the picture {sizes[1]}: both must be of one size")
         mask = Picture(path=mask.path, sha256=told)
-    return replace(start, picture=Picture(path=start.picture.path, sha256=digest), mask=mask), picture.size
+    read = Picture(path=start.picture.path, sha256=digest)
+    return replace(start, picture=read, strength=start.share, mask=mask), picture.size
 
 
 def _control(control: Control, strongest: float) -> Control:

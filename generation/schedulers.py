@@ -19,13 +19,18 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, cast
 
 from ..errors import InputError, MissingDependency
+from .shared_settings import FILTERS, Shared
+
+_NUMPY = r"__array__ implementation doesn't accept a copy|__array_wrap__ must accept context"
+_FILTER = ("ignore", re.compile(_NUMPY, re.IGNORECASE), DeprecationWarning, None, 0)
+"""What `warnings.filterwarnings` makes of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,10 +208,28 @@ def eta_of(name: str | None) -> float:
 @contextmanager
 def without_numpy_warning() -> Iterator[None]:
     """Silence what NumPy 2 says of the schedulers' own conversions of tensors; the values are right."""
-    said = r"__array__ implementation doesn't accept a copy|__array_wrap__ must accept context"
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", said, DeprecationWarning)
+    with _SILENT.held():
+        with FILTERS:  # each time, so that it goes before the filters that a caller has added since
+            warnings.filterwarnings("ignore", _NUMPY, DeprecationWarning)
         yield
+
+
+def _remembered() -> Callable[[], None]:
+    """Return what takes the filter of that warning away again, unless it is there already."""
+    if _FILTER in warnings.filters:
+        return lambda: None
+
+    def undo() -> None:
+        # Not the filters as they were before: others may have been added since.
+        with FILTERS:
+            filters = cast("list[Any]", warnings.filters)
+            if _FILTER in filters:
+                filters.remove(_FILTER)
+
+    return undo
+
+
+_SILENT = Shared(_remembered)
 
 
 def _configured(model_scheduler: Any, name: str) -> Any:

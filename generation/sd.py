@@ -17,11 +17,12 @@ from ..records import GenerationRequest
 from .adapters.choice import Way
 from .adapters.embeddings import Learned, LearnedToken, learned_tokens, worn
 from .adapters.plan import AdapterPlan
+from .batches import Row
 from .checkpoint import Checkpoint, load_checkpoint
 from .encoders import Encoded, TextEncoders, tokens_of
 from .extras import Extras
 from .latents import unscaled
-from .local import LocalBackend, Row, warn, warn_of_emptiness
+from .local import LocalBackend, warn, warn_of_emptiness
 from .previews import picture_of, previewing
 from .prompt import ambiguous
 from .schedulers import eta_of, name_of, scheduler_like, without_numpy_warning
@@ -52,7 +53,7 @@ class StableDiffusionBackend(LocalBackend[Encoded]):
     """
 
     name = "sd"
-    kinds: ClassVar[tuple[str, ...]] = ("sd",)
+    kinds: ClassVar[tuple[str, ...]] = ("sd", "sd-inpaint")
     """The architectures that it paints with; see `checkpoint.load_checkpoint`."""
 
     def __init__(
@@ -93,6 +94,9 @@ class StableDiffusionBackend(LocalBackend[Encoded]):
     def _completed(self, request: GenerationRequest) -> GenerationRequest:
         if request.enlargement is not None:
             raise InputError(f"the backend {self.name} paints no enlargements; take the backend demofusion")
+        if self._checkpoint.fills_masks and (request.start is None or request.start.mask is None):
+            name = self._checkpoint.name
+            raise InputError(f"{name} is an inpainting checkpoint: give it a picture and a mask (--image, --inpaint)")
         request = self._extras.completed(request)
         own = self.own_side
         if not 0 <= request.clip_skip < self._encoders.layers:

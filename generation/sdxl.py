@@ -11,6 +11,6 @@ class StableDiffusionXLBackend(StableDiffusionBackend):
     """Paints with an SDXL checkpoint; see `StableDiffusionBackend`."""
 
     name = "sdxl"
-    kinds: ClassVar[tuple[str, ...]] = ("sdxl",)
+    kinds: ClassVar[tuple[str, ...]] = ("sdxl", "sdxl-inpaint")
     own_steps = 30
     own_guidance = 6.0

@@ -16,7 +16,8 @@ from ..errors import IncompatibleAdapter, InputError
 from ..families import support
 from ..records import Choice, GenerationRequest
 from .adapters.plan import REMAPPED, AdapterPlan
-from .local import Laying, warn
+from .batches import Laying
+from .local import warn
 from .schedulers import name_of, times_of
 from .sd import StableDiffusionBackend
 

@@ -18,13 +18,12 @@ from ..errors import InputError
 from ..plain import from_plain, to_plain
 from ..records import AdapterRecord, GeneratedImage, GenerationRequest, Picture
 from ..syntax import without_tags
+from .file_names import bare, bare_file
 from .metadata import finite, parameters_text, parse_parameters, version
 from .picture_text import read_texts
 
 _LONGEST_NAME = 100
 """Bytes of the words in a file's name."""
-
-_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
 def story_json(image: GeneratedImage) -> str:
@@ -125,23 +124,24 @@ def _shareable(request: GenerationRequest) -> GenerationRequest:
     composition, start, enlargement = request.composition, request.start, request.enlargement
     return replace(
         request,
-        model=_shared_name(request.model),
+        model=bare(request.model),
         start=start and replace(start, picture=_picture(start.picture), mask=start.mask and _picture(start.mask)),
         controls=tuple(
-            replace(control, model=_shared_name(control.model), picture=_picture(control.picture))
+            replace(control, model=bare(control.model), picture=_picture(control.picture))
             for control in request.controls
         ),
         image_prompts=tuple(
             replace(
                 prompt,
-                model=_shared_name(prompt.model),
-                encoder=prompt.encoder and _shared_name(prompt.encoder),
+                model=bare(prompt.model),
+                encoder=prompt.encoder and bare(prompt.encoder),
                 pictures=tuple(map(_picture, prompt.pictures)),
             )
             for prompt in request.image_prompts
         ),
-        embeddings=tuple(map(_bare, request.embeddings)),
-        enlargement=enlargement and replace(enlargement, upscaler=enlargement.upscaler and _bare(enlargement.upscaler)),
+        embeddings=tuple(map(bare_file, request.embeddings)),
+        enlargement=enlargement
+        and replace(enlargement, upscaler=enlargement.upscaler and bare_file(enlargement.upscaler)),
         composition=replace(
             composition,
             choices=tuple(replace(choice, adapter=_without_folders(choice.adapter)) for choice in composition.choices),
@@ -151,27 +151,12 @@ def _shareable(request: GenerationRequest) -> GenerationRequest:
 
 
 def _picture(picture: Picture) -> Picture:
-    return replace(picture, path=_bare(picture.path))
-
-
-def _shared_name(model: str) -> str:
-    return model if _is_hub_id(model) else _bare(model)
-
-
-def _is_hub_id(model: str) -> bool:
-    try:
-        return _HUB_ID.fullmatch(model) is not None and not Path(model).exists()
-    except OSError:  # too long for a path
-        return False
+    return replace(picture, path=bare_file(picture.path))
 
 
 def _without_folders(adapter: AdapterRecord) -> AdapterRecord:
-    key = _bare(adapter.key) if adapter.source == "folder" else adapter.key
+    key = bare_file(adapter.key) if adapter.source == "folder" else adapter.key
     return replace(adapter, key=key, path=None)
-
-
-def _bare(path: str) -> str:
-    return re.split(r"[\\/]", path.rstrip("\\/"))[-1] or path
 
 
 def _settle(unfinished: Path, path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Sequence
@@ -14,13 +13,12 @@ from torch import Tensor
 
 from ..errors import InputError, UnreadableFile
 from .adapters.file import PICKLES
+from .hub import json_object
 
 Shapes: TypeAlias = dict[str, tuple[int, ...]]
 
-HUB_ID: Final = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
-HUB_FILE: Final = re.compile(rf"(?P<repository>{HUB_ID.pattern})/(?P<file>(?!.*\.\./)[^\\\0\n]+\.safetensors)")
-
-_LARGEST_CONFIG: Final = 1_000_000
+OF_A_MODEL: Final = ("config.json", "*.safetensors")
+"""What of a model's repository on the hub is wanted."""
 
 
 def local(name: str) -> Path | None:
@@ -105,10 +103,10 @@ def json_of(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        content = json.loads(path.read_bytes()) if path.stat().st_size <= _LARGEST_CONFIG else None
-    except (OSError, ValueError, RecursionError):
+        content = json_object(path)
+    except OSError:
         content = None
-    if not isinstance(content, dict):
+    if content is None:
         raise InputError(f"{path} is not a JSON object")
     return content
 
@@ -117,39 +115,3 @@ def stamp(files: Sequence[Path]) -> tuple[tuple[str, int, int], ...]:
     """Return what changes whenever one of the files does."""
     found = [(os.fspath(file), file.stat()) for file in files]
     return tuple((name, told.st_size, told.st_mtime_ns) for name, told in found)
-
-
-def hub_file(repository: str, file: str, *, local_files_only: bool) -> Path:
-    """Return a file of a hub repository, from the cache or fetched into it.
-
-    Raises:
-        InputError: neither has it.
-    """
-    from huggingface_hub import hf_hub_download
-
-    try:
-        return Path(hf_hub_download(repository, file, local_files_only=local_files_only))
-    except Exception as error:  # every kind of network trouble, in each of the hub's own classes
-        raise InputError(
-            f"{repository}/{file} is not on this machine and the hub does not give it ({type(error).__name__}); "
-            "download it where there is a network, or name a file on this machine"
-        ) from error
-
-
-def hub_folder(repository: str, *, under: str = "", local_files_only: bool) -> Path:
-    """Return a folder of a hub repository with its configuration and its safetensors.
-
-    Raises:
-        InputError: neither the cache nor the hub has it.
-    """
-    from huggingface_hub import snapshot_download
-
-    wanted = [f"{under}{name}" for name in ("config.json", "*.safetensors")]
-    try:
-        folder = Path(snapshot_download(repository, allow_patterns=wanted, local_files_only=local_files_only)) / under
-    except Exception as error:  # every kind of network trouble, in each of the hub's own classes
-        raise InputError(
-            f"{repository} is not on this machine and the hub does not give it ({type(error).__name__}); "
-            "download it where there is a network, or name a folder or a .safetensors file"
-        ) from error
-    return folder

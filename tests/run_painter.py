@@ -20,23 +20,29 @@ from velatura.records import AdapterRecord, Choice, Composition, GeneratedImage,
 class Painter:
     """Paints the colour that the prompt and the seed hash to, backwards; what it does is told by words of the prompt.
 
-    `unfit` does not fit, `wrong` cannot be completed, `broken` breaks off in the middle, `gone` finds no server.
+    `unfit` does not fit, `wrong` cannot be completed, `broken` breaks off in the middle, `gone` finds no server, and
+    `silent` finds none as soon as it is to be completed.
     """
 
     name = "colours"
     family = "sd1"
 
-    def __init__(self, *, side: int = 16, delay: float = 0.0) -> None:
-        self.side, self.delay = side, delay
+    def __init__(self, *, side: int = 16, delay: float = 0.0, steps: int = 2, stamp: str = "") -> None:
+        self.side, self.delay, self.steps, self.stamp = side, delay, steps, stamp
+        self.completed: list[str] = []
         self.calls: list[list[str]] = []
         self.painted: list[str] = []
 
     def complete(self, request: GenerationRequest) -> GenerationRequest:
+        self.completed.append(request.composition.prompt)
+        if "silent" in request.composition.prompt:
+            raise BackendError("it is silent")
         if request.mask is not None and len(request.mask) != len(request.composition.choices):
             raise InputError("the mask must be as long as the choices")
         if "wrong" in request.composition.prompt:
             raise InputError("the size must be a multiple of 8")
-        return replace(request, width=self.side, height=self.side)
+        steps = self.steps if request.steps is None else request.steps
+        return replace(request, steps=steps, width=self.side, height=self.side)
 
     def generate(self, request: GenerationRequest, count: int = 1, *, watch: Watch | None = None) -> Iterator:
         raise AssertionError("a run asks for each")

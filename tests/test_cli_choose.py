@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from chat_server import chat_server, refused, said
 from commands import velatura
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from velatura.playground.sample import make_adapter, make_checkpoint
 
@@ -216,6 +218,31 @@ def test_masks_of_a_seed_are_the_same_composed_and_painted(home: Path) -> None:
     assert done.returncode == 0, done.stderr
     stories = [velatura("show", path, "--json", home=home).json for path in done.json["images"]]
     assert [story["request"]["mask"] for story in stories] == made["masks"]
+    assert len(set(map(tuple, made["masks"]))) == 3
+    for path, mask, story in zip(done.json["images"], made["masks"], stories, strict=True):
+        on = [choice for choice, is_on in zip(story["request"]["composition"]["choices"], mask, strict=True) if is_on]
+        told = velatura("import", path, "--json", home=home).json
+        assert titles(told) == [choice["title"] for choice in on]
+        assert [choice["weight"] for choice in told["choices"]] == [choice["weight"] for choice in on]
+        again = velatura(
+            "generate", path, "--model", "checkpoint", "--steps", 1, "--seed", story["seed"], "--force",
+            "-o", f"again-{story['seed']}", "--json", home=home,
+        )  # fmt: skip
+        assert again.returncode == 0, again.stderr
+        with Image.open(home / path) as first, Image.open(home / again.json["images"][0]) as second:
+            assert second.tobytes() == first.tobytes()
+
+
+@pytest.mark.parametrize("mask", [[True], [True, 1], "10", {"0": True}, 5])
+def test_mask_of_a_tampered_picture_is_one_sentence(home: Path, mask: object) -> None:
+    told = velatura("compose", "an otter <lora:otter:0.7>, moss <lora:moss:0.4>", "--json", home=home).json
+    text = PngInfo()
+    text.add_text("velatura", json.dumps({"velatura": "1", "request": {"mask": mask, "composition": told}}))
+    Image.new("RGB", (8, 8)).save(home / "tampered.png", pnginfo=text)
+    done = velatura("import", "tampered.png", home=home)
+    assert done.returncode == 1
+    assert "the mask must be a list of true or false, one for each of the 2 choices" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_no_picture_is_painted_under_masks_where_one_is_there_already(home: Path) -> None:

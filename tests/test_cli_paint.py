@@ -74,6 +74,17 @@ def test_a_picture_to_start_from_keeps_what_its_mask_keeps(home: Path) -> None:
     assert not np.array_equal(before[:32], after[:32])
 
 
+def test_a_picture_is_painted_again_from_its_story_to_the_byte(home: Path) -> None:
+    path = picture(home, "otterish mossish creature", "-o", "first", "--seed", 9, "--image", "start.png")
+    [again] = velatura("repaint", path, "--model", "checkpoint", "-o", "second", "--json", home=home).json["images"]
+    assert (home / again).read_bytes() == path.read_bytes()
+
+
+def test_a_picture_of_another_program_cannot_be_repainted(home: Path) -> None:
+    done = velatura("repaint", "start.png", home=home)
+    assert (done.returncode, "does not tell how it was made" in done.stderr) == (1, True)
+
+
 def test_masks_are_painted_in_one_batch_and_told_in_their_order(home: Path) -> None:
     done = paint(home, "otterish mossish creature", "-o", "masks", "--masks", "-n", 4, "--batch", 4, "--json").json
     assert [Path(path).stem.rpartition("-")[2] for path in done["images"]] == ["0", "1", "2", "3"]

@@ -72,6 +72,17 @@ def test_run_paints_each_prompt_so_often_and_goes_on(home: Path) -> None:
     assert "contact.png" in shown
 
 
+def test_run_keeps_what_would_be_painted_the_same_and_nothing_else(home: Path) -> None:
+    how = ("run", "a red fox", "-o", "kept", "--model", "checkpoint", "--device", "cpu", "--json")
+    assert velatura(*how, home=home).json["painted"] == 1
+    [request] = [request_of(read_story(path)) for path in (home / "kept").glob("a-red-fox-*.png")]
+    same = ("--steps", request.steps, "--size", f"{request.width}x{request.height}", "--scheduler", request.scheduler)
+    assert velatura(*how, *same, home=home).json["kept"] == 1
+    other = velatura(*how, *same, "--dtype", "bfloat16", home=home).json
+    assert (other["painted"], other["kept"]) == (1, 0)
+    assert velatura(*how, "--dtype", "float32", home=home).json["kept"] == 1
+
+
 def test_masks_have_other_adapters_in_each_picture(home: Path) -> None:
     told = run(home, "an otterish creature, mossish", "masks", "--masks", "--count", 3, "--json").json
     assert told["painted"] == 3
@@ -204,7 +215,7 @@ def test_interrogate_asks_the_language_model(home: Path, fox: str) -> None:
     [
         (("cat.png",), "no picture model is named"),
         (("cat.png", "--by", "llm"), "no language model is named"),
-        (("nowhere.png", "--by", "llm"), "no language model is named"),
+        (("nowhere.png", "--by", "llm"), "there is no picture nowhere.png"),
         (("cat.png", "--picture-model", "loras"), "is no CLIP model"),
         (("cat.png", "--lists", "nowhere", "--picture-model", "loras"), "nowhere cannot be read"),
     ],

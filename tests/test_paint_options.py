@@ -23,6 +23,10 @@ def test_a_start_with_its_mask() -> None:
     assert (fields["width"], fields["height"]) == (512, 768)
 
 
+def test_a_start_leaves_its_strength_to_who_paints() -> None:
+    assert make_fields(image=Path("a.png"))["start"] == Start(picture=Picture(path="a.png"), strength=None)
+
+
 @pytest.mark.parametrize("given", [{"strength": 0.5}, {"inpaint": Path("m.png")}])
 def test_strength_and_mask_are_nothing_without_a_picture(given: dict[str, Any]) -> None:
     with pytest.raises(typer.BadParameter, match="it is for --image alone"):
@@ -53,6 +57,9 @@ def test_freeu_by_family_and_by_numbers() -> None:
 
 def test_an_enlargement_in_full_and_in_short() -> None:
     assert read_enlargement(None) is None
+    assert read_enlargement("skip=0.05") == Enlargement(
+        skip=0.05, stride=None, views=None, later_steps=None, cosine=None, sigma=None
+    )
     assert read_enlargement("mode=upscale,upscaler=x4.safetensors") == Enlargement(
         mode="upscale", upscaler="x4.safetensors"
     )

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from .kinds import LowRank
 from .patch import by_parameter, checked
-from .plan import AdapterPlan
+from .plan import AdapterPlan, Part
 
 Way = Literal["weights", "beside"]
 
@@ -63,15 +63,18 @@ def choose(
         outputs, inputs = values.shape[0], math.prod(values.shape[1:])
         calls = 2 if name.startswith("text_encoder") else samples * len(sets)
         seen = _positions(name, depth, height * width) * calls
+        thin: dict[Part, int] = {}
         for parts in distinct:
-            if networks := [part.network for part, _ in parts.get(name, ())]:
-                ranks = sum(network.rank or 1 for network in networks)
-                laying = (2.0 * ranks + _PASS) * outputs * inputs
+            if found := [part for part, _ in parts.get(name, ())]:
+                ranks = {part: part.network.rank or 1 for part in found}
+                laying = (2.0 * sum(ranks.values()) + _PASS) * outputs * inputs
                 on += laying
-                if all(isinstance(network, LowRank) for network in networks):
-                    beside += 2.0 * ranks * (outputs + inputs) * seen
+                if all(isinstance(part.network, LowRank) for part in found):
+                    thin |= ranks
                 else:
                     beside += laying + 2.0 * outputs * inputs * seen
+        # Every image of a batch passes through the ranks of all the sets; an adapter of several sets counts once.
+        beside += 2.0 * sum(thin.values()) * (outputs + inputs) * seen
     return "beside" if beside < on else "weights"
 
 

@@ -90,6 +90,8 @@ class Learned:
 
     tokens: tuple[LearnedToken, ...] = ()
     left_out: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
+    """What is wrong with them, to be said of a file that is nothing but a token."""
 
 
 def learned_tokens(file: AdapterFile) -> Learned:
@@ -120,7 +122,7 @@ def read_embedding(path: str | Path) -> Learned:
         )
     found = _read_alone(path)
     if not found.tokens:
-        raise UnreadableFile(found.left_out[0] if found.left_out else f"{path.name} is no textual inversion")
+        raise UnreadableFile(f"{path.name} {found.faults[0] if found.faults else 'is no textual inversion'}")
     return found
 
 
@@ -243,10 +245,14 @@ def _read(path: Path, group: Callable[[list[str]], Mapping[str, Keys]]) -> Learn
         opened: Any = safe_open(path, framework="pt", device="cpu")
     except (SafetensorError, OSError, ValueError) as error:
         line = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        return Learned(left_out=(f"{path.name} cannot be read, so its learned tokens are left out: {line}",))
+        return Learned(
+            left_out=(f"{path.name} cannot be read, so its learned tokens are left out: {line}",),
+            faults=(f"cannot be read ({line}); take another copy of it",),
+        )
     grouped = list(group(list(opened.keys())).items())
     tokens: list[LearnedToken] = []
     left_out: list[str] = []
+    faults: list[str] = []
     if len(grouped) > _MOST:
         left_out.append(f"{path.name} brings {len(grouped)} learned tokens, of which the first {_MOST} are read")
     for written, keys in grouped[:_MOST]:
@@ -256,10 +262,11 @@ def _read(path: Path, group: Callable[[list[str]], Mapping[str, Keys]]) -> Learn
             tokens.append(LearnedToken(name, _vectors(opened, keys), path.name))
         except (ValueError, SafetensorError, OSError) as error:
             left_out.append(_omission(path.name, name, str(error)))
+            faults.append(f"is no textual inversion that can be used: {error}")
         else:
             if unused := [key for key in keys if _UNUSED.fullmatch(key)]:
                 left_out.append(f"{path.name}: of the token {brief(name)}, {brief(', '.join(unused))} is not used")
-    return Learned(tuple(tokens), tuple(left_out))
+    return Learned(tuple(tokens), tuple(left_out), tuple(faults))
 
 
 def _check_name(name: str) -> None:

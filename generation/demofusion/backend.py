@@ -19,10 +19,11 @@ from torch import Tensor
 from ...errors import InputError
 from ...records import Enlargement, GenerationRequest, Start
 from ..adapters.choice import Way
+from ..batches import Row
 from ..checkpoint import Checkpoint, kind_of, load_checkpoint
 from ..encoders import Encoded
 from ..few_steps import advised
-from ..local import Row, warn
+from ..local import warn
 from ..pictures import fitted, read_picture
 from ..previews import picture_of
 from ..schedulers import eta_of, scheduler_like
@@ -34,6 +35,7 @@ from .draws import SeededDraws
 from .loop import Model, Painter, Progress
 from .plan import Plan, plan
 from .scalecrafter import ScaleCrafter
+from .settings import check, filled
 from .solver import Schedule, fits
 from .tiles import decode, encode
 from .windows import Size
@@ -118,15 +120,26 @@ class DemoFusionBackend(StableDiffusionBackend):
         Raises:
             InputError: it asks for what cannot be; one sentence.
         """
-        if request.enlargement is None:
-            request = replace(request, enlargement=self._own_enlargement())
+        wanted = filled(request.enlargement or Enlargement(), self.native, self._own_enlargement())
+        check(wanted, self.native)
+        request = replace(request, enlargement=wanted)
         if self._turbo and advised([choice.adapter for choice in request.choices]) is None:
             request = replace(
                 request,
                 steps=TURBO_STEPS if request.steps is None else request.steps,
                 guidance=TURBO_GUIDANCE if request.guidance is None else request.guidance,
             )
-        return super().complete(request)
+        request = super().complete(request)
+        later = request.steps if wanted.later_steps is None else wanted.later_steps
+        return replace(request, enlargement=replace(wanted, later_steps=later))
+
+    def try_out(self, rows: Sequence[Row]) -> None:
+        """Draw rows with one step of each phase; see `LocalBackend.try_out`."""
+
+        def short(request: GenerationRequest) -> GenerationRequest:
+            return replace(request, enlargement=replace(request.enlargement or Enlargement(), later_steps=1))
+
+        super().try_out([replace(row, request=short(row.request)) for row in rows])
 
     def _own_enlargement(self) -> Enlargement:
         """Return how this model paints large where the request leaves it open."""
@@ -146,12 +159,11 @@ class DemoFusionBackend(StableDiffusionBackend):
             InputError: it asks for what cannot be; one sentence.
         """
         request = self.complete(request)
-        if request.enlargement is not None and request.enlargement.mode == "upscale":
-            raise InputError("a plain upscaler has no plan: it paints one picture of the model's own size")
+        planned = self._planned(request)
         if not timed:
-            return self._planned(request)
+            return planned
         with self._lock:
-            seconds = seconds_per_sample(self._pipe, (request.enlargement or Enlargement()).views)
+            seconds = seconds_per_sample(self._pipe, planned.batch)
         return self._planned(request, seconds_per_sample=seconds)
 
     def _completed(self, request: GenerationRequest) -> GenerationRequest:
@@ -165,6 +177,9 @@ class DemoFusionBackend(StableDiffusionBackend):
         ):
             if wrong:
                 raise InputError(sentence)
+        start = request.start
+        if start is not None and start.strength is None and wanted.mode == "demofusion":
+            request = replace(request, start=replace(start, strength=1.0))
         if request.scheduler is None and not fits(self._own_scheduler):
             request = replace(request, scheduler="ddim")
         asked = request.width, request.height
@@ -174,7 +189,7 @@ class DemoFusionBackend(StableDiffusionBackend):
         request = replace(request, enlargement=wanted)
         if wanted.mode == "upscale":
             Upscaler(wanted.upscaler)
-        elif not any(self._bad_side(side) for side in (request.width or 0, request.height or 0)):
+        elif all(self._sides.bear(side) for side in (request.width or 0, request.height or 0)):
             self._planned(request)
         return request
 
@@ -188,7 +203,8 @@ class DemoFusionBackend(StableDiffusionBackend):
     def _schedules(self, request: GenerationRequest) -> tuple[Schedule, Schedule]:
         """Return the steps of the first phase, and of the others."""
         first = int(request.steps or 1)
-        later = (request.enlargement or Enlargement()).later_steps or first
+        asked = (request.enlargement or Enlargement()).later_steps
+        later = first if asked is None else asked
 
         def schedule(steps: int) -> Schedule:
             scheduler = scheduler_like(self._own_scheduler, request.scheduler, steps=steps)
@@ -208,7 +224,7 @@ class DemoFusionBackend(StableDiffusionBackend):
             enlargement=request.enlargement,
             guided=(request.guidance or 0.0) > 1,
             start=None if start is None else self._start_size(start, size),
-            strength=1.0 if start is None else start.strength,
+            strength=1.0 if start is None else start.share,
             train_timesteps=first.train_timesteps,
             channels=self._pipe.vae.config.latent_channels,
             factor=factor,

@@ -21,6 +21,9 @@ from .windows import Size, Window, offsets, padding, shifted
 Corner = tuple[int, int]
 """The row and the column of a view's first cell."""
 
+_NO_BLUR = 0.01
+"""So narrow a Gaussian is no blur: what it gives the next cell is less than a float32 can tell from 0."""
+
 
 class Model(Protocol):
     """What a diffusion model predicts of views, with guidance."""
@@ -284,7 +287,7 @@ def _resized(latents: Tensor, size: Size) -> Tensor:
 
 def _gaussian(latents: Tensor, length: int, sigma: float) -> Tensor:
     """Blur each channel with a Gaussian kernel of an odd length; beyond the edges there are zeros."""
-    if length == 1 or sigma <= 0:
+    if length == 1 or sigma < _NO_BLUR:
         return latents
     place = torch.arange(length, device=latents.device, dtype=latents.dtype) - (length - 1) / 2
     kernel = torch.exp(-(place**2) / (2 * sigma**2))

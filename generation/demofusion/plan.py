@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from ...errors import InputError
 from ...records import Enlargement
+from .settings import check, filled
 from .steps import Step, thinned, weighed
 from .windows import Size, Window, grid, margin, tiles
 
@@ -109,7 +109,8 @@ def plan(
         native: The side of the latents that the model was trained on.
         timesteps: Those of the scheduler for the first phase, the noisiest first.
         later: Those for the other phases; None takes the same.
-        enlargement: Mode, stride, phases and so on; None takes DemoFusion as published.
+        enlargement: Mode, stride, phases and so on; what is None, in it too, is taken as published. Its `later_steps`
+            say nothing here: `later` does.
         guided: Whether there is classifier-free guidance, which takes two samples a view.
         start: The size of the given latents that are enlarged; None paints the first phase from noise.
         strength: With `start`: the share of the steps that every phase makes.
@@ -121,9 +122,12 @@ def plan(
     Raises:
         InputError: the enlargement asks for what cannot be; one sentence.
     """
-    wanted = enlargement or Enlargement()
-    stride = native // 2 if wanted.stride is None else wanted.stride
-    _check(wanted, native, stride, strength)
+    wanted = filled(enlargement or Enlargement(), native)
+    check(wanted, native)
+    if wanted.mode == "upscale":
+        raise InputError("a plain upscaler has no plan: it paints one picture of the model's own size")
+    if not 0 < strength <= 1:
+        raise InputError(f"the strength must be above 0 and at most 1, not {strength:g}")
     if start is not None and (start[0] > size[0] or start[1] > size[1]):
         raise InputError("the picture that is to be enlarged is larger than the size that is asked for")
     asked = _Asked(
@@ -132,7 +136,8 @@ def plan(
         times=tuple(float(time) / train_timesteps for time in timesteps),
         later=tuple(float(time) / train_timesteps for time in (timesteps if later is None else later)),
         wanted=wanted,
-        stride=stride,
+        stride=int(wanted.stride or 0),
+        cosine=wanted.cosine or (0.0, 0.0, 0.0),
         guided=guided,
         start=start,
         strength=strength,
@@ -143,9 +148,9 @@ def plan(
         mode=wanted.mode,
         native=native,
         phases=phases,
-        batch=_batch(phases, wanted.views),
-        views=wanted.views,
-        sigma=wanted.sigma,
+        batch=_batch(phases, int(wanted.views or 0)),
+        views=int(wanted.views or 0),
+        sigma=float(wanted.sigma or 0.0),
         tiles=len(tiles(phases[-1].size, native)),
         bytes=cells * channels * 4 * _HELD + cells * factor**2 * 3,
         seconds=None if seconds_per_sample is None else seconds_per_sample * _native_samples(phases, native),
@@ -175,8 +180,6 @@ def scales(size: Size, native: int, asked: Sequence[float] = (), *, start: float
     ((1.0, 2.0, 3.0, 4.0), (3.0, 4.0), (3.0, 4.0))
     """
     last = max(size) / native
-    if any(one >= other for one, other in pairwise(asked)) or any(scale < 1 for scale in asked):
-        raise InputError("the scales must be at least 1 and ascending")
     if start is None and last <= 1:
         return ()
     between = asked or [scale for scale in range(1, math.ceil(last)) if last - scale >= 0.5]
@@ -193,6 +196,7 @@ class _Asked:
     later: tuple[float, ...]
     wanted: Enlargement
     stride: int
+    cosine: tuple[float, float, float]
     guided: bool
     start: Size | None
     strength: float
@@ -207,26 +211,6 @@ class _Asked:
         return range(len(times) - made, len(times))
 
 
-def _check(wanted: Enlargement, native: int, stride: int, strength: float) -> None:
-    for wrong, sentence in (
-        (
-            wanted.mode not in ("demofusion", "multidiffusion", "scalecrafter"),
-            f"there is no mode {wanted.mode!r} of painting large; take demofusion, multidiffusion or scalecrafter",
-        ),
-        (not 1 <= stride <= native, f"the stride must be between 1 and the window's {native} cells, not {stride}"),
-        (wanted.views < 1, f"at least 1 view must pass through the model at once, not {wanted.views}"),
-        (not 0 <= wanted.skip <= 0.5, f"skip must be between 0 and 0.5, not {wanted.skip:g}"),
-        (
-            len(wanted.cosine) != 3 or not all(0 <= power <= 100 for power in wanted.cosine),
-            "the cosine exponents must be three numbers between 0 and 100",
-        ),
-        (not 0 <= wanted.sigma <= 100, f"sigma must be between 0 and 100, not {wanted.sigma:g}"),
-        (not 0 < strength <= 1, f"the strength must be above 0 and at most 1, not {strength:g}"),
-    ):
-        if wrong:
-            raise InputError(sentence)
-
-
 def _progressive(asked: _Asked) -> Iterator[Phase]:
     """Plan DemoFusion: the model's own size first, then ever larger ones."""
     wanted, native = asked.wanted, asked.native
@@ -235,7 +219,7 @@ def _progressive(asked: _Asked) -> Iterator[Phase]:
         whole = tuple(Step(number=number, whole=1) for number in asked.numbers(asked.times))
         yield Phase(scale=max(first) / native, size=first, steps=whole, guided=asked.guided)
     given = None if asked.start is None else max(1.0, max(asked.start) / native)
-    steps = weighed(asked.numbers(asked.later), asked.later, wanted.cosine)
+    steps = weighed(asked.numbers(asked.later), asked.later, asked.cosine)
     for scale in scales(asked.size, native, wanted.scales, start=given):
         shape = _at(asked.size, scale / asked.scale)
         windows, dilation = grid(shape, native, asked.stride), max(1, math.floor(scale + 0.5))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, Final
 from ...plain import to_plain
 from ...records import AdapterRecord, GenerationRequest
 from ..checksums import digests
+from ..file_names import bare_file, is_path
 
 _MODELS: Final = frozenset({"model", "encoder", "upscaler", "embeddings"})
 """Fields of a request that name a file or a folder of weights."""
@@ -22,8 +24,12 @@ _WEIGHTS: Final = frozenset({".safetensors", ".json", ".txt"})
 _MOST_FILES: Final = 500
 
 
-def request_digest(request: GenerationRequest) -> str:
+def request_digest(request: GenerationRequest, stamp: str = "") -> str:
     """Return the address of all that decides a picture, 64 hexadecimal digits.
+
+    Args:
+        request: Completed, so that what is left to the backend and the same asked for by name are one.
+        stamp: What of the backend decides the pixels and no request tells.
 
     Files of pictures, adapters and models count by their content, wherever they lie and whatever they are called; a
     hub id by its name. What only tells is not in it: reasons, refusals, who chose.
@@ -38,6 +44,7 @@ def request_digest(request: GenerationRequest) -> str:
     told = {
         **_by_content(plain),
         "prompt": request.prompt,
+        "stamp": stamp,
         "adapters": [
             [adapter_digest(choice.adapter) or choice.adapter.key, choice.weight] for choice in request.choices
         ],
@@ -48,14 +55,16 @@ def request_digest(request: GenerationRequest) -> str:
 def _by_content(value: Any, name: str = "") -> Any:
     """Return a plain value in which what files hold stands for their names."""
     if isinstance(value, dict):
-        # A picture's own digest may have been filled in, or not.
-        return {key: _by_content(item, key) for key, item in value.items() if key != "sha256"}
+        told = {key: _by_content(item, key) for key, item in value.items() if key != "sha256"}
+        # Of a picture the backend has filled in what it read.
+        return {**told, "path": value["sha256"]} if value.get("sha256") else told
     if isinstance(value, list):
         return [_by_content(item, name) for item in value]
     if isinstance(value, str) and (name == "path" or name in _MODELS):
         try:
-            return digests(Path(value)).whole if name == "path" else _weights(Path(value))
-        except (OSError, ValueError):  # not here, or no name of a file at all
+            path = Path(value).expanduser()
+            return digests(path).whole if name == "path" else _weights(path)
+        except (OSError, ValueError, RuntimeError):  # not here, or no name of a file at all
             return value
     return value
 
@@ -65,8 +74,8 @@ def adapter_digest(record: AdapterRecord) -> str | None:
     if record.hashes.sha256:
         return record.hashes.sha256
     try:
-        return digests(Path(record.path)).whole if record.path else None
-    except (OSError, ValueError):
+        return digests(Path(record.path).expanduser()).whole if record.path else None
+    except (OSError, ValueError, RuntimeError):
         return None
 
 
@@ -90,21 +99,15 @@ def _sampled(path: Path, size: int, _: int) -> str:
     return told.hexdigest()
 
 
-def bare(path: str) -> str:
-    """Return a file's name without its folders; a hub id as it is.
-
-    >>> bare("/home/ada/models/fox.safetensors"), bare("stabilityai/sdxl-turbo")
-    ('fox.safetensors', 'stabilityai/sdxl-turbo')
-    """
-    return Path(path).name or path if _is_path(path) else path
-
-
 def without_folders(sentence: str, request: GenerationRequest) -> str:
     """Return a sentence in which the request's files have their bare names."""
-    paths = set(filter(_is_path, _files(to_plain(request))))
-    paths |= {str(Path(path).resolve()) for path in paths}
+    paths = {path for path in _files(to_plain(request)) if path and is_path(path)}
+    for path in tuple(paths):
+        with suppress(OSError, ValueError, RuntimeError):
+            expanded = Path(path).expanduser()
+            paths |= {str(expanded), str(expanded.resolve())}
     for path in sorted(paths, key=len, reverse=True):
-        sentence = sentence.replace(path, bare(path))
+        sentence = sentence.replace(path, bare_file(path))
     return sentence
 
 
@@ -117,13 +120,6 @@ def _files(value: Any, name: str = "") -> Iterator[str]:
             yield from _files(item, name)
     elif isinstance(value, str) and name in _FILES:
         yield value
-
-
-def _is_path(text: str) -> bool:
-    try:
-        return Path(text).is_absolute() or Path(text).exists()
-    except (OSError, ValueError):  # no name of a file at all
-        return False
 
 
 def _sha256(text: str) -> str:

@@ -97,6 +97,12 @@ class Manifest:
         except OSError:
             return False
 
+    def forget_failure(self, request: str) -> None:
+        """Take out what is told of a request that failed; on the disk it stays until the manifest is settled."""
+        entry = self.entries.get(request)
+        if entry is not None and not entry.is_done:
+            del self.entries[request]
+
     def append(self, entry: Entry) -> None:
         """Add a line; it is on the disk when this returns.
 

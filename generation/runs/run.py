@@ -1,7 +1,8 @@
 """A run: a folder of pictures, a manifest of what made each, and a contact sheet. It goes on where it was stopped.
 
 The manifest is keyed by what decides the pixels, so a folder takes the pictures of other requests beside those that it
-has, and nothing in it is painted twice.
+has, and nothing in it is painted twice. That is the request with all that it leaves to the backend filled in, and what
+of the backend no request tells: its attribute `stamp`, where it has one.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from typing import TYPE_CHECKING, Final, Protocol
 from ...errors import BackendError, Cancelled, InputError, VelaturaError
 from ...protocols import Watch
 from ...records import GeneratedImage, GenerationRequest
+from ..file_names import bare, bare_file
 from ..story import image_name, save_png
-from .digest import adapter_digest, bare, request_digest, without_folders
+from .digest import adapter_digest, request_digest, without_folders
 from .manifest import Entry, Laid, Manifest, file_digest, open_manifest
 from .sheet import refuse_foreign_sheets, write_sheets
 
@@ -126,11 +128,11 @@ class _Work:
         self._backend, self._manifest, self._told, self._save = backend, manifest, told, save
         self._watch = watch
         self.wanted: dict[str, GenerationRequest] = {}
+        """Complete, but for those that cannot be."""
+        self._faults: dict[str, VelaturaError] = {}
+        """Why those cannot."""
         self._places: dict[str, int] = {}
-        for place, request in enumerate(requests):
-            name = request_digest(request)
-            self.wanted.setdefault(name, request)
-            self._places.setdefault(name, place)
+        self._address(requests)
         # In their order; what is settled is taken out.
         self._open = dict.fromkeys(name for name in self.wanted if overwrite or not manifest.holds(name))
         self._whole = len(self._open)
@@ -140,13 +142,8 @@ class _Work:
     def paint(self) -> None:
         """Paint what is left; of a call that fails, the halves are tried alone, until one request is to blame."""
         self._tell()
-        for name in list(self._open):
-            try:
-                self._backend.complete(self.wanted[name])
-            except BackendError:  # it will be told, or be over, when it comes to painting
-                break
-            except VelaturaError as error:
-                self._fail(name, error)
+        for name in [name for name in self._open if name in self._faults]:
+            self._fail(name, self._faults[name])
         calls = deque([list(self._open)] if self._open else [])
         hopeless = 0
         while calls:
@@ -160,6 +157,33 @@ class _Work:
                 self._fail(left[0], fault or BackendError(f"{self._backend.name} gave no picture"))
             elif left:
                 calls += [left[: len(left) // 2], left[len(left) // 2 :]]
+
+    def _address(self, requests: Sequence[GenerationRequest]) -> None:
+        """Complete each request, and give it the address of all that decides its picture.
+
+        What cannot be completed goes by what was asked; that it failed is forgotten once it can be.
+        """
+        stamp = str(getattr(self._backend, "stamp", ""))
+        failed_before = any(not entry.is_done for entry in self._manifest.entries.values())
+        hopeless = 0
+        for place, asked in enumerate(requests):
+            request, fault = asked, None
+            try:
+                request = self._backend.complete(asked)
+            except Cancelled:
+                raise
+            except VelaturaError as error:
+                fault = error
+            hopeless = hopeless + 1 if isinstance(fault, BackendError) else 0
+            if fault is not None and hopeless >= _HOPELESS:
+                raise fault
+            name = request_digest(request, stamp)
+            if fault is not None:
+                self._faults.setdefault(name, fault)
+            elif failed_before:
+                self._manifest.forget_failure(request_digest(asked, stamp))
+            self.wanted.setdefault(name, request)
+            self._places.setdefault(name, place)
 
     def _call(self, names: Sequence[str]) -> VelaturaError | None:
         """Paint some at once, and keep each as it comes; returns what ended that early."""
@@ -235,7 +259,7 @@ def _entry(name: str, request: GenerationRequest) -> Entry:
         Laid(
             title=choice.adapter.title,
             weight=choice.weight,
-            file=bare(choice.adapter.path or choice.adapter.file_name or "") or None,
+            file=bare_file(choice.adapter.path or choice.adapter.file_name or "") or None,
             sha256=adapter_digest(choice.adapter),
         )
         for choice in on

@@ -192,7 +192,10 @@ def test_an_inpainting_checkpoint_is_named(copy: Path) -> None:
     unet = copy / "unet" / "diffusion_pytorch_model.safetensors"
     edit(copy / "unet" / "config.json", in_channels=9)
     save_file({**load_file(unet), "conv_in.weight": torch.zeros(32, 9, 3, 3)}, unet)
-    assert refused(copy) == "copy is an SD inpainting checkpoint, which only paints over a picture; take another"
+    assert refused(copy) == (
+        "copy is an SD inpainting checkpoint, which only paints over a picture: take --backend sd, and give it a "
+        "picture and a mask (--image, --inpaint)"
+    )
     assert loaded(copy, kinds=("sd-inpaint",)).pipe.unet.config.in_channels == 9
 
 

@@ -227,7 +227,10 @@ def test_an_inpainting_model_opens_where_it_is_asked_for(copy: Path) -> None:
     config = json.loads((copy / "unet" / "config.json").read_text())
     (copy / "unet" / "config.json").write_text(json.dumps({**config, "in_channels": 9}))
     save_file({**load_file(unet), "conv_in.weight": torch.zeros(32, 9, 3, 3)}, unet)
-    assert refused(copy) == "copy is an SDXL inpainting checkpoint, which only paints over a picture; take another"
+    assert refused(copy) == (
+        "copy is an SDXL inpainting checkpoint, which only paints over a picture: take --backend sdxl, and give it a "
+        "picture and a mask (--image, --inpaint)"
+    )
     assert loaded(copy, kinds=("sdxl", "sdxl-inpaint")).pipe.unet.config.in_channels == 9
 
 
@@ -278,4 +281,4 @@ def test_a_file_of_the_hub_opens_from_the_cache(single: Path, tmp_path: Path, mo
     for model in ("pony", "AstraliteHeart/pony-diffusion-v6/v6.safetensors"):
         assert loaded(model, tokenizer=str(single.parent / "tokenizer")).name == "v6"
     missing = "AstraliteHeart/pony-diffusion-v6/v7.safetensors"
-    assert refused(missing).startswith("AstraliteHeart/pony-diffusion-v6 is not on this machine and the hub does not")
+    assert refused(missing).startswith(f"{missing} is not on this machine and the hub does not give it")

@@ -245,6 +245,17 @@ def test_painting_starts_from_a_picture(painter: FluxBackend, tmp_path: Path, wa
     assert (request.width, request.height) == (96, 64)
     assert request.start is not None
     assert len(request.start.picture.sha256 or "") == 64
+    assert request.start.strength == 0.5
+    open_strength = painter.complete(replace(request, start=replace(start, strength=None))).start
+    assert open_strength is not None
+    assert open_strength.strength == 0.75
+    # Where one side is asked for, the other keeps the picture's shape.
+    sizes = [
+        painter.complete(wanted(width=width, height=height, start=start)) for width, height in ((208, None), (None, 32))
+    ]
+    assert [(one.width, one.height) for one in sizes] == [(208, 144), (32, 32)]
+    with pytest.raises(InputError, match="the picture is 100x70, too small to start from"):
+        painter.complete(wanted(width=16, height=None, start=start))
     shares: list[float] = []
     half = next(painter.generate(request, watch=Watch(progress=shares.append))).image
     assert shares == [0.5, 1.0]

@@ -264,6 +264,28 @@ def test_it_needs_a_picture_from_somewhere(alone: FusionBackend, asked: Asked, i
         alone.generate(steered(asked(), ip_adapter, 0.8))
 
 
+def test_the_first_image_prompt_alone_may_be_left_to_the_sketch(
+    painter: FusionBackend, alone: FusionBackend, asked: Asked, ip_adapter: Path, picture: Picture
+) -> None:
+    bare, whole = ImagePrompt(model=str(ip_adapter), pictures=()), ImagePrompt(model="", pictures=(picture,))
+    with pytest.raises(InputError, match="is given no picture to steer with; the sketch is the first image prompt's"):
+        painter.generate(asked(image_prompts=(whole, bare)))
+    for prompts in ((whole, bare), (bare, whole)):
+        with pytest.raises(InputError, match=r"is given no picture to steer with$"):
+            alone.generate(asked(image_prompts=prompts))
+    assert one(painter, asked(image_prompts=(bare, whole))).size == (64, 64)
+
+
+def test_its_stamp_tells_who_sketches_and_how_strongly(
+    checkpoint: Path, painter: FusionBackend, alone: FusionBackend, sketcher: Path, ip_adapter: Path
+) -> None:
+    assert painter.stamp == f"{alone.stamp}, sketched by sdxs at 0.8"
+    other = FusionBackend(
+        str(checkpoint), sketcher=str(sketcher), ip_adapter=str(ip_adapter), version="v2", device="cpu"
+    )
+    assert other.stamp == f"{alone.stamp}, sketched by sdxs at 1.4"
+
+
 def test_what_does_not_fit_is_one_sentence(
     checkpoint: Path, sketcher: Path, painter: FusionBackend, ip_adapter: Path, asked: Asked, tmp_path: Path
 ) -> None:

@@ -11,7 +11,7 @@ import pytest
 from velatura.families import TITLES, family_of
 from velatura.generation import BACKENDS
 from velatura.generation.adapters.family import model_family_of
-from velatura.generation.kinds import HUB_FILE, HUB_ID
+from velatura.generation.hub import HUB_FILE, HUB_ID
 from velatura.generation.known import KNOWN, known, resolve
 from velatura.generation.schedulers import SAMPLERS
 from velatura.generation.structure import structure

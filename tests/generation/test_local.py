@@ -16,7 +16,7 @@ from PIL.Image import Image
 from velatura.errors import Cancelled, IncompatibleAdapter, InputError, VelaturaError
 from velatura.generation import PaintingWarning
 from velatura.generation.adapters.patch import Layers
-from velatura.generation.local import Row
+from velatura.generation.batches import Row
 from velatura.generation.sd import StableDiffusionBackend
 from velatura.protocols import Watch
 from velatura.records import AdapterRecord, GenerationRequest
@@ -197,3 +197,8 @@ def test_an_adapter_that_is_not_here_says_where_it_can_be_had(backend: StableDif
     request = replace(request, composition=replace(request.composition, choices=(replace(choice, adapter=far),)))
     with pytest.raises(InputError, match=r"Far is not on this machine; download it from https://example\.org/far or"):
         backend.generate(request)
+
+
+def test_the_stamp_tells_the_precision(checkpoint: Path, backend: StableDiffusionBackend) -> None:
+    assert backend.stamp == "float32"
+    assert StableDiffusionBackend(str(checkpoint), device="cpu", dtype=torch.bfloat16).stamp == "bfloat16"

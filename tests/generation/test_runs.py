@@ -25,7 +25,7 @@ import velatura.generation.runs.manifest as manifests
 from velatura.errors import BackendError, Cancelled, InputError
 from velatura.generation import read_story, request_of, save_png
 from velatura.generation.runs import Entry, read_manifest, run, write_sheets
-from velatura.generation.runs.digest import request_digest
+from velatura.generation.runs.digest import request_digest, without_folders
 from velatura.generation.runs.manifest import open_manifest
 from velatura.protocols import Watch
 from velatura.records import Composition, Control, Hashes, Picture, Start
@@ -107,6 +107,13 @@ def test_hostile_prompts_stay_in_the_folder_and_in_their_line(tmp_path: Path) ->
     assert report.painted == len(prompts)
 
 
+def test_hub_names_are_told_whole_and_paths_bare(tmp_path: Path) -> None:
+    models = ["owner/name", "owner/name/in it/model.safetensors", str(tmp_path / "mine"), "~/mine", ""]
+    run(Painter(), [asked(model=model, seed=seed) for seed, model in enumerate(models)], tmp_path / "run")
+    told = ["owner/name", "owner/name/in it/model.safetensors", "mine", "mine", None]
+    assert [line.get("model") for line in lines(tmp_path / "run")] == told
+
+
 # ---------------------------------------------------------------------------------- going on
 
 
@@ -134,6 +141,31 @@ def test_deleted_and_changed_pictures_are_painted_again(tmp_path: Path) -> None:
     painter = Painter()
     assert run(painter, SIX, tmp_path).painted == 2
     assert content(tmp_path) == before
+
+
+def test_what_is_left_to_the_backend_and_the_same_by_name_are_one_picture(tmp_path: Path) -> None:
+    open_, named = asked(steps=None), asked(steps=2)
+    assert run(Painter(), [open_], tmp_path).painted == 1
+    report = run(Painter(), [named, open_], tmp_path)
+    assert (report.painted, report.kept, len(report.entries)) == (0, 1, 1)
+    assert run(Painter(steps=3), [open_, named], tmp_path).painted == 1
+    assert request_of(read_story(run(Painter(steps=3), [open_], tmp_path).pictures[0])).steps == 3
+
+
+def test_what_only_the_backend_knows_makes_another_picture(tmp_path: Path) -> None:
+    run(Painter(), SIX[:2], tmp_path)
+    report = run(Painter(stamp="float16"), SIX[:2], tmp_path)
+    assert (report.painted, report.kept, report.others) == (2, 0, 2)
+    for stamp in ("", "float16"):
+        assert run(Painter(stamp=stamp), SIX[:2], tmp_path).kept == 2
+
+
+def test_each_request_is_completed_once(tmp_path: Path) -> None:
+    requests = [*SIX, asked("wrong"), asked("broken")]
+    run(Painter(), SIX[:2], tmp_path)
+    painter = Painter()
+    run(painter, requests, tmp_path)
+    assert painter.completed == [request.composition.prompt for request in requests]
 
 
 def test_overwrite_paints_all_again(tmp_path: Path) -> None:
@@ -231,7 +263,7 @@ def test_request_that_fails_is_noted_and_the_others_are_painted(tmp_path: Path) 
 def test_request_that_failed_is_tried_again(tmp_path: Path) -> None:
     class Mended(Painter):
         def complete(self, request: Any) -> Any:
-            return request
+            return replace(super().complete(SIX[0]), composition=request.composition)
 
     assert len(run(Painter(), [SIX[0], asked("wrong")], tmp_path).failed) == 1
     report = run(Mended(), [SIX[0], asked("wrong")], tmp_path)
@@ -253,6 +285,16 @@ def test_server_that_is_gone_ends_the_run(tmp_path: Path) -> None:
     assert len(painter.calls) == 5
     assert not (tmp_path / "manifest.jsonl").exists()
     assert run(Painter(), [asked("gone"), *SIX], tmp_path).painted == 6
+
+
+def test_server_that_does_not_answer_ends_the_run_before_anything_is_noted(tmp_path: Path) -> None:
+    painter = Painter()
+    with pytest.raises(BackendError, match="it is silent"):
+        run(painter, [asked("silent", seed=seed) for seed in range(64)], tmp_path)
+    assert (len(painter.completed), painter.calls) == (5, [])
+    assert not (tmp_path / "manifest.jsonl").exists()
+    report = run(Painter(), [asked("silent"), *SIX], tmp_path)
+    assert (report.painted, [entry.error for entry in report.failed]) == (6, ["it is silent"])
 
 
 def test_run_that_is_stopped_keeps_what_was_finished(tmp_path: Path) -> None:
@@ -401,6 +443,30 @@ def test_digest_goes_by_the_content_of_pictures_and_models(files: Callable[..., 
     assert request(files("two.png", b"two"), model) != first
     files("net/model.safetensors", b"other weights")
     assert request(one, model) != first
+
+
+def test_digest_goes_by_what_lies_at_home(files: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    picture, model = files("home/one.png", b"one"), files("home/model.safetensors", b"weights")
+    monkeypatch.setenv("HOME", str(picture.parent))
+    monkeypatch.setenv("USERPROFILE", str(picture.parent))
+
+    def request(picture: object, model: object) -> str:
+        start = Start(picture=Picture(path=str(picture)))
+        return request_digest(asked("a fox", (Path(str(model)), 1.0), model=str(model), start=start))
+
+    assert request("~/one.png", "~/model.safetensors") == request(picture, model)
+    told = request_digest(asked(start=Start(picture=Picture(path="gone", sha256=hashlib.sha256(b"one").hexdigest()))))
+    assert told == request_digest(asked(start=Start(picture=Picture(path="~/one.png"))))
+    assert request_digest(asked(model="~nobody-of-that-name/model"))
+
+
+def test_why_it_failed_is_told_without_folders(files: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    ink = files("home of anna/ink.safetensors", b"ink")
+    monkeypatch.setenv("HOME", str(ink.parent))
+    monkeypatch.setenv("USERPROFILE", str(ink.parent))
+    request = asked("a fox", (Path("~/ink.safetensors"), 1.0), model="")
+    for path in (ink, "~/ink.safetensors"):
+        assert without_folders(f"{path} does not fit", request) == "ink.safetensors does not fit"
 
 
 def test_digest_takes_the_recorded_digest_for_an_adapter_that_is_not_here() -> None:

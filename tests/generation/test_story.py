@@ -17,7 +17,19 @@ from PIL.PngImagePlugin import PngInfo
 from velatura.errors import InputError, UnreadableFile
 from velatura.generation.sd import StableDiffusionBackend
 from velatura.generation.story import image_name, read_story, request_of, save_png, story_json
-from velatura.records import AdapterRecord, Choice, Composition, GeneratedImage, GenerationRequest, Hashes, Refusal
+from velatura.records import (
+    AdapterRecord,
+    Choice,
+    Composition,
+    Control,
+    GeneratedImage,
+    GenerationRequest,
+    Hashes,
+    ImagePrompt,
+    Picture,
+    Refusal,
+    Start,
+)
 
 Asked = Callable[..., GenerationRequest]
 
@@ -77,15 +89,51 @@ def test_the_request_comes_back_whole(tmp_path: Path) -> None:
     json.dumps(story)
 
 
+def located(told: GenerationRequest, model: str, files: list[Path]) -> GenerationRequest:
+    """Put the paths of this machine back into what a picture tells."""
+    paths = {file.name: str(file) for file in files}
+    start, composition = told.start, told.composition
+    choices = (
+        replace(choice, adapter=replace(choice.adapter, key=paths[choice.adapter.key], path=paths[choice.adapter.key]))
+        for choice in composition.choices
+    )
+    return replace(
+        told,
+        model=model,
+        composition=replace(composition, choices=tuple(choices)),
+        start=start and replace(start, picture=replace(start.picture, path=paths[start.picture.path])),
+    )
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"scheduler": "euler_a"},
+        {"mask": (True, False), "negative": "a house"},
+        {"mask": (False, False)},
+        {"start": True, "steps": 4},
+        {"start": True, "steps": 4, "mask": (False, True), "width": None, "height": None, "clip_skip": 1},
+    ],
+)
 def test_a_told_request_paints_the_same_picture(
-    tmp_path: Path, backend: StableDiffusionBackend, adapters: list[Path], asked: Asked
+    tmp_path: Path, backend: StableDiffusionBackend, adapters: list[Path], asked: Asked, fields: dict[str, Any]
 ) -> None:
-    image = next(backend.generate(asked("a red fox", (adapters[0], 0.8), seed=5, scheduler="euler_a")))
-    told = request_of(read_story(save_png(image, tmp_path / "a.png")))
-    assert told.model == Path(image.request.model).name
-    again = next(backend.generate(replace(told, model=backend.model, composition=image.request.composition)))
-    assert again.image.tobytes() == image.image.tobytes()
-    assert save_png(again, tmp_path / "b.png").read_bytes() == (tmp_path / "a.png").read_bytes()
+    begun = tmp_path / "begun.png"
+    Image.linear_gradient("L").convert("RGB").resize((72, 64)).save(begun)
+    fields = fields | ({"start": Start(picture=Picture(path=str(begun)), strength=0.5)} if "start" in fields else {})
+    request = asked("a red fox", (adapters[0], 0.8), (adapters[1], -0.5), seed=5, **fields)
+    images = list(backend.generate(request, 2))
+    paths = [save_png(image, tmp_path / f"{image.seed}.png") for image in images]
+    told = request_of(read_story(paths[0]))
+    assert told.model == Path(request.model).name
+    told = located(told, backend.model, [*adapters, begun])
+    again = next(backend.generate(told))
+    assert again.image.tobytes() == images[0].image.tobytes()
+    assert save_png(again, tmp_path / "again.png").read_bytes() == paths[0].read_bytes()
+    # The request is that of the whole batch; which of it this is, the seed beside it tells.
+    second = next(backend.generate(replace(told, seed=read_story(paths[1])["seed"])))
+    assert second.image.tobytes() == images[1].image.tobytes()
+    assert second.image.tobytes() != images[0].image.tobytes()
 
 
 def test_no_folder_of_this_machine_is_told(tmp_path: Path) -> None:
@@ -118,14 +166,41 @@ def test_no_folder_of_this_machine_is_told(tmp_path: Path) -> None:
         ("here/checkpoint", "checkpoint"),
         ("runwayml/stable-diffusion-v1-5", "runwayml/stable-diffusion-v1-5"),
         ("a" * 300 + "/b", "b"),
+        ("h94/IP-Adapter/models/ip-adapter_sd15.safetensors", "h94/IP-Adapter/models/ip-adapter_sd15.safetensors"),
+        ("h94/IP-Adapter/../../anna/a.safetensors", "a.safetensors"),
+        ("here/checkpoint/unet/model.safetensors", "model.safetensors"),
+        ("~/anna/loras/model.safetensors", "model.safetensors"),
     ],
 )
 def test_a_checkpoint_is_told_by_its_hub_id_or_its_bare_name(
     model: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "here" / "checkpoint").mkdir(parents=True)
+    (tmp_path / "here" / "checkpoint" / "unet").mkdir(parents=True)
+    (tmp_path / "here" / "checkpoint" / "unet" / "model.safetensors").touch()
     monkeypatch.chdir(tmp_path)
     assert request_of(json.loads(story_json(picture(replace(REQUEST, model=model))))).model == told
+
+
+def test_what_steers_is_told_by_its_name_on_the_hub_and_files_without_folders() -> None:
+    on_hub = "h94/IP-Adapter/models/ip-adapter_sd15.safetensors"
+    shown = Picture(path="~/anna/shown.png")
+    request = replace(
+        REQUEST,
+        controls=(Control(model="lllyasviel/sd-controlnet-canny", picture=shown),),
+        image_prompts=(
+            ImagePrompt(model=on_hub, pictures=(shown,), encoder="h94/IP-Adapter"),
+            ImagePrompt(model="/anna/ip.safetensors", pictures=(), encoder="~/anna/encoder"),
+        ),
+        embeddings=("anna/private/tokens/easy.safetensors",),
+    )
+    told = request_of(json.loads(story_json(picture(request))))
+    assert [control.model for control in told.controls] == ["lllyasviel/sd-controlnet-canny"]
+    assert [(prompt.model, prompt.encoder) for prompt in told.image_prompts] == [
+        (on_hub, "h94/IP-Adapter"),
+        ("ip.safetensors", "encoder"),
+    ]
+    assert {told.controls[0].picture.path, told.image_prompts[0].pictures[0].path} == {"shown.png"}
+    assert told.embeddings == ("easy.safetensors",)
 
 
 def test_every_script_survives(tmp_path: Path) -> None:

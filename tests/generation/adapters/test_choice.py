@@ -131,6 +131,17 @@ def test_more_images_of_one_set_bring_the_weights_nearer(
     assert break_even(found, modules, 64, images=4) == pytest.approx(break_even(found, modules, 64) / 4, rel=0.01)
 
 
+def test_sets_that_share_an_adapter_pass_through_its_ranks_once(
+    models: dict[str, Modules], plans: dict[str, AdapterPlan]
+) -> None:
+    """Eight sets are eight layings, and eight images that each pass once: what is cheaper for one is so for all."""
+    found, modules = plans["SDXL"], models["SDXL"]
+    alone = break_even(found, modules, 64)
+    sets = [{found: weight / 8} for weight in range(1, 9)]
+    for share, way in ((0.9, "beside"), (1.1, "weights")):
+        assert choose(sets, modules, samples=share * alone, height=64, width=64) == way
+
+
 def test_the_embedding_of_sizes_is_seen_once(models: dict[str, Modules], tmp_path: Path) -> None:
     """It is evaluated once a sample, not at every position."""
     found = file_of(tmp_path / "a.safetensors", models["SDXL"], 4, lambda name: "_embedding.linear" in name)

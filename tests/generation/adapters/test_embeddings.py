@@ -186,10 +186,12 @@ def test_a_textual_inversion_of_its_own_is_called_by_its_file_and_its_key(tmp_pa
 
 def test_what_is_no_textual_inversion_is_refused(tmp_path: Path, adapters: list[Path]) -> None:
     (tmp_path / "a.safetensors").write_bytes(b"\x80\x04nothing that is ever unpickled")
+    save_file({"emb_params": torch.full((1, 64), torch.nan)}, tmp_path / "nan.safetensors")
     for path, sentence in (
         (adapters[0], r"^style1\.safetensors is no textual inversion$"),
         (tmp_path / "x.pt", r"^x\.pt is a pickle, which can run code when opened; only \.safetensors files are read$"),
-        (tmp_path / "a.safetensors", r"^a\.safetensors cannot be read, so its learned tokens are left out: "),
+        (tmp_path / "a.safetensors", r"^a\.safetensors cannot be read \(.+\); take another copy of it$"),
+        (tmp_path / "nan.safetensors", r"^nan\.safetensors is no textual inversion that can be used: its vectors hold"),
         (tmp_path / "gone.safetensors", r"^gone\.safetensors cannot be read"),
     ):
         with pytest.raises(UnreadableFile, match=sentence):

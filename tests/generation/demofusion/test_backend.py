@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -127,6 +128,49 @@ def test_it_starts_from_a_picture(large: DemoFusionBackend, twice: Asked, pictur
     assert large.estimate(replace(request, start=Start(picture=picture, strength=0.4))).phases[0].steps[0].number == 2
 
 
+def test_from_a_picture_it_makes_all_steps_where_it_is_held_to_the_picture(
+    large: DemoFusionBackend, twice: Asked, picture: Picture
+) -> None:
+    request = twice(start=Start(picture=picture), steps=4)
+    strengths = {
+        mode: large.complete(replace(request, enlargement=Enlargement(mode=mode))).start
+        for mode in ("demofusion", "multidiffusion", "upscale")
+    }
+    assert {mode: start and start.strength for mode, start in strengths.items()} == {
+        "demofusion": 1.0,
+        "multidiffusion": 0.75,
+        "upscale": 0.75,
+    }
+    assert [step.number for step in large.estimate(request).phases[0].steps] == [0, 1, 2, 3]
+
+
+def test_a_complete_request_tells_how_it_is_enlarged(large: DemoFusionBackend, twice: Asked) -> None:
+    found = large.complete(twice(steps=3, enlargement=Enlargement(skip=0.05, views=5)))
+    assert found.enlargement == Enlargement(
+        stride=8, views=5, later_steps=3, skip=0.05, cosine=(0.5, 0.5, 1.0), sigma=0.8
+    )
+    assert pixels(large, found) == pixels(large, twice(steps=3, enlargement=Enlargement(skip=0.05, views=5)))
+
+
+def test_later_phases_may_make_other_steps(large: DemoFusionBackend, twice: Asked) -> None:
+    first, later = large.estimate(twice(steps=4, enlargement=Enlargement(later_steps=1))).phases
+    assert (len(first.steps), len(later.steps)) == (4, 1)
+
+
+def test_one_step_of_each_phase_tries_out_the_memory(
+    large: DemoFusionBackend, twice: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[int | None] = []
+
+    def draw(rows: Any, *_: Any) -> list[Image.Image]:
+        tried.extend(row.request.enlargement.later_steps for row in rows)
+        return []
+
+    monkeypatch.setattr(large, "_draw", draw)
+    large.try_out(large._rows([twice(steps=4)]))
+    assert tried == [1]
+
+
 def test_without_a_size_it_is_twice_as_large(large: DemoFusionBackend, twice: Asked, picture: Picture) -> None:
     open_size = twice(width=None, height=None)
     assert (large.complete(open_size).width, large.complete(open_size).height) == (256, 256)
@@ -140,9 +184,12 @@ def test_sdxl_turbo_has_its_own_settings(turbo: DemoFusionBackend, twice: Asked)
     request = twice(model="", steps=None, guidance=None, scheduler=None)
     found = turbo.complete(request)
     assert (found.steps, found.guidance, found.scheduler) == (10, 2.5, "euler_a_sgm_uniform")
-    assert found.enlargement == Enlargement(stride=12, views=12, cosine=(0.5, 0.5, 1.0))
+    suiting = Enlargement(stride=12, views=12, later_steps=10, cosine=(0.5, 0.5, 1.0), sigma=0.8)
+    assert found.enlargement == suiting
+    # What is asked for goes first, and leaves everything else to the model.
     own = turbo.complete(replace(request, steps=4, guidance=0.0, enlargement=Enlargement(stride=8)))
-    assert (own.steps, own.guidance, own.enlargement) == (4, 0.0, Enlargement(stride=8))
+    assert (own.steps, own.guidance, own.enlargement) == (4, 0.0, replace(suiting, stride=8, later_steps=4))
+    assert turbo.complete(own) == own
     [image] = turbo.generate(replace(request, steps=2, guidance=0.0))
     assert ImageStat.Stat(image.image).stddev[0] > 1
 
@@ -195,6 +242,9 @@ def test_a_model_whose_own_scheduler_does_not_fit_takes_another(
         ({"scheduler": "heun"}, "painting large does not allow"),
         ({"scheduler": "nobody"}, "there is no scheduler"),
         ({"enlargement": Enlargement(stride=17)}, "the stride must be between 1 and the window's 16 cells, not 17"),
+        ({"enlargement": Enlargement(later_steps=0)}, "later_steps must be between 1 and 1000, not 0"),
+        ({"enlargement": Enlargement(mode="upscale", later_steps=-3)}, "later_steps must be .* not -3"),
+        ({"enlargement": Enlargement(mode="upscale", sigma=math.nan)}, "sigma must be between 0 and 100, not nan"),
         ({"enlargement": Enlargement(mode="upscale", upscaler="nowhere.safetensors")}, "nowhere.safetensors"),
         ({"controls": (Control(model="x", picture=Picture(path="x.png")),)}, "demofusion follows no ControlNet"),
         ({"steps": 0}, "the steps must be between 1 and 1000"),

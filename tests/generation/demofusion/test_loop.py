@@ -176,6 +176,13 @@ def test_leaving_parts_out_changes_the_picture_as_little_as_they_weigh(scheduler
     assert not torch.equal(painted((24, 24), scheduler=scheduler, steps=20, skip=0.05), exact)
 
 
+def test_the_narrowest_blur_is_none() -> None:
+    unblurred = painted(sigma=0.0)
+    assert not torch.allclose(painted(), unblurred, atol=1e-3)
+    for sigma in (1e-300, 1e-12, 0.01):
+        assert torch.allclose(painted(sigma=sigma), unblurred, atol=1e-6)
+
+
 def test_batches_of_one_size_are_of_one_size() -> None:
     model, free = Formula(), Formula()
     still = painted((24, 24), model=model, static=True, views=5)
