@@ -53,7 +53,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 2, 4])
     parser.add_argument("--adapters", nargs="+", type=int, default=[0, 3, 6])
     parser.add_argument("--full", action="store_true", help="the true sizes, not a quarter of the widths")
-    parser.add_argument("--steps", type=int, help="instead of each model's own")
+    parser.add_argument("--steps", type=int, help="instead of each model's own; SDXS takes one")
     parser.add_argument("--size", type=int, help="pixels of a side; else the model's own, a quarter of it when small")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", default="cpu")
@@ -67,7 +67,7 @@ def measure(kind: str, folder: Path, arguments: argparse.Namespace) -> list[dict
     """Return a row for each batch size and number of adapters."""
     files = sorted((folder / "adapters").iterdir())
     side = arguments.size or (NATIVE[kind] if arguments.full else NATIVE[kind] // 4)
-    steps = arguments.steps or STEPS[kind]
+    steps = STEPS[kind] if kind == "sdxs" else arguments.steps or STEPS[kind]
     backend: Any = open_backend(
         kind, str(folder / "model"), device=arguments.device, dtype=arguments.dtype, laying="weights",
         batch_size=max(arguments.batches), force=True,

@@ -42,6 +42,17 @@ def test_quick_start_runs(person: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert list((person / "demo").glob("*.png"))
 
 
+def test_example_of_painting_runs(person: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_library(find_weights() / "loras", person / "demo")
+    run(examples("README.md")[0], "README.md")
+    capsys.readouterr()
+    (code,) = examples("docs/painting.md")
+    run(code, "docs/painting.md")
+    lines = capsys.readouterr().out.splitlines()
+    assert sorted(line.split()[:2] for line in lines) == [[str(n), str(7 + n)] for n in range(4)]
+    assert len({line.split(maxsplit=2)[2] for line in lines}) > 1
+
+
 def test_examples_of_the_playground_run(person: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for code in examples("docs/playground.md"):
         run(code, "docs/playground.md")
