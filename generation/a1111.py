@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from ..errors import BackendError, Cancelled, InputError
 from ..records import GenerationRequest, Hashes
 from ..syntax import decimal
-from .remote import Painted, RemoteBackend
-from .remote_look import Look
-from .remote_names import File, digest, header_hashes, stem_of
-from .remote_pictures import base64_png, map_of, picture_in, start_of
-from .remote_plan import Plan, Stock, warn
-from .remote_server import Call, NotOffered, Server, TimedOut
-from .remote_words import clean, spoken, with_tokens
+from .remote.backend import Painted, RemoteBackend
+from .remote.look import Look
+from .remote.names import File, digest, header_hashes, stem_of
+from .remote.pictures import base64_png, map_of, picture_in, start_of
+from .remote.plan import Plan, Stock, warn
+from .remote.server import Call, NotOffered, Server, TimedOut
+from .remote.words import clean, spoken, with_tokens
 from .schedulers import SAMPLERS
 
 if TYPE_CHECKING:

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from ..errors import BackendError, Cancelled, InputError
 from ..records import GenerationRequest
-from .comfyui_graph import Uploaded, graph_of
-from .remote import Painted, RemoteBackend
-from .remote_look import Look
-from .remote_names import File, header_hashes
-from .remote_pictures import map_of, picture_of, png, start_of
-from .remote_plan import Plan, Stock
-from .remote_server import Refused, Server, TimedOut, reason
+from .remote.backend import Painted, RemoteBackend
+from .remote.comfyui_graph import Uploaded, graph_of
+from .remote.look import Look
+from .remote.names import File, header_hashes
+from .remote.pictures import map_of, picture_of, png, start_of
+from .remote.plan import Plan, Stock
+from .remote.server import Refused, Server, TimedOut, reason
 from .schedulers import SAMPLERS
 
 if TYPE_CHECKING:

@@ -19,8 +19,9 @@ from paint_servers import A1111Server, Sent, pixels, png_bytes, wait_for
 from PIL import Image
 
 from velatura.errors import BackendError, Cancelled, IncompatibleAdapter, InputError
-from velatura.generation import PaintingWarning, a1111, open_backend, remote_server
+from velatura.generation import PaintingWarning, a1111, open_backend
 from velatura.generation.a1111 import A1111Backend
+from velatura.generation.remote import server as asking
 from velatura.protocols import Watch
 from velatura.records import (
     AdapterRecord,
@@ -729,7 +730,7 @@ def test_a_picture_that_takes_too_long_is_given_up_and_interrupted(slow: Sent, s
 def test_an_answer_without_end_is_cut(
     server: A1111Server, backend: A1111Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote_server, "_LARGEST", 1 << 20)
+    monkeypatch.setattr(asking, "_LARGEST", 1 << 20)
     server.routes["GET", "/sdapi/v1/loras"] = (200, ["x" * (1 << 21)])
     told = sentence(backend, asked("x", adapter("Foxy")))
     assert told == f"A1111 at {server.url} answers with more than 1 MiB"

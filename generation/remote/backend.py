@@ -1,7 +1,7 @@
 """What the backends share that send a composition to another program, which holds the models and paints.
 
 What such a program cannot do, or has not got, is told before it is asked to paint. Adapters and checkpoints are found
-there by the names of their files, or by what is in them; see `remote_names`.
+there by the names of their files, or by what is in them; see `names`.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from ..errors import BackendError, Cancelled, IncompatibleAdapter, InputError
-from ..families import OTHER, TITLES, UNKNOWN, family_of, support
-from ..protocols import Watch
-from ..records import GeneratedImage, GenerationRequest
-from .known import resolve
-from .remote_look import Look
-from .remote_names import File, file_of, model_file
-from .remote_pictures import kept, with_pictures
-from .remote_plan import Plan, Stock, warn
-from .remote_server import Refused, Server, lacks_memory
-from .requests import Sides, check, check_count, check_held, departures_of, filled
-from .schedulers import SAMPLERS
+from ...errors import BackendError, Cancelled, IncompatibleAdapter, InputError
+from ...families import OTHER, TITLES, UNKNOWN, family_of, support
+from ...protocols import Watch
+from ...records import GeneratedImage, GenerationRequest
+from ..known import resolve
+from ..requests import Sides, check, check_count, check_held, departures_of, filled
+from ..schedulers import SAMPLERS
+from .look import Look
+from .names import File, file_of, model_file
+from .pictures import kept, with_pictures
+from .plan import Plan, Stock, warn
+from .server import Refused, Server, lacks_memory
 
 if TYPE_CHECKING:
     from PIL.Image import Image

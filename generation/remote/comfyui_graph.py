@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .remote_plan import Plan
-from .remote_words import clean, spoken, with_tokens
+from .plan import Plan
+from .words import clean, spoken, with_tokens
 
 Link = list[Any]
 

@@ -9,8 +9,8 @@ import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from ..errors import BackendError, InputError
-from ..records import Control, GenerationRequest, Picture, Start
+from ...errors import BackendError, InputError
+from ...records import Control, GenerationRequest, Picture, Start
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -104,7 +104,7 @@ def with_pictures(request: GenerationRequest, strongest: float) -> GenerationReq
 
 
 def _start(start: Start) -> tuple[Start, tuple[int, int]]:
-    from .pictures import read_mask, read_picture
+    from ..pictures import read_mask, read_picture
 
     if not 0 < start.share <= 1:
         raise InputError(f"the strength must be above 0 and at most 1, not {start.share}")
@@ -121,7 +121,7 @@ def _start(start: Start) -> tuple[Start, tuple[int, int]]:
 
 
 def _control(control: Control, strongest: float) -> Control:
-    from .pictures import read_picture
+    from ..pictures import read_picture
 
     if not 0 <= control.weight <= strongest:
         raise InputError(f"the weight of a control must be between 0 and {strongest:g}, not {control.weight}")
@@ -133,8 +133,8 @@ def _control(control: Control, strongest: float) -> Control:
 
 def map_of(control: Control, size: tuple[int, int]) -> Image:
     """Return the map that a control gives, of that size in pixels."""
-    from .canny import canny
-    from .pictures import fitted, read_picture
+    from ..canny import canny
+    from ..pictures import fitted, read_picture
 
     picture = fitted(read_picture(control.picture)[0], *size)
     return canny(picture) if control.reading == "canny" else picture
@@ -142,7 +142,7 @@ def map_of(control: Control, size: tuple[int, int]) -> Image:
 
 def start_of(start: Start, size: tuple[int, int]) -> tuple[Image, Image | None]:
     """Return the picture that is painted from, and its mask, both of that size in pixels."""
-    from .pictures import fitted, read_mask, read_picture
+    from ..pictures import fitted, read_mask, read_picture
 
     picture = fitted(read_picture(start.picture)[0], *size)
     return picture, None if start.mask is None else fitted(read_mask(start.mask)[0], *size)
@@ -152,7 +152,7 @@ def kept(start: Start | None, painted: Image, size: tuple[int, int]) -> Image:
     """Return a picture with the start's own pixels where its mask keeps them; `size` is what was asked for."""
     if start is None or start.mask is None or painted.size != size:
         return painted
-    from .pictures import pasted
+    from ..pictures import pasted
 
     picture, mask = start_of(start, size)
     whole = pasted(painted, picture, mask) if mask is not None else painted

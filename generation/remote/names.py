@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ..errors import InputError
-from ..records import AdapterRecord, Hashes
-from ..syntax import encodable
+from ...errors import InputError
+from ...records import AdapterRecord, Hashes
+from ...syntax import encodable
 
 _SUFFIX: Final = re.compile(r"\.(?:safetensors|sft|ckpt|pth?|bin|gguf)$", re.IGNORECASE)
 _BRACKETED: Final = re.compile(r"\s*\[(?P<digest>[0-9a-fA-F]{8,64})\]$")

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from urllib.parse import quote, urlsplit
 
-from ..errors import BackendError, InputError
+from ...errors import BackendError, InputError
 
 if TYPE_CHECKING:
     import requests

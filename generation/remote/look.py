@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from ..protocols import Watch
+from ...protocols import Watch
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from ..plain import untagged
-from ..records import GenerationRequest
-from ..syntax import encodable, escaped
+from ...plain import untagged
+from ...records import GenerationRequest
+from ...syntax import encodable, escaped
 
 _OPENED = re.compile(r"<(?=\s*\w+\s*:)")
 

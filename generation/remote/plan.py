@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
-from ..records import Control, GenerationRequest
-from . import PaintingWarning
-from .remote_names import File, Found, find
+from ...records import Control, GenerationRequest
+from .. import PaintingWarning
+from .names import File, Found, find
 
 Told = TypeVar("Told")
 
