@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -107,7 +108,7 @@ def test_while_one_is_told_to_wait_the_others_wait_too() -> None:
 
 
 def test_full_server_that_serves_others_is_asked_on() -> None:
-    room = threading.Semaphore(4)
+    room = threading.Semaphore(2)
 
     def limited(_: dict[str, Any]) -> Any:
         if not room.acquire(blocking=False):
@@ -118,7 +119,8 @@ def test_full_server_that_serves_others_is_asked_on() -> None:
     with chat_server(limited) as server, ThreadPoolExecutor(32) as pool:
         model = LanguageModel("m", url=server.url, retries=1)
         assert list(pool.map(lambda number: ask(model, str(number)), range(32))) == [7] * 32
-    assert len(server.asked) > 64
+    tries = Counter(str(question["messages"]) for question in server.asked)
+    assert max(tries.values()) > 2
 
 
 def test_pauses_grow_where_none_is_asked_for() -> None:
