@@ -97,7 +97,8 @@ def file_name(record: AdapterRecord) -> str:
     """
     file = record.path or record.file_name or ""
     name = encodable(re.split(r"[\\/]", file.rstrip("\\/"))[-1])
-    return name if stem_of(name).strip() else ""
+    # Twice, as readers of a stem take an ending off that is left.
+    return name if stem_of(stem_of(name)).strip() else ""
 
 
 def file_stem(record: AdapterRecord) -> str:

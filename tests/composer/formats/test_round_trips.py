@@ -97,6 +97,7 @@ def expected(composition: Composition) -> dict[str, float]:
 @example(prompt="the fox: red, style: ink, time: night", laid=[("fox", 1e-9)])
 @example(prompt="{a|b} fox", laid=[("a/b\\c", -0.5), ("x/c", 0.5)])
 @example(prompt="", laid=[("fox", 0.0)])
+@example(prompt="a red fox", laid=[("\n.pt", 0.0)])
 @example(prompt="[[fox]]", laid=[])
 @example(prompt='{"prompt": "x"', laid=[("fox", 1.0)])
 @pytest.mark.parametrize("form", NAMING)
