@@ -91,7 +91,8 @@ def test_killed_and_resumed_it_asks_nothing_twice_that_was_kept(tmp_path: Path) 
         assert answered <= kept
         assert set(asked) == {f"Fox {number}" for number in range(200)}
         assert {asked[title] for title in kept} == {1}
-        assert sum(asked.values()) == len(before) + len(left)
+        # A reply may be kept whose adapter has not got it yet: that is not asked for again.
+        assert 0 <= len(before) + len(left) - sum(asked.values()) <= 16
         process = start(path, script.url, 16)
         process.communicate(timeout=60)
         assert (process.returncode, len(script.asked)) == (0, sum(asked.values()))
