@@ -21,7 +21,7 @@ from .options import (
     open_velatura,
     warn_unembedded,
 )
-from .paint_options import BackendName, Batch, Checkpoint, Device, Fields, Force, Precision, make_fields
+from .paint_options import Checkpoint, Device, Fields, Flags, Force, Precision, make_fields, make_flags
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .screen import Progress
 
 
+@handed("flags", make_flags, before="composer")
 @handed("fields", make_fields, before="composer")
 def generate(
     what: Annotated[
@@ -40,8 +41,6 @@ def generate(
             help="A prompt; or a composition's file, ours or another tool's, or -. Without words, --image is asked."
         ),
     ],
-    model: Checkpoint = None,
-    backend: BackendName = None,
     output: Annotated[str | None, typer.Option("--output", "-o", metavar="FOLDER", help="Where pictures go.")] = None,
     count: Annotated[int, typer.Option("--count", "-n", min=1, max=10_000, help="How many pictures.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="The first picture's seed; the next ones count up.")] = 0,
@@ -53,10 +52,6 @@ def generate(
     weighted: Weighted = False,
     commercial: Commercial = None,
     safe: Safe = False,
-    device: Device = None,
-    dtype: Precision = None,
-    batch: Batch = None,
-    force: Force = False,
     preview: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A small picture of what is being painted, renewed as it goes.")
     ] = None,
@@ -65,16 +60,14 @@ def generate(
     as_json: Json = False,
     *,
     fields: Fields,
+    flags: Flags,
 ) -> None:
     """Paint a prompt with adapters chosen for it, or a composition as it stands in a file."""
     from .paint_screen import print_plan
     from .screen import Progress, print_composition, print_paths
 
     given = fields()
-    with open_velatura(
-        read_only=True, db=db, model=model, backend=backend, output=output, device=device, dtype=dtype, batch=batch,
-        force=force or None, composer=composer,
-    ) as velatura:  # fmt: skip
+    with open_velatura(read_only=True, db=db, output=output, composer=composer, **flags()) as velatura:
         composition = composition_for(velatura, what, given, commercial=commercial, safe=safe)
         if not as_json:
             print_composition(composition)

@@ -30,12 +30,28 @@ Force = Annotated[bool, typer.Option("--force", help="Lay adapters even where on
 
 Fields = Callable[[], dict[str, Any]]
 """Makes the fields of a request out of a command's options; see `make_fields`."""
+Flags = Callable[[], dict[str, Any]]
+"""Makes the settings of a backend out of them; see `make_flags`."""
 
 FREEU: Final = {"sd1": (0.9, 0.2, 1.5, 1.6), "sd2": (0.9, 0.2, 1.4, 1.6), "sdxl": (0.9, 0.2, 1.3, 1.4)}
 """FreeU's s1, s2, b1 and b2 as diffusers' documentation advises them for each family."""
 
 
 _SAVING: Final = {"yes": True, "no": False}
+
+
+def make_flags(
+    *,
+    model: Checkpoint = None,
+    backend: BackendName = None,
+    device: Device = None,
+    dtype: Precision = None,
+    batch: Batch = None,
+    force: Force = False,
+) -> dict[str, Any]:
+    """Return the settings of a backend that a command's options name."""
+    flags = {"model": model, "backend": backend, "device": device, "dtype": dtype, "batch": batch}
+    return {**flags, "force": force or None}
 
 
 def make_fields(

@@ -25,7 +25,7 @@ from .options import (
     open_velatura,
     print_json,
 )
-from .paint_options import BackendName, Batch, Checkpoint, Device, Fields, Force, Precision, make_fields
+from .paint_options import Device, Fields, Flags, make_fields, make_flags
 from .records import Composition
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ _LINES = (".txt", ".jsonl", ".ndjson")
 """Files of which each line is a picture to paint."""
 
 
+@handed("flags", make_flags, before="composer")
 @handed("fields", make_fields, before="composer")
 def run(
     what: Annotated[
@@ -47,8 +48,6 @@ def run(
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where it all goes.")],
-    model: Checkpoint = None,
-    backend: BackendName = None,
     count: Annotated[int, typer.Option("--count", "-n", min=1, max=10_000, help="Pictures of each prompt.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Each prompt's first seed; the next ones count up.")] = 0,
     composer: Composer = None,
@@ -59,15 +58,12 @@ def run(
     weighted: Weighted = False,
     commercial: Commercial = None,
     safe: Safe = False,
-    device: Device = None,
-    dtype: Precision = None,
-    batch: Batch = None,
-    force: Force = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Paint also what is there already.")] = False,
     db: Db = None,
     as_json: Json = False,
     *,
     fields: Fields,
+    flags: Flags,
 ) -> None:
     """Paint many pictures into a folder, with a manifest and a contact sheet; it goes on where it was stopped.
 
@@ -77,9 +73,7 @@ def run(
     from .generation.runs import run as paint
 
     given = fields()
-    flags: dict[str, object] = {"db": db, "model": model, "backend": backend, "device": device, "dtype": dtype}
-    flags |= {"batch": batch, "force": force or None, "composer": composer}
-    with open_velatura(read_only=True, **flags) as velatura:
+    with open_velatura(read_only=True, db=db, composer=composer, **flags()) as velatura:
         requests: list[GenerationRequest] = []
         for composition in _compositions(velatura, what, given, commercial=commercial, safe=safe):
             request = velatura.request(composition, seed=seed, **given)
