@@ -31,7 +31,8 @@ link:   # static tools see the root as the package; git ignores it
 	@mkdir -p .typing && ln -sfn "$(CURDIR)" .typing/velatura
 
 # What could be missing from a wheel: modules, weights, cards, migrations, the command.
-PACKED := tests/test_*.py tests/db tests/playground/test_cli.py tests/playground/test_demo.py tests/playground/test_library.py
+PACKED := tests/test_modules.py tests/test_cli.py tests/test_cli_find.py tests/test_cli_survey.py tests/test_settings.py \
+	tests/db tests/eval/test_anchors.py tests/playground/test_cli.py tests/playground/test_demo.py tests/playground/test_library.py
 
 wheel-test: setup   ## the built wheel, installed elsewhere: every module, every command, catalogue and demonstration
 	rm -rf build dist
@@ -44,4 +45,4 @@ wheel-test: setup   ## the built wheel, installed elsewhere: every module, every
 	rm -rf build
 
 clean:
-	rm -rf build dist demo velatura-demo velatura-measure .typing .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build dist demo velatura-demo velatura-measure velatura-experiment .typing .mypy_cache .pytest_cache .ruff_cache

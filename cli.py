@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from . import __version__, choosing, describing, finding, generating, running
+from . import __version__, choosing, comparing, describing, evaluating, finding, generating, probing, running
 from .embedding import embed_pictures, embed_texts, embed_what_can_be
 from .errors import VelaturaError
 from .options import (
@@ -143,6 +143,8 @@ app.command()(generating.generate)
 app.command()(generating.repaint)
 app.command()(generating.plan)
 app.command()(generating.checkpoints)
+app.command()(comparing.compare)
+app.command()(probing.probe)
 app.command()(running.run)
 app.command()(running.sheet)
 app.command()(running.interrogate)
@@ -217,6 +219,7 @@ def demo(
         print_json({"compositions": compositions, "sheet": str(shown.sheet), "page": str(shown.page)})
 
 
+app.add_typer(evaluating.app, name="eval")
 app.add_typer(playground, name="playground")
 
 

@@ -11,8 +11,9 @@ from .composer.arrange import arrange, lay_together
 from .composer.budget import Load, Row, borne_by, load_of, table
 from .composer.conflicts import conflicts
 from .composer.masks import Mask, Scheme, masks
+from .composer.probed import effective
 from .composer.worn import Conflict, Worn, part_of
-from .records import Candidate, Choice, Composition, Filter, RefinedAdapter
+from .records import Candidate, Choice, Composition, Filter, Probe, RefinedAdapter
 from .resolve import pins, stands_for
 from .syntax import pinned
 from .wiring import STYLUS, STYLUS_READS, manner, picker
@@ -34,13 +35,16 @@ class Composing:
         store: The catalogue.
         settings: Who composes, and how.
         language_model: Opens the language model when it is first needed.
+        repairs: Whether what does not go together is left out; see `composer.arrange.Manner`.
     """
 
-    def __init__(self, store: Store, settings: Settings, language_model: Callable[[], LanguageModel]) -> None:
+    def __init__(
+        self, store: Store, settings: Settings, language_model: Callable[[], LanguageModel], *, repairs: bool = True
+    ) -> None:
         self._store = store
         self._settings = settings
         self._language_model = language_model
-        self._manner = manner(settings)
+        self._manner = replace(manner(settings), repairs=repairs)
 
     @property
     def reads(self) -> int:
@@ -68,19 +72,30 @@ class Composing:
             allowed: Catalogue numbers of what may be laid on, pins too.
             family: The base family of the model, where it is known.
         """
+        return self.attempt(prompt, candidates, allowed, family=family)[0]
+
+    def attempt(
+        self, prompt: str, candidates: Sequence[Candidate], allowed: Collection[int], *, family: str | None = None
+    ) -> tuple[Composition, str | None]:
+        """Choose as `compose` does, and tell why where the composer could not, and what is there is not its choice."""
         fixed, refused, told = pins(self._store, pinned(prompt), allowed)
-        free = [candidate for candidate in candidates if not stands_for(candidate, fixed)]
+        # Only weighing by evidence knows of probes; the rules that it is compared with stand for themselves.
+        probed = [candidate.adapter.id for candidate in candidates] if self._manner.weighing == "evidence" else []
+        probes = self._probes(probed, family)
+        free, idle = effective([found for found in candidates if not stands_for(found, fixed)], probes)
         picked = self.picker.pick(prompt, free, tuple(fixed.values()))
-        return arrange(
+        composition = arrange(
             prompt,
-            replace(picked, refused=(*refused, *picked.refused), notes=(*told, *picked.notes)),
+            replace(picked, refused=(*refused, *idle, *picked.refused), notes=(*told, *picked.notes)),
             fixed,
             composer=self.picker.name,
             manner=self._manner,
             loads=self._loads,
             overlap=self._overlap,
+            probes=probes,
             family=family,
         )
+        return composition, picked.failed
 
     def masked(self, composition: Composition, mask: Sequence[bool]) -> Composition:
         """Return a composition whose choices that a mask leaves on have the weights they have without the others.
@@ -121,8 +136,9 @@ class Composing:
         *,
         chances: Sequence[float] | None = None,
         scheme: Scheme = "paper",
+        all_first: bool = True,
     ) -> list[Mask]:
-        """Draw the masks of so many pictures, the first with all on; see `composer.masks.masks`.
+        """Draw the masks of so many pictures, by default the first with all on; see `composer.masks.masks`.
 
         What part of the picture each choice decides is told by the catalogue, so that a composition read from a file,
         which holds its adapters in brief, has the same masks as when it was made.
@@ -132,7 +148,7 @@ class Composing:
         """
         worn = self._worn(composition.choices)
         parts = [part_of(item.refined) for item in worn]
-        return masks(composition.choices, count, seed, chances=chances, parts=parts, scheme=scheme, all_first=True)
+        return masks(composition.choices, count, seed, chances=chances, parts=parts, scheme=scheme, all_first=all_first)
 
     def validate(
         self, composition: Composition, *, family: str | None = None, steps: int | None = None
@@ -174,6 +190,14 @@ class Composing:
             usual = self._usual_norms.get(adapter.record.family)
             loads[adapter.id] = load_of(self._store.measure(adapter.id), usual)
         return loads
+
+    def _probes(self, numbers: Sequence[int], family: str | None) -> dict[int, Probe]:
+        """Return what adapters really do on a base; where it is not known, on the one that each is made for."""
+        found = self._store.probes(numbers, family)
+        if family is not None:
+            return {number: probes[0] for number, probes in found.items()}
+        own = {adapter.id: adapter.record.family for adapter in self._store.adapters(list(found))}
+        return {number: probe for number, probes in found.items() for probe in probes if probe.family == own[number]}
 
     @cached_property
     def _usual_norms(self) -> Mapping[str, float | None]:

@@ -1,4 +1,4 @@
-"""The command that has it said what adapters do: by rules, by a language model, or by none."""
+"""The command that has it said what adapters do: by rules, by a picture model, by a language model, or by none."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ Batch = Literal["submit", "collect"]
 
 def refine(
     describer: Annotated[
-        Literal["card", "vlm", "local", "none"] | None,
+        Literal["card", "pictures", "vlm", "local", "none"] | None,
         typer.Option(
-            help="Who describes: card (rules, no model), vlm (the language model), local (a model on this machine); "
-            "none takes away what was described."
+            help="Who describes: card (rules, no model), pictures (the same, and the picture model), vlm (the language "
+            "model), local (a model on this machine); none takes away what was described."
         ),
     ] = None,
     dry_run: Annotated[

@@ -29,7 +29,7 @@ class Finding:
 
 def examine(settings: Settings) -> list[Finding]:
     """Look at Python, SQLite, the packages, the embedder, the device, and the catalogue."""
-    return [*_interpreter(), *_packages(), _torchvision(), _embedder(settings), _device(), _catalogue(settings)]
+    return [*_interpreter(), *_packages(), find_torchvision(), _embedder(settings), _device(), _catalogue(settings)]
 
 
 def _interpreter() -> Iterator[Finding]:
@@ -60,7 +60,7 @@ def _packages() -> Iterator[Finding]:
             yield Finding(what=name, state="missing", detail=f"pip install 'velatura[{extra}]'")
 
 
-def _torchvision() -> Finding:
+def find_torchvision() -> Finding:
     """Find the torchvision that does not fit its torch: it breaks the import of transformers and diffusers."""
     if importlib.util.find_spec("torchvision") is None:
         return Finding(what="torchvision", state="good", detail="not installed, and not needed")

@@ -119,6 +119,7 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show all that is known of an adapter, or the story of a picture."""
+    from .probe_screen import plain_probe
     from .screen import print_adapter, print_story
 
     if Path(what).suffix.lower() in (".png", ".jpg", ".jpeg", ".webp") and Path(what).is_file():
@@ -129,7 +130,8 @@ def show(
     with open_velatura(db=db, read_only=True) as velatura:
         number, *others = velatura.find(what)
         strength = velatura.strength(number)
-        print_adapter(velatura.store.adapter(number), *strength, others=others, as_json=as_json)
+        probes = {probe.family: plain_probe(probe) for probe in velatura.store.probes([number]).get(number, ())}
+        print_adapter(velatura.store.adapter(number), *strength, others=others, probes=probes, as_json=as_json)
 
 
 def duplicates(

@@ -26,6 +26,7 @@ _LONGEST: Final = 8192
 """Tokens of an answer, thoughts among them: a small model may otherwise repeat itself for ever."""
 _FILTERED: Final = frozenset({"content_filter", "content_policy_violation", "invalid_prompt", "moderation_blocked"})
 """Codes by which servers refuse what is asked, not how."""
+_LIMITS: Final = ("max_tokens", "max_completion_tokens")
 _PICTURES: Final = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n\x1a\n": "image/png"}
 
 Answer = TypeVar("Answer")
@@ -166,6 +167,35 @@ class LanguageModel:
             raise
         return answer, sum(spent, Usage())
 
+    def reply(
+        self,
+        instructions: str,
+        question: str,
+        *,
+        longest: int,
+        telling: Mapping[str, Any],
+        pictures: Sequence[bytes] = (),
+        deadline: float | None = None,
+    ) -> Any:
+        """Return the whole reply, the JSON of a chat completion, to a question that is answered in words, not in JSON.
+
+        Args:
+            instructions: What it is to do.
+            question: The question.
+            longest: Tokens of the answer.
+            telling: What else the server is to tell, as the API names it, such as `logprobs`; what it refuses of that
+                stands in the error.
+            pictures: JPEG or PNG files that are shown behind the question.
+            deadline: Another than the model's, in seconds, for this question.
+
+        Raises:
+            InputError, LanguageModelError: As `ask`.
+        """
+        ends = time.monotonic() + (self._deadline if deadline is None else deadline)
+        reply = self._call(_messages(instructions, question, pictures), None, None, ends, None, (longest, telling))
+        self._text(reply)
+        return reply
+
     def body(
         self,
         instructions: str,
@@ -217,14 +247,21 @@ class LanguageModel:
         temperature: float | None,
         ends: float,
         count: Callable[[Usage], object] | None,
+        words: tuple[int, Mapping[str, Any]] | None = None,
     ) -> Any:
-        """Call the server, with less where it refuses something of what is asked, and count the tokens."""
+        """Call the server, with less where it refuses something of what is asked, and count the tokens.
+
+        With `words` the answer is asked for in words: how many tokens it may have, and what else is to be told.
+        """
         with self._lock:
-            formats, options = list(self._formats), dict(self._options)
+            formats, options = list(self._formats) if words is None else ["text"], dict(self._options)
         learned = False
         while True:
+            body = self._body(messages, form, formats, options, temperature)
+            if words is not None:
+                body |= {name: words[0] for name in _LIMITS if name in options} | dict(words[1])
             try:
-                reply = self._endpoint.call(self._body(messages, form, formats, options, temperature), ends)
+                reply = self._endpoint.call(body, ends)
             except RefusedCall as refusal:
                 if refusal.code in _FILTERED:
                     raise LanguageModelRefusal(f"{self._endpoint.host} refuses what is asked: {refusal}") from None
@@ -237,7 +274,7 @@ class LanguageModel:
         with self._lock:
             self._usage += usage
             if learned:
-                self._formats, self._options = formats, options
+                self._formats, self._options = formats if words is None else self._formats, options
         if count is not None:
             count(usage)
         return reply
@@ -302,7 +339,7 @@ def _finish(reply: Any) -> Any:
 
 def _leave_away(refusal: str, formats: list[str], options: dict[str, Any]) -> bool:
     """Drop what a refusal speaks of, else ask for less of a form; False when nothing is left to drop."""
-    limit = next((name for name in ("max_tokens", "max_completion_tokens") if name in options), None)
+    limit = next((name for name in _LIMITS if name in options), None)
     if limit == "max_tokens" and "max_completion_tokens" in refusal:
         options["max_completion_tokens"] = options.pop("max_tokens")  # its name for models that think
     elif limit is not None and limit in refusal:

@@ -124,13 +124,14 @@ def handed(name: str, make: Callable[..., Any], *, before: str) -> Callable[[Cal
 
     Args:
         name: The parameter of the command that the function is handed as.
-        make: What takes the options, as keywords; what it takes besides stays for the command to give.
+        make: What takes the options, as keywords alone; what else it takes stays for the command to give.
         before: The command's option that the others stand before.
     """
 
     def give(command: Callable[..., None]) -> Callable[..., None]:
         own = _parameters(command)
-        options = [parameter for name, parameter in _parameters(make).items() if name != "velatura"]
+        taken = {name for name, one in signature(make).parameters.items() if one.kind is Parameter.KEYWORD_ONLY}
+        options = [parameter for name, parameter in _parameters(make).items() if name in taken]
         place = list(own).index(before)
         others = [parameter for each, parameter in own.items() if each != name]
         parameters = [*others[:place], *options, *others[place:]]
@@ -149,7 +150,7 @@ def handed(name: str, make: Callable[..., Any], *, before: str) -> Callable[[Cal
 
 def _parameters(function: Callable[..., object]) -> dict[str, Parameter]:
     """Return the parameters by name, their types as objects; those that the command line does not see as they are."""
-    later = {"Velatura": Any, "Filter": Any}
+    later = {"Velatura": Any, "Filter": Any, "Opened": Any}
     hints = get_type_hints(function, globals() | function.__globals__, later, include_extras=True)
     return {
         name: parameter.replace(annotation=hints.get(name, Any), kind=Parameter.KEYWORD_ONLY)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .generation.adapters.check import Checked
     from .llm import LanguageModel
     from .painting import Painting
+    from .probes import Grid, ProbeReport
     from .protocols import Backend, Describer, ImageEmbedder, Reranker, TextEmbedder, Watch
     from .refiner.embed import EmbedReport
     from .refiner.interrogate import Interrogation
@@ -115,14 +116,9 @@ class Velatura:
             InputError: the settings name none, or it cannot be opened.
             MissingDependency: a package that it needs is not installed.
         """
-        from .refiner.clip import ClipEmbedder
+        from .wiring import open_picture_model
 
-        if self.settings.picture_model is None:
-            raise InputError(
-                "no picture model is named; give --picture-model, or set VELATURA_PICTURE_MODEL, "
-                "to the hub id or the folder of a CLIP model"
-            )
-        return ClipEmbedder(self.settings.picture_model, device=self.settings.device)
+        return open_picture_model(self.settings)
 
     # ---------------------------------------------------------------- index
 
@@ -453,7 +449,7 @@ class Velatura:
     # ---------------------------------------------------------------- refine
 
     def describer(self, name: str | None = None) -> Describer:
-        """Return the describer of a name (`card`, `vlm`, `local`), by default that of the settings.
+        """Return the describer of a name (`card`, `pictures`, `vlm`, `local`), by default that of the settings.
 
         Raises:
             InputError: there is none of this name, or what it needs is not named.
@@ -461,7 +457,13 @@ class Velatura:
         """
         from .wiring import describer
 
-        return describer(self.settings, lambda: self.language_model, self.store, name=name)
+        return describer(
+            self.settings,
+            lambda: self.language_model,
+            self.store,
+            name=name,
+            picture_embedder=lambda: self.picture_embedder,
+        )
 
     def refine(
         self,
@@ -513,6 +515,21 @@ class Velatura:
             MissingDependency: a package that it needs is not installed.
         """
         return self.painting.backend
+
+    def probe(
+        self,
+        numbers: Sequence[int] | None = None,
+        grid: Grid | None = None,
+        *,
+        again: bool = False,
+        watch: Watch | None = None,
+        progress: Callable[[ProbeReport], None] | None = None,
+    ) -> ProbeReport:
+        """Find out what adapters really do, by painting with and without them; see `probes.Probing.probe`."""
+        from .probes import Grid, Probing
+
+        probing = Probing(self.store, self.painting, lambda: self.picture_embedder)
+        return probing.probe(numbers, grid or Grid(), again=again, watch=watch, progress=progress)
 
     def check(self, paths: Iterable[Path], model: str | None = None) -> Iterator[Checked]:
         """Say of each adapter file whether it works on a model, and how much of it.

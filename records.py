@@ -42,6 +42,9 @@ FACETS = ("subject", "style", "medium", "setting", "mood", "era")
 Mode = Literal["demofusion", "multidiffusion", "scalecrafter", "upscale"]
 """How a picture larger than the model's own is painted; see `Enlargement`."""
 
+ProbeFlag = Literal["no effect", "too strong"]
+"""What is wrong with an adapter at weight 1: pictures hardly change, or are nearly one picture."""
+
 Id = int | str
 """A site's own id of a page, a version or a file: Civitai counts, Hugging Face names."""
 
@@ -603,6 +606,51 @@ class WeightMeasure:
             mine = math.sqrt(sum(block.norm**2 for block in reached))
             relative["all"] = mine / math.sqrt(sum(norms[block.block] ** 2 for block in reached))
         return relative
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbedWeight:
+    """What an adapter does at one weight: its pictures beside the same without it, as a CLIP model sees them."""
+
+    weight: float
+    change: float
+    """How far pictures move, as a share of how far apart those of two seeds lie."""
+    consistency: float
+    """How much they move the same way whatever the prompt: a mean cosine, 1 where all move alike."""
+    gain: float
+    """How much better they fit what the adapter is said to do: a difference of cosines."""
+    collapse: float
+    """How much less they differ from each other, of 1; at 1 all are the same picture."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """What an adapter really does, told from pictures painted with and without it; see `velatura.eval.probe`."""
+
+    method: str
+    """The version of what measured it."""
+    family: str
+    """The base family of the checkpoint."""
+    model: str
+    clip: str
+    told: str
+    """What the adapter is said to do, which its pictures are held against."""
+    prompts: int
+    seeds: int
+    """Pictures of each prompt at each weight."""
+    weights: tuple[ProbedWeight, ...]
+    """By weight, ascending."""
+    at: float
+    """The weight that the direction, the consistency and the alignment are of."""
+    direction: tuple[float, ...] = ()
+    """The way that pictures move in the CLIP model's space, of length 1; empty where they do not."""
+    consistency: tuple[float, float, float] = (0.0, -1.0, 1.0)
+    """(value, low, high): a 95 % interval over prompts."""
+    alignment: float = 0.0
+    """The cosine of the direction with what the adapter is said to do."""
+    best: float | None = None
+    """The weight that it is best laid on at; None where none makes pictures fit better what it is said to do."""
+    flags: tuple[ProbeFlag, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
@@ -289,13 +289,15 @@ def print_adapter(
     base: BaseNorms | None = None,
     *,
     others: Sequence[int],
+    probes: Mapping[str, Any] = MappingProxyType({}),
     as_json: bool,
 ) -> None:
-    """Print all that is known of an adapter."""
+    """Print all that is known of an adapter; `probes` tells what it really does, by the base it was tried on."""
     record = adapter.record
     if as_json:
         known = {"id": adapter.id, "others": list(others), **asdict(record), "refined": asdict(adapter.refinement)}
-        _json({**known, "strength": None if measure is None else _plain_strength(measure, base)})
+        strength = None if measure is None else _plain_strength(measure, base)
+        _json({**known, "strength": strength, "probes": dict(probes)})
         return
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="dim", no_wrap=True)
@@ -308,6 +310,8 @@ def print_adapter(
         table.add_row(field, shown(value))
     for field, value in _strength(measure, base, record.family) if measure else ():
         table.add_row(field, shown(value))
+    for family, probe in probes.items():
+        table.add_row("probe", shown(f"on {TITLES.get(family, family)}: {probe['summary']}"))
     console().print(f"[bold]{adapter.id}[/] {_name(record, 0)}")
     console().print(table)
     if others:

@@ -72,9 +72,11 @@ class Settings(BaseSettings):
     """What a million tokens cost that it writes."""
 
     # Describing
-    describer: Literal["none", "card", "vlm", "local"] = "card"
-    """Who says what an adapter does: rules over its card, the language model (which must see pictures), or a local
-    image-text-to-text model."""
+    describer: Literal["none", "card", "pictures", "vlm", "local"] = "card"
+    """Who says what an adapter does: rules over its card, these and the picture model over its pictures, the language
+    model (which must see pictures), or a local image-text-to-text model."""
+    picture_words: str | None = None
+    """With the describer `pictures`: a folder of word lists, as `velatura interrogate` takes it; unset takes ours."""
     describer_model: str | None = None
     """The local model: a folder or a hub id."""
     shown_pictures: int = Field(default=3, ge=0, le=10)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .composer.picks import Picker
     from .db import Store
     from .llm import LanguageModel
-    from .protocols import Backend, Describer
+    from .protocols import Backend, Describer, ImageEmbedder
     from .refiner.shown import ShownPictures
     from .settings import Settings
 
@@ -95,9 +95,21 @@ def painter(settings: Settings) -> Backend:
 
 
 def describer(
-    settings: Settings, language_model: Callable[[], LanguageModel], store: Store, *, name: str | None = None
+    settings: Settings,
+    language_model: Callable[[], LanguageModel],
+    store: Store,
+    *,
+    name: str | None = None,
+    picture_embedder: Callable[[], ImageEmbedder] | None = None,
 ) -> Describer:
     """Return the describer of a name, by default the one that the settings name.
+
+    Args:
+        settings: The settings.
+        language_model: Opens the language model.
+        store: The catalogue.
+        name: The describer's name.
+        picture_embedder: Gives the picture model where it is open already; None opens that of the settings.
 
     Raises:
         InputError: the name is `none`, or what it needs is not named.
@@ -108,6 +120,14 @@ def describer(
         from .refiner.card import CardDescriber
 
         return CardDescriber()
+    if wanted == "pictures":
+        from .refiner.interrogate import read_lists
+        from .refiner.picture_words import PictureDescriber
+        from .settings import home
+
+        embedder = picture_embedder() if picture_embedder is not None else open_picture_model(settings)
+        lists = None if settings.picture_words is None else read_lists(Path(settings.picture_words))
+        return PictureDescriber(embedder, _pictures(settings, store), lists, cache=home() / "words")
     if wanted == "vlm":
         from .refiner.vlm import VlmDescriber
 
@@ -118,7 +138,24 @@ def describer(
         if settings.describer_model is None:
             raise InputError("no model is named; set VELATURA_DESCRIBER_MODEL to an image-text-to-text model's folder")
         return LocalDescriber(settings.describer_model, _pictures(settings, store), device=settings.device)
-    raise InputError(f"there is no describer {wanted!r}; take card, vlm or local")
+    raise InputError(f"there is no describer {wanted!r}; take card, pictures, vlm or local")
+
+
+def open_picture_model(settings: Settings) -> ImageEmbedder:
+    """Return the CLIP model that the settings name.
+
+    Raises:
+        InputError: they name none, or it cannot be opened.
+        MissingDependency: a package that it needs is not installed.
+    """
+    from .refiner.clip import ClipEmbedder
+
+    if settings.picture_model is None:
+        raise InputError(
+            "no picture model is named; give --picture-model, or set VELATURA_PICTURE_MODEL, "
+            "to the hub id or the folder of a CLIP model"
+        )
+    return ClipEmbedder(settings.picture_model, device=settings.device)
 
 
 def _pictures(settings: Settings, store: Store) -> ShownPictures:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from ..looks import debias
-from ..records import Choice, Composition, RefinedAdapter, Refusal
+from ..records import Choice, Composition, Probe, RefinedAdapter, Refusal
 from .budget import Load, borne_by, within_budget
 from .conflicts import Overlap, conflicts, repair
 from .picks import Pick, Picked
@@ -19,6 +20,8 @@ Loads = Callable[[Sequence[int]], Mapping[int, Load]]
 
 _QUIET = ("budget", "weight", "untriggered", "unknown", "settings")
 """What arranging takes care of itself, or what is no matter of choosing."""
+_UNLAYABLE = ("twice", "family")
+"""What no model can lay on: one adapter twice, or adapters of another base."""
 _PINS_OWN = ("weight", "untriggered")
 """What of that nobody takes care of for an adapter that is pinned."""
 
@@ -38,6 +41,9 @@ class Manner:
     """Words that hold the checkpoint to its own look; `auto` takes those that are known for it."""
     model: str | None = None
     """The checkpoint, for `auto`."""
+    repairs: bool = True
+    """Whether what does not go together is left out; otherwise only what no model can lay on is, as where a method is
+    compared that knows nothing of it."""
 
     @property
     def suffix(self) -> str:
@@ -54,6 +60,7 @@ def arrange(
     manner: Manner = Manner(),
     loads: Loads | None = None,
     overlap: Overlap | None = None,
+    probes: Mapping[int, Probe] = MappingProxyType({}),
     family: str | None = None,
 ) -> Composition:
     """Turn picks into a composition.
@@ -66,11 +73,14 @@ def arrange(
         manner: How.
         loads: What is measured of adapters, for the budget.
         overlap: Measures two adapters against each other.
+        probes: What adapters really do, by catalogue number, for their weights.
         family: The base family of the model, where it is known.
     """
     pinned = [Worn(choice=choice, adapter=_of(number, choice), sure=1.0) for number, choice in fixed.items()]
     worn = [*pinned, *(_worn(pick) for pick in picked.picks)]
-    found = conflicts(worn, prompt=prompt, family=family, overlap=overlap)
+    found = conflicts(worn, prompt=prompt, family=family, overlap=overlap if manner.repairs else None)
+    if not manner.repairs:
+        found = tuple(item for item in found if item.kind in _UNLAYABLE)
     kept, told = repair(worn, found)
     staying = [worn[place] for place in kept]
     # Errors come first, and the first that leaves one out is why it went.
@@ -86,7 +96,7 @@ def arrange(
     choices = [item.choice for item in staying]
     for place, phrases in enumerate(triggers, len(pinned)):
         choices[place] = replace(choices[place], triggers=phrases)
-    alone = weigh(choices, [item.refined for item in staying], manner)
+    alone = weigh(choices, [item.refined for item in staying], manner, probes)
     laid = lay_together(alone, [item.refined for item in staying], len(pinned), manner=manner, loads=loads)
     return Composition(
         prompt=prompt,
@@ -101,12 +111,18 @@ def arrange(
     )
 
 
-def weigh(choices: Sequence[Choice], adapters: Sequence[RefinedAdapter], manner: Manner) -> list[Choice]:
+def weigh(
+    choices: Sequence[Choice],
+    adapters: Sequence[RefinedAdapter],
+    manner: Manner,
+    probes: Mapping[int, Probe] = MappingProxyType({}),
+) -> list[Choice]:
     """Return the choices with the weights that each would have alone; pinned ones keep theirs."""
     weighed = []
     for choice, adapter in zip(choices, adapters, strict=True):
         if not is_pinned(choice):
-            advice = advise(adapter, len(choices) if manner.weighing == "evidence" else 1, manner.weighing)
+            together = len(choices) if manner.weighing == "evidence" else 1
+            advice = advise(adapter, together, manner.weighing, probe=probes.get(adapter.id))
             reason = _joined(choice.reason, f"weight {advice.weight:g}: {advice.reason}")
             choice = replace(choice, weight=advice.weight, reason=reason)
         weighed.append(choice)

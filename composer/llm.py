@@ -159,7 +159,7 @@ class LlmComposer:
             note = f"{str(error).rstrip('.')}; {self._fallback.name} chose instead"
         else:
             note = f"{self._model.model} could not choose, and {self._fallback.name} chose instead: {error}"
-        return replace(picked, notes=(note, *picked.notes), usage=usage + picked.usage)
+        return replace(picked, notes=(note, *picked.notes), usage=usage + picked.usage, failed=note)
 
 
 def question(

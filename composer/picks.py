@@ -33,6 +33,8 @@ class Picked:
     """What happened on the way that a person should know."""
     usage: Usage = Usage()  # noqa: RUF009 - frozen
     """What a language model read and wrote for it."""
+    failed: str | None = None
+    """Why the composer itself could not choose, so that these picks, if any, are another's; None where it did."""
 
 
 class Picker(Protocol):

@@ -155,7 +155,8 @@ class StylusComposer:
                 then=(_REFINE.format(most=self._per_topic),), temperature=self._temperature, count=spent.append,
             )  # fmt: skip
         except LanguageModelError as error:
-            return Picked(notes=(f"{self.name} chose nothing: {error}",), usage=sum(spent, Usage()))
+            failed = f"{self.name} chose nothing: {error}"
+            return Picked(notes=(failed,), usage=sum(spent, Usage()), failed=failed)
         picked = arranged(told, spoken, allowed, fixed, most=self._most, who=self._model.model)
         shown = f"{self._model.model} was shown {len(allowed)} of {len(candidates)} candidates"
         return replace(picked, notes=(shown, *picked.notes), usage=sum(spent, Usage()))

@@ -11,6 +11,7 @@
   the model that made it.
 - `picture`: a file with a picture beside an adapter; what is in it is a passage too.
 - `measure`: what an adapter's file does to weights; `base_norm`: how large the weights of a family's checkpoint are.
+- `probe`: what an adapter does to pictures, one for each base family that it was tried on.
 - `meta`: facts about the catalogue itself.
 """
 
@@ -243,4 +244,15 @@ base_norm = Table(
     Column("family", Text, primary_key=True),
     Column("model", Text, nullable=False),  # the checkpoint that was measured
     Column("json", Text, nullable=False),  # the norms by block
+)
+
+probe = Table(
+    "probe",
+    metadata,
+    Column("adapter_id", ForeignKey("adapter.id", ondelete="CASCADE"), primary_key=True),
+    Column("family", Text, primary_key=True),  # of the checkpoint
+    Column("fingerprint", Text),  # the adapter's when it was probed
+    Column("stamp", Text, nullable=False),  # another one when it would be probed another way
+    Column("json", Text, nullable=False),
+    Column("direction", LargeBinary),  # float32, little-endian; NULL where pictures stay as they are
 )

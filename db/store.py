@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from ..errors import InputError
 from ..protocols import Source
-from ..records import AdapterRecord, BaseNorms, Filter, Id, RefinedAdapter, Refinement, Rejection, WeightMeasure
+from ..records import AdapterRecord, BaseNorms, Filter, Id, Probe, RefinedAdapter, Refinement, Rejection, WeightMeasure
 from ..words import words
 from . import (
     changes,
@@ -24,6 +24,7 @@ from . import (
     measures,
     passages,
     pictures,
+    probes,
     reading,
     refinements,
     stats,
@@ -35,6 +36,7 @@ from .connect import Database, chunks, open_database
 from .find import find
 from .pictures import Seen
 from .refinements import Reply
+from .revision import revision
 from .schema import encoder, scope
 from .sync import SyncReport, sync
 
@@ -167,6 +169,11 @@ class Store:
     def mark(self) -> tuple[tuple[int, int], ...]:
         """Return what is another whenever anybody has written to the catalogue; it asks no query."""
         return self._database.mark()
+
+    def revision(self) -> str:
+        """Return what is another whenever adapters, or what is known of them, are others; all of that is read."""
+        with self._database.reading() as connection:
+            return revision(connection)
 
     def number_of(self, wanted: AdapterRecord) -> int | None:
         """Return the number of the adapter that a record is of, which may be in brief; None where there is none."""
@@ -483,3 +490,27 @@ class Store:
         """Return how large the weights of the measured checkpoints are, by family."""
         with self._database.reading() as connection:
             return {norms.family: norms for norms in measures.get_base(connection)}
+
+    def put_probes(self, probed: Iterable[tuple[int, str, Probe]]) -> None:
+        """Keep what each (number, stamp, probe) tells, in place of that adapter's probe on the same base.
+
+        It stands until the adapter's record tells another fingerprint. Writes in batches.
+        """
+        for chunk in chunks(probed):
+            with self._database.writing() as connection:
+                probes.put(connection, chunk)
+
+    def probes(self, numbers: Sequence[int], family: str | None = None) -> dict[int, list[Probe]]:
+        """Return what was told of those of the adapters that were probed, and whose files have not changed since.
+
+        Args:
+            numbers: The adapters.
+            family: Only on this base; None for all.
+        """
+        with self._database.reading() as connection:
+            return probes.get(connection, numbers, family)
+
+    def probe_stamps(self, numbers: Sequence[int], family: str) -> dict[int, str]:
+        """Return the stamps that the probes of adapters on a base were kept with, where they still stand."""
+        with self._database.reading() as connection:
+            return probes.stamps(connection, numbers, family)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -36,6 +39,7 @@ Output = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 _MEASURED: Final = Path("velatura-measure")
+_EXPERIMENT: Final = Path("velatura-experiment")
 
 
 @app.command()
@@ -88,6 +92,56 @@ def sheet(
         _print_json({"sheet": str(png)})
     else:
         typer.echo(png)
+
+
+@app.command()
+def experiment(
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="FOLDER", help="Where it all goes; a run that was stopped goes on."),
+    ] = _EXPERIMENT,
+    weights: Weights = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Seven prompts, to see that it works; proves nothing.")
+    ] = False,
+    samples: Annotated[int, typer.Option(min=2, max=100, help="Pictures of each prompt in each cell.")] = 4,
+    guidances: Annotated[
+        str | None, typer.Option(metavar="NUMBER,...", help="Other than the paper's 1,1.5,2,3,4,6,9,12.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Run Stylus's experiment: eight methods over guidance, refiners, times and claims, on one page."""
+    from .library import find_weights
+
+    trained = find_weights(weights)
+    with _optional_packages():
+        from .experiment import paint_experiment
+        from .experiment_report import report_experiment
+        from .experiment_time import time_experiment
+    told = Left()
+    known = {} if guidances is None else {"guidances": _numbers(guidances)}
+    started = time.monotonic()
+    painted = paint_experiment(trained, output, quick=quick, samples=samples, told=told, **known)
+    timings = time_experiment(trained, output, quick=quick, told=told)
+    found = report_experiment(
+        painted, trained, output, timings=timings, command=shlex.join(["velatura", *sys.argv[1:]]), told=told
+    )
+    minutes = (time.monotonic() - started) / 60
+    claims = [asdict(claim) for claim in found.results.claims]
+    if as_json:
+        _print_json({
+            "files": [str(path) for path in found.files], "claims": claims, "minutes": round(minutes, 2),
+            "painted": painted.report.painted, "kept": painted.report.kept,
+        })  # fmt: skip
+        return
+    for claim in found.results.claims:
+        held = {True: "holds", False: "does not hold", None: "not measured"}[claim.holds]
+        sure = "" if claim.sure or claim.holds is None else ", not surely"
+        value = "-" if claim.value is None else f"{claim.value:.3g}"
+        typer.echo(f"{held}{sure}: {claim.claim}: {value}, {claim.bound} ({claim.source})")
+    for path in found.files:
+        typer.echo(path)
+    typer.echo(f"{minutes:.1f} minutes", err=True)
 
 
 @app.command()
@@ -310,6 +364,16 @@ def _optional_packages() -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise MissingDependency(error.name or "torch", extra="generate") from None
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        numbers = tuple(dict.fromkeys(float(part) for part in text.split(",") if part.strip()))
+    except ValueError:
+        numbers = ()
+    if not numbers or not all(0 <= number <= 100 for number in numbers):
+        raise typer.BadParameter("numbers from 0 to 100 with commas between them", param_hint="--guidances")
+    return numbers
 
 
 def _make_folder(folder: Path) -> None:

@@ -7,12 +7,8 @@ twice. `interrogate_llm` has a language model that sees say it instead.
 
 from __future__ import annotations
 
-import hashlib
-import os
-import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -23,6 +19,7 @@ from ..errors import InputError
 from ..fenced import line
 from ..plain import untagged
 from ..words import FUNCTION_WORDS, words
+from .word_vectors import word_vectors
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -47,7 +44,6 @@ _LONGEST: Final = 10
 """Parts of a prompt."""
 _RISE: Final = 0.01
 """The least share by which a part must bring the text nearer: less is chance."""
-_CHUNK: Final = 64
 
 _LIST_BYTES: Final = 1_000_000
 _ENTRIES: Final = 20_000
@@ -181,30 +177,9 @@ class Interrogator:
     def _shortlist(self, name: str, seen: Vectors) -> list[str]:
         if name not in self._vectors:
             texts = [f"a picture of {entry}" if name == _SUBJECTS else entry for entry in self._lists[name]]
-            self._vectors[name] = self._kept(texts, len(seen))
+            self._vectors[name] = word_vectors(self._embedder, texts, len(seen), self._cache, self._told)
         best = np.argsort(-(self._vectors[name] @ seen), kind="stable")[: _SHORTLIST.get(name, _SHORT)]
         return [self._lists[name][place] for place in best]
-
-    def _kept(self, texts: Sequence[str], width: int) -> Vectors:
-        """Return the vectors of texts, from the cache where they are in it."""
-        path = None
-        if self._cache is not None:
-            told = "\0".join([self._embedder.model, self._embedder.revision, *texts])
-            path = self._cache / f"{hashlib.sha256(told.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}.npy"
-            with suppress(OSError, ValueError, EOFError):  # not there, or damaged
-                kept = np.load(path, allow_pickle=False)
-                if kept.shape == (len(texts), width) and kept.dtype == np.float32 and np.isfinite(kept).all():
-                    return np.asarray(kept)
-        found = []
-        for start in range(0, len(texts), _CHUNK):
-            found.append(self._embedder.embed(texts[start : start + _CHUNK]))
-            if self._told is not None:
-                self._told(min(start + _CHUNK, len(texts)), len(texts))
-        vectors = np.concatenate(found)
-        if path is not None:
-            with suppress(OSError):  # it is faster with a cache, and goes without
-                _write(path, vectors)
-        return vectors
 
 
 def interrogator(
@@ -296,16 +271,3 @@ def _stems(text: str) -> set[str]:
 
 def _is_rise(before: float, after: float) -> bool:
     return after - before >= _RISE * abs(before)
-
-
-def _write(path: Path, vectors: Vectors) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{uuid.uuid4().hex}.part")
-    try:
-        with unfinished.open("xb") as stream:
-            np.save(stream, vectors, allow_pickle=False)
-            stream.flush()
-            os.fsync(stream.fileno())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)

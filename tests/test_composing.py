@@ -275,6 +275,15 @@ def test_files_that_do_the_same_are_laid_on_once(store: Store) -> None:
     assert "do the same to the model (overlap 1.00)" in done.refused[0].reason
 
 
+def test_a_method_that_knows_nothing_of_conflicts_keeps_what_a_model_can_lay_on(store: Store) -> None:
+    measure(store, fox=[1.0, 0.0, 0.0, 0.0], fox2=[1.0, 0.02, 0.0, 0.0])
+    plain = Composing(store, default_settings(), no_model, repairs=False)
+    done = plain.compose(PROMPT, found(store, PROMPT, fox=0.8, fox2=0.6), range(1, 100))
+    assert set(weights(done)) == {"fox", "fox2"}
+    assert done.notes == ()
+    assert plain.compose("moon", found(store, "moon", xl=0.9), range(1, 100), family="sd1").choices == ()
+
+
 def test_strong_files_are_lowered_more_than_weak_ones(store: Store) -> None:
     plain = weights(compose(store, ink=0.8, snow=0.6))
     assert plain == {"ink": 1.0, "snow": 0.9}

@@ -19,8 +19,10 @@ from velatura.composer import BuiltinComposer, LlmComposer, Manner, StylusCompos
 from velatura.db import Store, open_store
 from velatura.errors import InputError
 from velatura.llm import LanguageModel
+from velatura.playground.library import find_weights
 from velatura.records import Example
 from velatura.refiner.card import CardDescriber
+from velatura.refiner.picture_words import PictureDescriber
 from velatura.refiner.vlm import VlmDescriber
 from velatura.settings import Settings, default_settings, load_settings
 from velatura.wiring import beside, describer, manner, picker
@@ -101,18 +103,22 @@ def test_describer_is_the_one_that_is_named(store: Store, tmp_path: Path) -> Non
     assert isinstance(describer(settings, none, store), CardDescriber)
     assert isinstance(describer(settings, model, store, name="vlm"), VlmDescriber)
     assert isinstance(describer(default_settings(describer="vlm"), model, store), VlmDescriber)
+    seeing = default_settings(picture_model=str(find_weights() / "evaluator"))
+    assert isinstance(describer(seeing, none, store, name="pictures"), PictureDescriber)
     with pytest.raises(InputError, match=r"holds no \.safetensors weights"):  # it was asked for
         describer(settings, none, store, name="local")
 
 
 def test_describer_that_cannot_be_had_is_told(store: Store) -> None:
     settings = default_settings()
-    with pytest.raises(InputError, match="there is no describer 'none'; take card, vlm or local"):
+    with pytest.raises(InputError, match="there is no describer 'none'; take card, pictures, vlm or local"):
         describer(default_settings(describer="none"), none, store)
     with pytest.raises(InputError, match="there is no describer 'x'"):
         describer(settings, none, store, name="x")
     with pytest.raises(InputError, match="no language model"):
         describer(settings, none, store, name="vlm")
+    with pytest.raises(InputError, match="VELATURA_PICTURE_MODEL"):
+        describer(settings, none, store, name="pictures")
     with pytest.raises(InputError, match="VELATURA_DESCRIBER_MODEL"):
         describer(settings, none, store, name="local")
 

@@ -45,6 +45,8 @@ class RunReport:
     folder: Path
     entries: tuple[Entry, ...]
     """One for each request, in their order; one for requests that are the same."""
+    of_requests: tuple[Entry, ...]
+    """One for each request, in their order; the same one again for requests that are the same."""
     painted: int
     kept: int
     """Pictures that were there already."""
@@ -72,6 +74,7 @@ def run(
     overwrite: bool = False,
     told: Callable[[int, int], None] | None = None,
     save: Save = save_png,
+    sheets: bool = True,
 ) -> RunReport:
     """Paint what is not in the folder yet, write its manifest line by line, and its contact sheets at the end.
 
@@ -87,6 +90,7 @@ def run(
         overwrite: Paint also what is there already.
         told: Called with (pictures that are there, pictures that there will be) at the beginning and after each one.
         save: Writes a picture.
+        sheets: Whether contact sheets are made.
 
     Raises:
         InputError: The folder cannot be written to, is full, is in use by another process, or holds another
@@ -100,14 +104,15 @@ def run(
         work = _Work(backend, manifest, requests, watch, told, save, overwrite=overwrite)
         work.paint()
         manifest.settle(work.wanted)
-        sheets = write_sheets([entry for entry in manifest.entries.values() if entry.is_done], folder)
+        done = [entry for entry in manifest.entries.values() if entry.is_done]
         return RunReport(
             folder=folder,
             entries=tuple(manifest.entries[name] for name in work.wanted),
+            of_requests=tuple(manifest.entries[name] for name in work.asked),
             painted=work.painted,
             kept=work.kept,
             others=sum(entry.is_done for name, entry in manifest.entries.items() if name not in work.wanted),
-            sheets=tuple(sheets),
+            sheets=tuple(write_sheets(done, folder)) if sheets else (),
         )
 
 
@@ -132,6 +137,8 @@ class _Work:
         self._faults: dict[str, VelaturaError] = {}
         """Why those cannot."""
         self._places: dict[str, int] = {}
+        self.asked: list[str] = []
+        """The digest of each request, in their order."""
         self._address(requests)
         # In their order; what is settled is taken out.
         self._open = dict.fromkeys(name for name in self.wanted if overwrite or not manifest.holds(name))
@@ -178,6 +185,7 @@ class _Work:
             if fault is not None and hopeless >= _HOPELESS:
                 raise fault
             name = request_digest(request, stamp)
+            self.asked.append(name)
             if fault is not None:
                 self._faults.setdefault(name, fault)
             elif failed_before:

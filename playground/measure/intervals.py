@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ...eval.stats import wilson
 
 Values = NDArray[np.float64]
 
@@ -61,12 +62,8 @@ def share(hits: int, count: int) -> Figure | None:
     >>> share(20, 20).plain(3)
     {'value': 1.0, 'low': 0.839, 'high': 1.0}
     """
-    if count == 0:
-        return None
-    rate, square = hits / count, _NORMAL**2
-    middle = (rate + square / (2 * count)) / (1 + square / count)
-    spread = _NORMAL / (1 + square / count) * math.sqrt(rate * (1 - rate) / count + square / (4 * count**2))
-    return Figure(rate, max(0.0, middle - spread), min(1.0, middle + spread))
+    found = wilson(hits, count)
+    return None if found.value is None else Figure(found.value, found.low, found.high)
 
 
 def by_error(value: float, error: float) -> Figure:

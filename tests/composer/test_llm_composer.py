@@ -237,6 +237,7 @@ def test_every_fault_ends_with_a_choice_that_says_what_happened(fault: str) -> N
     assert own == "chosen by the first"
     assert re.search(told, note)
     assert "first 1 chose instead" in note
+    assert picked.failed == note
     assert SECRET not in note
     assert len(server.asked) == calls
 

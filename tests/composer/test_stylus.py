@@ -53,6 +53,7 @@ BOTH = {("t-shirt", "T-shirt design"), ("t-shirt", "T-shirt"), ("peace sign", "P
 def test_second_answer_counts() -> None:
     picked, server = pick(answer({"t-shirt": {"3": "black"}}), GOOD)
     assert chosen(picked) == BOTH
+    assert picked.failed is None
     assert picked.tasks == ("t-shirt", "peace sign", "black")
     assert picked.picks[0].reason == "varies the design"
     assert picked.usage == Usage(calls=2, read=1400, cached=1024, written=40)
@@ -173,6 +174,7 @@ def test_where_the_model_fails_nothing_is_chosen_and_why_is_told(fault: Any, tol
     assert picked.picks == ()
     assert picked.notes[0].startswith("stylus 1: stand-in chose nothing: ")
     assert told in picked.notes[0]
+    assert picked.failed == picked.notes[0]
 
 
 def test_nothing_is_asked_about_nothing() -> None:

@@ -163,7 +163,7 @@ def test_a_catalogue_of_before_is_brought_up_to_date(path: Path, make):
     with open_store(path) as store:
         store.sync(make.source([make.file("a.safetensors", "fa")]))
     connection = sqlite3.connect(path)
-    for table in ("measure", "base_norm", "word_change", "picture", "refinement", "unrefined", "reply"):
+    for table in ("measure", "base_norm", "word_change", "picture", "refinement", "unrefined", "reply", "probe"):
         connection.execute(f"DROP TABLE {table}")
     for column in ("description", "writer"):
         connection.execute(f"ALTER TABLE record ADD COLUMN {column} TEXT")

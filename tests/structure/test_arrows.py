@@ -17,6 +17,7 @@ BASE = {
     "syntax",
     "words",
     "fenced",
+    "probe_rules",
     "categories",
     "answers",
     "air",
@@ -40,8 +41,15 @@ ALLOWED: dict[str, set[str]] = {
     "wiring": MIDDLE | STAGES | {"refiner"},
     "composing": MIDDLE | STAGES | {"resolve", "wiring"},
     "painting": MIDDLE | STAGES | {"wiring"},
-    "pipeline": MIDDLE | STAGES | {"refiner", "retriever", "resolve", "wiring", "composing", "painting"},
-    "playground": MIDDLE | STAGES | {"refiner", "retriever", "pipeline"},
+    "probes": MIDDLE | STAGES | {"painting", "wiring"},
+    "pipeline": MIDDLE | STAGES | {"refiner", "retriever", "resolve", "wiring", "composing", "painting", "probes"},
+    "methods": MIDDLE | STAGES | {"pipeline", "composing"},
+    "experiment": MIDDLE | STAGES | {"pipeline", "methods", "painting"},
+    "gates": MIDDLE | STAGES,
+    "comparison": MIDDLE | STAGES | {"pipeline", "gates"},
+    "comparison_sheet": MIDDLE | STAGES | {"comparison"},
+    "timed_stages": MIDDLE | STAGES | {"pipeline"},
+    "playground": MIDDLE | STAGES | {"refiner", "retriever", "pipeline", "methods", "experiment", "timed_stages"},
     "doctor": MIDDLE | STAGES | {"refiner", "retriever"},
     "screen": MIDDLE | STAGES | {"refiner", "retriever", "doctor"},
     "paint_options": BASE,
@@ -51,7 +59,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"pipeline", "screen", "paint_screen", "options", "paint_options", "choosing", "resolve"},
     "running": MIDDLE | STAGES | {"pipeline", "screen", "options", "paint_options", "choosing", "generating"},
     "options": MIDDLE | STAGES | {"refiner", "retriever", "pipeline"},
-    "finding": MIDDLE | STAGES | {"refiner", "retriever", "pipeline", "screen", "options"},
+    "finding": MIDDLE | STAGES | {"refiner", "retriever", "pipeline", "screen", "probe_screen", "options"},
     "choice_screen": MIDDLE | STAGES | {"screen"},
     "choosing": MIDDLE | STAGES | {"refiner", "pipeline", "screen", "options", "choice_screen"},
     "describing_screen": MIDDLE | STAGES | {"refiner", "screen", "options", "choice_screen"},
@@ -59,10 +67,27 @@ ALLOWED: dict[str, set[str]] = {
     "describing": MIDDLE
     | STAGES
     | {"embedding", "refiner", "pipeline", "wiring", "screen", "options", "describing_screen"},
+    "comparing": MIDDLE
+    | STAGES
+    | {"pipeline", "comparison", "comparison_sheet", "screen", "options", "paint_options", "choosing", "generating"},
+    "clocking": MIDDLE
+    | STAGES
+    | {"pipeline", "timed_stages", "screen", "evaluating_screen", "options", "paint_options", "choosing"},
+    "eval_doctor": MIDDLE | STAGES | {"screen", "options", "paint_options", "doctor"},
+    "measuring": MIDDLE | STAGES | {"options", "paint_options", "screen"},
+    "judging": MIDDLE | STAGES | {"screen", "options", "choice_screen"},
+    "surveying": MIDDLE | STAGES | {"screen", "options"},
+    "evaluating_screen": MIDDLE | STAGES | {"screen"},
+    "evaluating": MIDDLE
+    | STAGES
+    | {"pipeline", "methods", "experiment", "screen", "evaluating_screen"}
+    | {"options", "paint_options", "measuring", "judging", "surveying", "clocking", "eval_doctor"},
+    "probe_screen": MIDDLE | STAGES | {"screen", "probes"},
+    "probing": MIDDLE | STAGES | {"pipeline", "probes", "gates", "screen", "probe_screen", "options", "paint_options"},
     "cli": MIDDLE
     | STAGES
     | {"refiner", "retriever", "pipeline", "playground", "doctor", "screen", "options", "finding"}
-    | {"choosing", "describing", "embedding", "generating", "running"},
+    | {"choosing", "comparing", "describing", "embedding", "evaluating", "generating", "probing", "running"},
     "__main__": {"cli"},
     "__init__": MIDDLE | {"pipeline"},
 }

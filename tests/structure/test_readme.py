@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
+from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -60,3 +64,23 @@ def test_examples_of_the_playground_run(person: Path, capsys: pytest.CaptureFixt
     assert len(list((person / "borrowed").glob("*.png"))) == 4
     with Image.open(person / "rocket.png") as picture:
         assert picture.size == (256, 256)
+
+
+def test_example_of_evaluation_runs(person: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = person / "pictures"
+    folder.mkdir()
+    lines = []
+    for method, number in product(("base", "ours"), range(6)):
+        name = f"{method}-{number}.png"
+        pixels = np.random.default_rng(number + 100 * (method == "ours")).integers(0, 256, (32, 32, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / name)
+        lines.append(
+            json.dumps({"image": name, "prompt": f"a {['red', 'blue', 'green'][number // 2]} ball", "method": method})
+        )
+    (folder / "manifest.jsonl").write_text("\n".join(lines))
+    shutil.copytree(find_weights() / "evaluator", person / "clip-model")
+    (code,) = examples("docs/evaluation.md")
+    run(code, "docs/evaluation.md")
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in said[:2]] == [["clip", "base"], ["clip", "ours"]]
+    assert said[-1].startswith("ours dfid:clip")

@@ -1,0 +1,57 @@
+"""What a person names, and the settings or options keep out: refused, with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from .errors import InputError
+from .fenced import line
+from .records import Filter
+
+if TYPE_CHECKING:
+    from .db import Store
+
+_GATES: Final = {
+    "nsfw": "its rating is not allowed, or not known",
+    "commercial": "its licence does not allow that use, or is not known",
+    "real_people": "it depicts a real person",
+    "blocked": "it is blocked",
+}
+"""Fields of a filter, and why one keeps an adapter out."""
+_TITLE: Final = 60
+
+
+def admitted(store: Store, named: Sequence[tuple[str, Sequence[int]]], wanted: Filter) -> list[int]:
+    """Return the catalogue number of each thing that a person names: of those that it may mean, the first let through.
+
+    Only the gates of the filter are kept - rating, licence, real persons, what is blocked, what must never be found:
+    whether an adapter is here and fits is told where it is painted.
+
+    Args:
+        store: The catalogue.
+        named: (name, the numbers that it may mean, the likeliest first).
+        wanted: The filter that the settings and options make.
+
+    Raises:
+        InputError: something is let through by none of its numbers.
+    """
+    gates = Filter(**{name: getattr(wanted, name) for name in _GATES})
+    allowed = frozenset(store.select(gates).tolist())
+    numbers = []
+    for name, meant in named:
+        number = next((number for number in meant if number in allowed), None)
+        if number is None:
+            title = line(store.adapter(meant[0]).record.title, _TITLE) or line(name, _TITLE)
+            raise InputError(f"“{title}” is kept out: {_why(store, meant[0], gates)}")
+        numbers.append(number)
+    return numbers
+
+
+def _why(store: Store, number: int, gates: Filter) -> str:
+    if number in store.select(Filter()):
+        for name, why in _GATES.items():
+            if number not in store.select(replace(Filter(), **{name: getattr(gates, name)})):
+                return why
+    return "its file is gone, or it depicts a minor"
