@@ -62,23 +62,37 @@ class Composing:
         return picker(self._settings, self._language_model, len(self._store.select(Filter())))
 
     def compose(
-        self, prompt: str, candidates: Sequence[Candidate], allowed: Collection[int], *, family: str | None = None
+        self,
+        prompt: str,
+        candidates: Sequence[Candidate],
+        allowed: Collection[int],
+        *,
+        family: str | None = None,
+        locked: Mapping[int, Choice] | None = None,
     ) -> Composition:
-        """Choose among candidates, beside what the prompt pins.
+        """Choose among candidates, beside what the prompt pins and what is locked.
 
         Args:
             prompt: As its writer wrote it.
             candidates: What the retriever found.
             allowed: Catalogue numbers of what may be laid on, pins too.
             family: The base family of the model, where it is known.
+            locked: Choices with `kept`, by catalogue number; all of them allowed.
         """
-        return self.attempt(prompt, candidates, allowed, family=family)[0]
+        return self.attempt(prompt, candidates, allowed, family=family, locked=locked)[0]
 
     def attempt(
-        self, prompt: str, candidates: Sequence[Candidate], allowed: Collection[int], *, family: str | None = None
+        self,
+        prompt: str,
+        candidates: Sequence[Candidate],
+        allowed: Collection[int],
+        *,
+        family: str | None = None,
+        locked: Mapping[int, Choice] | None = None,
     ) -> tuple[Composition, str | None]:
         """Choose as `compose` does, and tell why where the composer could not, and what is there is not its choice."""
         fixed, refused, told = pins(self._store, pinned(prompt), allowed)
+        fixed |= locked or {}
         # Only weighing by evidence knows of probes; the rules that it is compared with stand for themselves.
         probed = [candidate.adapter.id for candidate in candidates] if self._manner.weighing == "evidence" else []
         probes = self._probes(probed, family)

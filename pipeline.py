@@ -14,6 +14,7 @@ from .records import (
     AdapterRecord,
     BaseNorms,
     Candidate,
+    Choice,
     Composition,
     Filter,
     GeneratedImage,
@@ -390,11 +391,28 @@ class Velatura:
 
     # ---------------------------------------------------------------- compose
 
-    def compose(self, prompt: str, *, filter: Filter | None = None) -> Composition:
-        """Choose the adapters for a prompt, with their weights and the reasons; none is a valid answer."""
-        return next(self.compose_all([prompt], filter=filter))
+    def compose(
+        self, prompt: str, *, filter: Filter | None = None, locked: Mapping[int, Choice] | None = None
+    ) -> Composition:
+        """Choose the adapters for a prompt, with their weights and the reasons; none is a valid answer.
 
-    def compose_all(self, prompts: Iterable[str], *, filter: Filter | None = None) -> Iterator[Composition]:
+        Args:
+            prompt: the prompt.
+            filter: what may be chosen.
+            locked: choices with `kept`, by catalogue number; the others are chosen beside them.
+
+        Raises:
+            InputError: the filter keeps a locked one out; or as `compose_all`.
+        """
+        return next(self.compose_all([prompt], filter=filter, locked=locked))
+
+    def compose_all(
+        self,
+        prompts: Iterable[str],
+        *,
+        filter: Filter | None = None,
+        locked: Mapping[int, Choice] | None = None,
+    ) -> Iterator[Composition]:
         """Compose for each prompt, in order.
 
         Raises:
@@ -404,9 +422,12 @@ class Velatura:
         prompts = list(prompts)
         wanted = filter or Filter()
         allowed = frozenset(self.store.select(wanted).tolist())
+        for number, choice in (locked or {}).items():
+            if number not in allowed:
+                raise InputError(f"“{choice.adapter.title}” is locked, and kept out by the filter")
         found = self.retriever.search_all(prompts, wanted, self.composing.reads)
         for prompt, candidates in zip(prompts, found, strict=True):
-            yield self.composing.compose(prompt, candidates, allowed, family=wanted.family)
+            yield self.composing.compose(prompt, candidates, allowed, family=wanted.family, locked=locked)
 
     @cached_property
     def composing(self) -> Composing:

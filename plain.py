@@ -31,10 +31,10 @@ BRIEF = (
 )  # fmt: skip
 """The fields of an adapter that its brief form keeps."""
 
-_OWN = ("weight", "span", "triggers", "reason", "advised", "sure")
+_OWN = ("weight", "span", "triggers", "reason", "advised", "sure", "kept")
 """The fields of a choice beside its adapter's."""
-_SOMETIMES = ("advised", "sure")
-"""Those of a choice that are left out where nothing is known."""
+_SOMETIMES = ("advised", "sure", "kept")
+"""Those of a choice that are left out where they say nothing."""
 _TOLD = ("tasks", "notes", "emphasis", "suffix", "usage")
 """The fields of a composition beside its prompt, composer, choices and refusals; left out where they say nothing."""
 _CANDIDATE_ONLY = ("id", "score", "matched", "alternatives")
@@ -84,7 +84,7 @@ def to_plain(record: Any) -> dict[str, Any]:
                 "span": record.span,
                 "triggers": list(record.triggers),
                 "reason": record.reason,
-                **{name: value for name in _SOMETIMES if (value := getattr(record, name)) is not None},
+                **{name: value for name in _SOMETIMES if (value := getattr(record, name)) not in (None, False)},
             }
         case Refusal(adapter=adapter):
             return {**brief(adapter), "reason": record.reason}

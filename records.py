@@ -338,6 +338,8 @@ class Choice:
     """The weight that it would have alone, where the other adapters change it; None where they do not."""
     sure: float | None = None
     """How sure it is that it is meant, 0 to 1; None where a person chose it."""
+    kept: bool = False
+    """Whether a person keeps it as it is, whatever a composer thinks of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

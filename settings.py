@@ -2,7 +2,7 @@
 
 A value comes from the first place that has it: a command's own flag, the environment (`VELATURA_MODEL`), the
 settings file (`settings.toml` in `VELATURA_HOME`, by default `~/.velatura`), the default below. Secrets are not
-settings: `CIVITAI_API_TOKEN`, `HF_TOKEN` and `OPENAI_API_KEY` are read from the environment where they are used, and
+settings: `CIVITAI_API_TOKEN`, `HF_TOKEN`, `OPENAI_API_KEY` and `VELATURA_TOKEN` are read from the environment where they are used, and
 never stored.
 """
 
@@ -147,6 +147,26 @@ class Settings(BaseSettings):
     """With the backend fusion: how much they steer, 0.8 or 1.4, where no IP-Adapter is named."""
     output: str = "."
     """The folder that pictures are written to."""
+
+    # Serving
+    host: str = "127.0.0.1"
+    """The address that `serve` listens on; any but this machine's own needs a token."""
+    port: int = Field(default=7870, ge=0, le=65_535)
+    """The port that `serve` listens on; 0 takes one that is free."""
+    public_hosts: tuple[str, ...] = ()
+    """Names that `serve` may be called by, beside the address that it listens on, such as `pictures.example.org`."""
+    most_pictures: int = Field(default=16, ge=1, le=10_000)
+    """The most pictures of one request."""
+    most_steps: int = Field(default=150, ge=1, le=1000)
+    """The most denoising steps of one request."""
+    largest_side: int = Field(default=2048, ge=8, le=16_384)
+    """The longest side of a picture that a request may ask for, in pixels."""
+    largest_body: int = Field(default=32, ge=1, le=1024)
+    """The most megabytes of one request."""
+    queue: int = Field(default=100, ge=1, le=100_000)
+    """How many jobs may wait to be painted."""
+    kept_megabytes: int = Field(default=256, ge=1, le=1_000_000)
+    """How many megabytes of painted pictures are kept to be fetched; the oldest go first."""
 
     def cost(self, usage: Usage) -> float | None:
         """Return what tokens cost, those that were cached at the full price; None where no price is set."""

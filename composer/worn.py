@@ -57,8 +57,8 @@ def part_for(category: str | None) -> Part:
 
 
 def is_pinned(choice: Choice) -> bool:
-    """Say whether a person named it by hand, so that it stays whatever happens."""
-    return choice.span.startswith("<lora:")
+    """Say whether a person named or kept it by hand, so that it stays whatever happens."""
+    return choice.kept or choice.span.startswith("<lora:")
 
 
 def are_alternatives(choices: Sequence[Choice]) -> bool:

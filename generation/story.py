@@ -11,6 +11,7 @@ import unicodedata
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -40,20 +41,29 @@ def story_json(image: GeneratedImage) -> str:
     return json.dumps(story)
 
 
-def save_png(image: GeneratedImage, path: str | Path, *, overwrite: bool = False) -> Path:
-    """Write a picture with its story; the file appears whole or not at all.
+def png_bytes(image: GeneratedImage) -> bytes:
+    """Return a picture with its story as a PNG file's content.
 
     The same image gives the same bytes: how long it took is not among them.
+    """
+    from PIL.PngImagePlugin import PngInfo
+
+    texts = PngInfo()
+    texts.add_text("parameters", parameters_text(image))
+    texts.add_text("velatura", story_json(image))
+    content = BytesIO()
+    image.image.save(content, format="PNG", pnginfo=texts)
+    return content.getvalue()
+
+
+def save_png(image: GeneratedImage, path: str | Path, *, overwrite: bool = False) -> Path:
+    """Write a picture with its story, as `png_bytes`; the file appears whole or not at all.
 
     Raises:
         InputError: the file is there already and `overwrite` is off, or the folder cannot be written to.
     """
-    from PIL.PngImagePlugin import PngInfo
-
     path = Path(path)
-    texts = PngInfo()
-    texts.add_text("parameters", parameters_text(image))
-    texts.add_text("velatura", story_json(image))
+    content = png_bytes(image)
     unfinished = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +71,7 @@ def save_png(image: GeneratedImage, path: str | Path, *, overwrite: bool = False
         raise InputError(f"the folder {path.parent} cannot be made: {error.strerror}") from None
     try:
         with unfinished.open("xb") as stream:
-            image.image.save(stream, format="PNG", pnginfo=texts)
+            stream.write(content)
         if overwrite:
             unfinished.replace(path)
         else:

@@ -46,6 +46,7 @@ ALLOWED: dict[str, set[str]] = {
     "methods": MIDDLE | STAGES | {"pipeline", "composing"},
     "experiment": MIDDLE | STAGES | {"pipeline", "methods", "painting"},
     "gates": MIDDLE | STAGES,
+    "server": MIDDLE | STAGES | {"refiner", "retriever", "pipeline", "painting", "comparison", "resolve", "gates"},
     "comparison": MIDDLE | STAGES | {"pipeline", "gates"},
     "comparison_sheet": MIDDLE | STAGES | {"comparison"},
     "timed_stages": MIDDLE | STAGES | {"pipeline"},

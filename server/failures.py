@@ -1,0 +1,92 @@
+"""Errors as answers: the status and the one sentence, in the form that each kind of client reads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from ..errors import (
+    BackendError,
+    Cancelled,
+    CatalogueError,
+    IncompatibleAdapter,
+    InputError,
+    LanguageModelError,
+    MissingDependency,
+    SourceError,
+    VelaturaError,
+)
+from .jobs import QueueFull
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+A1111: Final = "/sdapi/"
+"""Where the paths begin whose clients read A1111's form of an error."""
+
+_STATUS: Final[tuple[tuple[type[VelaturaError], int, str], ...]] = (
+    (QueueFull, 429, "queue_full"),
+    (Cancelled, 499, "cancelled"),
+    (InputError, 422, "invalid_request_error"),
+    (IncompatibleAdapter, 422, "incompatible_adapter"),
+    (CatalogueError, 503, "catalogue_error"),
+    (LanguageModelError, 502, "language_model_error"),
+    (BackendError, 502, "backend_error"),
+    (SourceError, 502, "source_error"),
+    (MissingDependency, 501, "missing_dependency"),
+)
+"""(error, status, type), the most particular first."""
+_TYPES: Final = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 413: "too_large"}
+_RETRY: Final = "5"
+"""Seconds after which a full queue may have room."""
+
+
+def status_of(error: VelaturaError) -> tuple[int, str]:
+    """Return the HTTP status and the type of an error."""
+    return next(((status, kind) for cls, status, kind in _STATUS if isinstance(error, cls)), (500, "server_error"))
+
+
+def answer(path: str, status: int, message: str, kind: str | None = None) -> JSONResponse:
+    """Return an error as the clients of a path read it: OpenAI's form, or A1111's under /sdapi."""
+    kind = kind or _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
+    headers = {"Retry-After": _RETRY} if status == 429 else {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    if path.startswith(A1111):
+        content: dict[str, object] = {"error": kind, "detail": message, "body": "", "errors": message}
+    else:
+        content = {"error": {"message": message, "type": kind, "param": None, "code": None}}
+    return JSONResponse(content, status_code=status, headers=headers)
+
+
+def install(app: FastAPI) -> None:
+    """Have an application answer every error so."""
+
+    @app.exception_handler(VelaturaError)
+    async def _ours(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, VelaturaError)  # noqa: S101 - what it is registered for
+        status, kind = status_of(error)
+        return answer(request.url.path, status, str(error), kind)
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)  # noqa: S101
+        return answer(request.url.path, 422, _sentence(error))
+
+    @app.exception_handler(HTTPException)
+    async def _http(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)  # noqa: S101
+        return answer(request.url.path, error.status_code, str(error.detail))
+
+    @app.exception_handler(Exception)
+    async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
+        # What went wrong is logged by the server; a stranger is told no more than that.
+        return answer(request.url.path, 500, f"the server failed ({type(error).__name__}); its log says more")
+
+
+def _sentence(error: RequestValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"] if part != "body")
+    return f"{where}: {first['msg']}" if where else str(first["msg"])

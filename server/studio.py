@@ -1,0 +1,222 @@
+"""What every way in shares: one open catalogue, its gates, and the painters behind a queue."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from ..errors import InputError
+from ..families import TITLES
+from ..gates import admitted
+from ..painting import Painting
+from ..records import PG, PG13, USES, Choice, Composition, Filter
+from .jobs import Jobs, Paint
+from .pictures import PictureShelf
+
+if TYPE_CHECKING:
+    from ..pipeline import Velatura
+    from ..protocols import Backend, Watch
+    from ..records import Candidate, GeneratedImage, GenerationRequest
+
+LONGEST_PROMPT: Final = 10_000
+"""Characters of a prompt."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What a request may ask of the filter. It can only ever narrow what the settings allow."""
+
+    family: str | None = None
+    whole: bool = False
+    """With `family`: only what it wears whole."""
+    unknown_family: bool = False
+    kinds: tuple[str, ...] = ()
+    commercial: str | None = None
+    safe: bool = False
+    """Only rated PG or PG13."""
+    no_real_people: bool = False
+    installed: bool = False
+    banned: tuple[int, ...] = ()
+    """Catalogue numbers."""
+
+
+class Refused(InputError):
+    """What was asked for is outside what the server allows."""
+
+
+class Studio:
+    """One catalogue and its painters, for many requests at once; every method may be called by several threads.
+
+    Args:
+        velatura: The open catalogue; its settings say what is allowed.
+        devices: One painter works on each; none takes the settings' device.
+    """
+
+    def __init__(self, velatura: Velatura, *, devices: Sequence[str] = ()) -> None:
+        self.velatura = velatura
+        self.settings = velatura.settings
+        self.shelf = PictureShelf(self.settings.kept_megabytes << 20)
+        settings = [self.settings.model_copy(update={"device": device}) for device in devices]
+        self._paintings = [velatura.painting, *(Painting(each, velatura.localised) for each in settings[1:])]
+        if settings:
+            self._paintings[0] = Painting(settings[0], velatura.localised)
+        self._opening = threading.Lock()
+        self.jobs = Jobs([self._painter(each) for each in self._paintings], self.shelf.keep, most=self.settings.queue)
+
+    def close(self) -> None:
+        """End every job."""
+        self.jobs.close()
+
+    def _painter(self, painting: Painting) -> Paint:
+        def paint(
+            requests: Sequence[GenerationRequest], watch: Watch
+        ) -> Iterator[tuple[int, GeneratedImage]]:
+            with self._opening:  # one thread loads a model at a time, and none of them twice
+                backend = painting.backend
+            yield from backend.generate_each(requests, watch=watch)
+
+        return paint
+
+    # ---------------------------------------------------------------- what may be asked for
+
+    def filter(self, wishes: Wishes = Wishes()) -> Filter:
+        """Return the filter of a request: what the settings allow, and no more than the request wants.
+
+        Raises:
+            InputError: a family, a use or a kind is none of those that there are.
+        """
+        settings = self.settings
+        if wishes.family is not None and wishes.family not in TITLES:
+            raise InputError(f"the family {wishes.family!r} is none of {', '.join(TITLES)}")
+        if wishes.commercial is not None and wishes.commercial not in USES:
+            raise InputError(f"the use {wishes.commercial!r} is none of {', '.join(USES)}")
+        if settings.commercial is not None and wishes.commercial not in (None, settings.commercial):
+            raise Refused(f"this server serves only what may be used for {settings.commercial!r}")
+        safe = PG | PG13
+        allowed = settings.nsfw if not wishes.safe else safe if settings.nsfw is None else settings.nsfw & safe
+        return Filter(
+            family=wishes.family,
+            partial=not wishes.whole,
+            unknown_family=wishes.unknown_family,
+            kinds=wishes.kinds,
+            commercial=wishes.commercial or settings.commercial,
+            nsfw=allowed,
+            installed=wishes.installed,
+            real_people=settings.real_people and not wishes.no_real_people,
+            blocked=tuple(sorted({*self.velatura.blocked(), *wishes.banned})),
+        )
+
+    def for_painting(self, wishes: Wishes = Wishes()) -> Wishes:
+        """Return the wishes, narrowed to what is on this machine and fits the checkpoint."""
+        return replace(wishes, family=self.backend.family, installed=True)
+
+    @property
+    def backend(self) -> Backend:
+        """The first painter's backend, loaded when it is first asked for.
+
+        Raises:
+            InputError: the settings name no checkpoint, or it cannot be used.
+            MissingDependency: a package that it needs is not installed.
+        """
+        with self._opening:
+            return self._paintings[0].backend
+
+    # ---------------------------------------------------------------- finding and choosing
+
+    def search(self, prompt: str, *, wishes: Wishes = Wishes(), limit: int = 10) -> list[Candidate]:
+        """Return the adapters that could serve a prompt, best first, as `Velatura.search`."""
+        return self.velatura.search(_told(prompt), filter=self.filter(wishes), limit=limit)
+
+    def compose(
+        self, prompt: str, *, wishes: Wishes = Wishes(), locked: Mapping[int, float | None] | None = None
+    ) -> Composition:
+        """Choose adapters for a prompt, as `Velatura.compose`.
+
+        Args:
+            prompt: The prompt.
+            wishes: What may be chosen.
+            locked: Weights by catalogue number of what is to be laid on in any case; None takes the advised one.
+        """
+        kept = {number: self._kept(number, weight) for number, weight in (locked or {}).items()}
+        return self.velatura.compose(_told(prompt), filter=self.filter(wishes), locked=kept)
+
+    def _kept(self, number: int, weight: float | None) -> Choice:
+        from ..composer.weights import advise
+
+        adapter = self.velatura.store.adapter(number)
+        if weight is None:
+            weight = advise(adapter, 1, "evidence").weight
+        return Choice(adapter=adapter.record, weight=weight, span="", reason="you keep it", kept=True)
+
+    def admit(self, composition: Composition, *, wishes: Wishes = Wishes()) -> Composition:
+        """Return a composition that a client sent, with the catalogue's own records in place of what it says of them.
+
+        A client names adapters; where their files lie and what they are rated, the catalogue alone knows.
+
+        Raises:
+            InputError: an adapter is not in the catalogue.
+            InputError: the filter's gates keep one out.
+        """
+        store = self.velatura.store
+        named = []
+        for choice in composition.choices:
+            number = store.number_of(choice.adapter)
+            if number is None:
+                raise InputError(f"“{choice.adapter.title}” is not in the catalogue")
+            named.append((choice.adapter.title, [number]))
+        numbers = admitted(store, named, self.filter(wishes))
+        adapters = store.adapters(numbers)
+        choices = tuple(
+            replace(choice, adapter=adapter.record)
+            for choice, adapter in zip(composition.choices, adapters, strict=True)
+        )
+        return replace(composition, prompt=_told(composition.prompt), choices=choices, refused=())
+
+    # ---------------------------------------------------------------- painting
+
+    def request(self, composition: Composition, **fields: object) -> GenerationRequest:
+        """Return a complete request for a composition, within what the server allows.
+
+        Args:
+            composition: Admitted; see `admit`.
+            **fields: Fields of `GenerationRequest`; None leaves one to the model. Files in them are the server's own.
+
+        Raises:
+            InputError: the request asks for what cannot be.
+            Refused: for more than the settings allow.
+        """
+        settings = self.settings
+        for side in ("width", "height"):
+            if isinstance(wanted := fields.get(side), int) and wanted > settings.largest_side:
+                raise Refused(f"the {side} is {wanted}, and this server paints at most {settings.largest_side}")
+        if isinstance(steps := fields.get("steps"), int) and steps > settings.most_steps:
+            raise Refused(f"{steps} steps are asked for, and this server makes at most {settings.most_steps}")
+        backend = self.backend
+        return backend.complete(self._paintings[0].request(composition, **fields))
+
+    def several(
+        self, request: GenerationRequest, count: int, *, masks: bool = False
+    ) -> list[GenerationRequest]:
+        """Return a request for each of several pictures, their seeds counting up.
+
+        Args:
+            request: The first.
+            count: How many.
+            masks: Whether each has another choice of the adapters, as `Velatura.varied`.
+
+        Raises:
+            Refused: more than the settings allow.
+        """
+        if count > self.settings.most_pictures:
+            raise Refused(f"{count} pictures are asked for, and this server paints at most {self.settings.most_pictures}")
+        if masks:
+            return self.velatura.varied(request, count)
+        return [replace(request, seed=request.seed + number) for number in range(count)]
+
+
+def _told(prompt: str) -> str:
+    if len(prompt) > LONGEST_PROMPT:
+        raise Refused(f"the prompt has {len(prompt):,} characters, and this server reads at most {LONGEST_PROMPT:,}")
+    return prompt
