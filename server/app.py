@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 
 from .. import __version__
 from . import failures, health, openai_api, own_api, page, sdapi
@@ -42,9 +42,3 @@ def make(velatura: Velatura, *, token: str | None = None) -> FastAPI:
         app.include_router(part.router)
     app.add_middleware(Guard, token=token, hosts=hosts, largest=settings.largest_body << 20)
     return app
-
-
-def studio_of(request: Request) -> Studio:
-    """Return the studio of the application that a request reached."""
-    studio: Studio = request.app.state.studio
-    return studio

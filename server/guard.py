@@ -7,6 +7,7 @@ import binascii
 import hmac
 import ipaddress
 from collections.abc import Collection
+from contextlib import suppress
 from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING, Final
 
@@ -159,10 +160,8 @@ def _shown(headers: Headers) -> list[str]:
     if kind.lower() == "bearer":
         found.append(value.strip())
     elif kind.lower() == "basic":
-        try:
+        with suppress(binascii.Error, UnicodeDecodeError):
             found.append(base64.b64decode(value, validate=True).decode().partition(":")[2])
-        except (binascii.Error, UnicodeDecodeError):
-            pass
     try:
         cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
     except CookieError:

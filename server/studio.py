@@ -16,6 +16,8 @@ from .jobs import Jobs, Paint
 from .pictures import PictureShelf
 
 if TYPE_CHECKING:
+    from starlette.requests import Request
+
     from ..pipeline import Velatura
     from ..protocols import Backend, Watch
     from ..records import Candidate, GeneratedImage, GenerationRequest
@@ -70,9 +72,7 @@ class Studio:
         self.jobs.close()
 
     def _painter(self, painting: Painting) -> Paint:
-        def paint(
-            requests: Sequence[GenerationRequest], watch: Watch
-        ) -> Iterator[tuple[int, GeneratedImage]]:
+        def paint(requests: Sequence[GenerationRequest], watch: Watch) -> Iterator[tuple[int, GeneratedImage]]:
             with self._opening:  # one thread loads a model at a time, and none of them twice
                 backend = painting.backend
             yield from backend.generate_each(requests, watch=watch)
@@ -196,9 +196,7 @@ class Studio:
         backend = self.backend
         return backend.complete(self._paintings[0].request(composition, **fields))
 
-    def several(
-        self, request: GenerationRequest, count: int, *, masks: bool = False
-    ) -> list[GenerationRequest]:
+    def several(self, request: GenerationRequest, count: int, *, masks: bool = False) -> list[GenerationRequest]:
         """Return a request for each of several pictures, their seeds counting up.
 
         Args:
@@ -209,11 +207,18 @@ class Studio:
         Raises:
             Refused: more than the settings allow.
         """
-        if count > self.settings.most_pictures:
-            raise Refused(f"{count} pictures are asked for, and this server paints at most {self.settings.most_pictures}")
+        most = self.settings.most_pictures
+        if count > most:
+            raise Refused(f"{count} pictures are asked for, and this server paints at most {most}")
         if masks:
             return self.velatura.varied(request, count)
         return [replace(request, seed=request.seed + number) for number in range(count)]
+
+
+def studio_of(request: Request) -> Studio:
+    """Return the studio of the application that a request reached."""
+    studio: Studio = request.app.state.studio
+    return studio
 
 
 def _told(prompt: str) -> str:
