@@ -34,6 +34,9 @@ _HOME = {
     "VelaturaError": "errors",
 }
 
+_NODES = ("NODE_CLASS_MAPPINGS", "NODE_DISPLAY_NAME_MAPPINGS")
+"""What ComfyUI asks for where the repository lies among its custom nodes."""
+
 __all__ = [
     *_HOME,
     "__version__",
@@ -45,4 +48,8 @@ def __getattr__(name: str) -> object:
         from importlib import import_module
 
         return getattr(import_module(f".{_HOME[name]}", __name__), name)
+    if name in _NODES:
+        from importlib import import_module
+
+        return getattr(import_module(".comfyui", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,13 +14,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from . import __version__, choosing, comparing, describing, evaluating, finding, generating, probing, running
+from . import (
+    __version__,
+    choosing,
+    comparing,
+    describing,
+    evaluating,
+    finding,
+    generating,
+    probing,
+    pushing,
+    running,
+    serving,
+    starting,
+    watching,
+)
 from .embedding import embed_pictures, embed_texts, embed_what_can_be
 from .errors import VelaturaError
 from .options import (
     Db,
     Json,
     PictureModel,
+    folders_of,
     open_velatura,
     print_json,
     read_settings,
@@ -80,7 +95,12 @@ def _root(
 
 @app.command()
 def index(
-    what: Annotated[list[str], typer.Argument(help="Folders, dumps (.json, .jsonl, .gz), or civitai / huggingface.")],
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Folders, dumps (.json, .jsonl, .gz), or civitai / huggingface; the settings' folders by default."
+        ),
+    ] = None,
     db: Db = None,
     kind: Annotated[str | None, typer.Option(help="folder, civitai or huggingface, where it cannot be told.")] = None,
     hash_files: Annotated[bool, typer.Option("--hash", help="Also compute SHA-256, AutoV2 and AutoV3.")] = False,
@@ -102,11 +122,12 @@ def index(
 
     if model is not None and not weights:
         raise typer.BadParameter("it is only measured with --weights", param_hint="--model")
-    for source in what:  # a wrong name is told before anything is read
-        open_source(source, kind=kind)
     with open_velatura(db=db, model=model) as velatura:
+        sources = folders_of(velatura, what)
+        for source in sources:  # a wrong name is told before anything is read
+            open_source(source, kind=kind)
         reports = []
-        for source in what:
+        for source in sources:
             with Progress(f"index {source}") as progress:
                 report = velatura.index(
                     source, kind=kind, hash_files=hash_files, with_prompts=with_prompts, progress=progress.synced
@@ -115,6 +136,10 @@ def index(
         embedded, pictures = embed_what_can_be(velatura) if embed else (None, None)
         measured, base = _measure(velatura, again=model is not None) if weights else (None, None)
         print_reports(reports, embedded, measured, base, pictures=pictures, as_json=as_json)
+
+
+app.command()(watching.watch)
+app.command(name="init")(starting.init)
 
 
 @app.command()
@@ -137,6 +162,7 @@ app.command()(choosing.compose)
 app.command()(choosing.validate)
 app.command()(choosing.export)
 app.command(name="import")(choosing.import_)
+app.command()(pushing.push)
 
 
 app.command()(generating.generate)
@@ -148,6 +174,7 @@ app.command()(probing.probe)
 app.command()(running.run)
 app.command()(running.sheet)
 app.command()(running.interrogate)
+app.command()(serving.serve)
 
 
 @app.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial, wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
@@ -54,6 +54,18 @@ def open_velatura(*, read_only: bool = False, **flags: object) -> Velatura:
     from .pipeline import Velatura
 
     return Velatura(read_settings(**flags), read_only=read_only)
+
+
+def folders_of(velatura: Velatura, named: Sequence[str | Path] | None) -> list[str]:
+    """Return what a command was given to look through, or else the folders of the settings.
+
+    Raises:
+        InputError: there are none of either.
+    """
+    folders = [str(folder) for folder in named or velatura.settings.folders]
+    if not folders:
+        raise InputError("no folder is named; name one, or have `velatura init` write yours into the settings")
+    return folders
 
 
 def refuse_missing(db: str) -> None:

@@ -2,8 +2,8 @@
 
 A value comes from the first place that has it: a command's own flag, the environment (`VELATURA_MODEL`), the
 settings file (`settings.toml` in `VELATURA_HOME`, by default `~/.velatura`), the default below. Secrets are not
-settings: `CIVITAI_API_TOKEN`, `HF_TOKEN`, `OPENAI_API_KEY` and `VELATURA_TOKEN` are read from the environment where they are used, and
-never stored.
+settings: `CIVITAI_API_TOKEN`, `HF_TOKEN`, `OPENAI_API_KEY` and `VELATURA_TOKEN` are read from the environment where
+they are used, and never stored.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ class Settings(BaseSettings):
     # Catalogue
     db: str = Field(default_factory=lambda: str(home() / "catalogue.db"))
     """The catalogue: a SQLite file."""
+    folders: tuple[str, ...] = ()
+    """The folders that `index` and `watch` look through where none is named."""
 
     # Finding
     embedder: str = "sentence-transformers/all-MiniLM-L6-v2"
@@ -153,6 +155,8 @@ class Settings(BaseSettings):
     """The address that `serve` listens on; any but this machine's own needs a token."""
     port: int = Field(default=7870, ge=0, le=65_535)
     """The port that `serve` listens on; 0 takes one that is free."""
+    devices: tuple[str, ...] = ()
+    """The devices that `serve` paints on at once, such as `cuda:0` and `cuda:1`; none takes `device` alone."""
     public_hosts: tuple[str, ...] = ()
     """Names that `serve` may be called by, beside the address that it listens on, such as `pictures.example.org`."""
     most_pictures: int = Field(default=16, ge=1, le=10_000)

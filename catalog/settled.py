@@ -19,6 +19,8 @@ class Offered:
     """The paths of the model files that are whole."""
     troubles: int = 0
     """How many things could not be offered at all."""
+    device: int | None = None
+    """The drive that the folder lay on."""
 
 
 class SettledFolder(FolderSource):

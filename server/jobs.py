@@ -2,34 +2,50 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 import uuid
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from ..errors import Cancelled, VelaturaError
+from ..plain import BRIEF
 from ..protocols import Watch
+from ..records import AdapterRecord, Composition
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from PIL.Image import Image
 
     from ..records import GeneratedImage, GenerationRequest
 
 State = Literal["waiting", "painting", "done", "failed", "cancelled"]
 ENDED: Final = frozenset({"done", "failed", "cancelled"})
-Paint = Callable[["Sequence[GenerationRequest]", Watch], "Iterator[tuple[int, GeneratedImage]]"]
-"""Paints one picture of each request, and yields it with its place among them."""
+Paint = Callable[["Sequence[GenerationRequest]", Watch], "Generator[tuple[int, GeneratedImage]]"]
+"""Paints one picture of each request, and yields it with its place among them; closed where nobody waits any more."""
 
 _REMEMBERED: Final = 1000
 """Jobs that have ended and can still be asked for."""
+_LOG: Final = logging.getLogger(__name__)
 
 
 class QueueFull(VelaturaError):
-    """As many jobs are waiting as the settings allow."""
+    """As many jobs are waiting as the settings allow, or the server is closing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """Where a picture stands among those that are compared; one picture may stand in several places."""
+
+    place: int
+    """Its place among those asked for."""
+    label: str
+    panel: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +66,10 @@ class Job:
     client: str
     requests: tuple[GenerationRequest, ...]
     """One for each picture."""
-    labels: tuple[str, ...] = ()
-    """What each picture shows, where that is not plain from its request."""
+    views: tuple[View, ...] = ()
+    """What its pictures are compared for; none where each stands for itself."""
+    composition: Composition | None = None
+    """What was asked for as a whole; None where it is that of the first request."""
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     state: State = "waiting"
     progress: float = 0.0
@@ -71,6 +89,11 @@ class Job:
     def ended(self) -> bool:
         """Whether nothing more will come."""
         return self.state in ENDED
+
+    @property
+    def asked(self) -> Composition:
+        """The prompt and the adapters that it is for."""
+        return self.requests[0].composition if self.composition is None else self.composition
 
     @property
     def stopped(self) -> bool:
@@ -150,19 +173,29 @@ class Jobs:
 
     # ---------------------------------------------------------------- asking
 
-    def submit(self, client: str, requests: Sequence[GenerationRequest], *, labels: Sequence[str] = ()) -> Job:
+    def submit(
+        self,
+        client: str,
+        requests: Sequence[GenerationRequest],
+        *,
+        views: Sequence[View] = (),
+        composition: Composition | None = None,
+    ) -> Job:
         """Put a job in line.
 
         Args:
             client: Who asks; clients take turns.
             requests: One for each picture.
-            labels: What each picture shows, where that is not plain.
+            views: See `Job`.
+            composition: See `Job`.
 
         Raises:
-            QueueFull: as many are waiting as may.
+            QueueFull: as many are waiting as may, or the server is closing.
         """
-        job = Job(client=client, requests=tuple(requests), labels=tuple(labels))
+        job = Job(client=client, requests=tuple(requests), views=tuple(views), composition=composition)
         with self._changed:
+            if self._closed:
+                raise QueueFull("the server is closing")
             waiting = self.waiting
             if waiting >= self._most:
                 raise QueueFull(f"{waiting} jobs are waiting already, as many as may; try again later")
@@ -197,7 +230,8 @@ class Jobs:
     @property
     def waiting(self) -> int:
         """How many jobs are in line."""
-        return sum(map(len, self._waiting.values()))
+        with self._changed:
+            return sum(map(len, self._waiting.values()))
 
     @property
     def at_work(self) -> list[Job]:
@@ -266,16 +300,20 @@ class Jobs:
         try:
             if job.stopped:
                 raise Cancelled("the job was cancelled")
-            for place, image in paint(job.requests, watch):
-                job.made.append(Made(place=place, picture=self._keep(image), seed=image.seed))
-                self.pictures += 1
-                job.tell()
+            with closing(paint(job.requests, watch)) as images:
+                for place, image in images:
+                    job.made.append(Made(place=place, picture=self._keep(image), seed=image.seed))
+                    with self._changed:
+                        self.pictures += 1
+                    job.tell()
         except Cancelled:
             state = "cancelled"
         except VelaturaError as error:
-            job.error, state = error, "failed"
+            job.error, state = _bare(error), "failed"
         except Exception as error:  # a painter that fails in a way of its own must not end the thread
-            job.error, state = VelaturaError(f"painting failed: {type(error).__name__}: {error}"), "failed"
+            _LOG.exception("painting failed")
+            told = f"painting failed ({type(error).__name__}); the server's log says more"
+            job.error, state = VelaturaError(told), "failed"
         with self._changed:
             self._end(job, state)
             self.painting_seconds += (job.ended_at or 0.0) - (job.started_at or 0.0)
@@ -283,6 +321,12 @@ class Jobs:
 
     def _end(self, job: Job, state: State) -> None:
         job.preview = None
+        # A thousand jobs are remembered, and what is known of an adapter may be as large as a picture.
+        told: dict[int, AdapterRecord] = {}
+        job.requests = tuple(
+            replace(request, composition=_brief(request.composition, told)) for request in job.requests
+        )
+        job.composition = job.composition and _brief(job.composition, told)
         job.ended_at = time.time()
         job.progress = 1.0 if state == "done" else job.progress
         job.state = state
@@ -292,3 +336,25 @@ class Jobs:
         ended = [number for number, job in self._known.items() if job.ended]
         for number in ended[: max(0, len(ended) - _REMEMBERED)]:
             del self._known[number]
+
+
+def _bare(error: VelaturaError) -> VelaturaError:
+    """Return an error without what it was raised in: that holds the painter's tensors as long as it lives."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
+
+
+def _brief(composition: Composition, told: dict[int, AdapterRecord]) -> Composition:
+    """Return a composition whose adapters are told in brief, and what was refused not at all.
+
+    Args:
+        composition: The composition.
+        told: The adapters in brief by the identity of the whole ones, which several compositions share.
+    """
+    choices = []
+    for choice in composition.choices:
+        whole = choice.adapter
+        if id(whole) not in told:
+            told[id(whole)] = AdapterRecord(**{name: getattr(whole, name) for name in BRIEF})
+        choices.append(replace(choice, adapter=told[id(whole)]))
+    return replace(composition, choices=tuple(choices), refused=())

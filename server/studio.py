@@ -53,17 +53,14 @@ class Studio:
 
     Args:
         velatura: The open catalogue; its settings say what is allowed.
-        devices: One painter works on each; none takes the settings' device.
     """
 
-    def __init__(self, velatura: Velatura, *, devices: Sequence[str] = ()) -> None:
+    def __init__(self, velatura: Velatura) -> None:
         self.velatura = velatura
         self.settings = velatura.settings
         self.shelf = PictureShelf(self.settings.kept_megabytes << 20)
-        settings = [self.settings.model_copy(update={"device": device}) for device in devices]
-        self._paintings = [velatura.painting, *(Painting(each, velatura.localised) for each in settings[1:])]
-        if settings:
-            self._paintings[0] = Painting(settings[0], velatura.localised)
+        places = [self.settings.model_copy(update={"device": device}) for device in self.settings.devices]
+        self._paintings = [Painting(each, velatura.localised) for each in places] or [velatura.painting]
         self._opening = threading.Lock()
         self.jobs = Jobs([self._painter(each) for each in self._paintings], self.shelf.keep, most=self.settings.queue)
 

@@ -4,6 +4,7 @@ a1111.py         prompts with `<lora:name:weight>`, and the `parameters` text of
 comfyui.py       workflows: a small one, or the adapters laid into a given one
 rgthree.py       rows of the Power Lora Loader
 lora_manager.py  recipes, the loader's list and the loader's text
+recipe_files.py  recipes in Lora Manager's own folder
 invokeai.py      metadata; graphs and workflows to read
 swarm.py         SwarmUI's pictures, to read
 airs.py          AIR names, one a line

@@ -22,27 +22,31 @@ _TITLE = 80
 
 def write(export: Export) -> str:
     """Return a recipe."""
+    made = recipe(export)
+    name = made["id"]
+    export.note(
+        f"Lora Manager looks for recipes beside their pictures: save this as {name}.recipe.json with {name}.webp"
+    )
+    return as_json(made)
+
+
+def recipe(export: Export) -> dict[str, Any]:
+    """Return a recipe as Lora Manager keeps it, but for the times; its `id` is the same for the same content."""
     prompt = export.prompt("()")
     loras = [entry for choice in export.composition.choices if (entry := _entry(choice, export))]
-    fingerprint = _fingerprint(loras)
     number = uuid.uuid5(_NAMESPACE, f"{prompt}\n{encodable(export.negative)}\n{loras!r}")
     bases = {choice.adapter.base_model or "" for choice in export.composition.choices}
     generation = {"prompt": prompt} | ({"negative_prompt": export.negative} if export.negative else {})
-    export.note(
-        f"Lora Manager looks for recipes beside their pictures: save this as {number}.recipe.json with {number}.webp"
-    )
-    return as_json(
-        {
-            "id": str(number),
-            "file_path": f"{number}.webp",
-            "title": (flat(export.composition.prompt) or "Velatura")[:_TITLE],
-            "base_model": next(iter(bases)) if len(bases) == 1 else "",
-            "loras": loras,
-            "gen_params": generation,
-            "fingerprint": fingerprint,
-            "tags": [],
-        }
-    )
+    return {
+        "id": str(number),
+        "file_path": f"{number}.webp",
+        "title": (flat(export.composition.prompt) or "Velatura")[:_TITLE],
+        "base_model": next(iter(bases)) if len(bases) == 1 else "",
+        "loras": loras,
+        "gen_params": generation,
+        "fingerprint": _fingerprint(loras),
+        "tags": [],
+    }
 
 
 def write_tags(export: Export) -> str:

@@ -83,12 +83,20 @@ ALLOWED: dict[str, set[str]] = {
     | STAGES
     | {"pipeline", "methods", "experiment", "screen", "evaluating_screen"}
     | {"options", "paint_options", "measuring", "judging", "surveying", "clocking", "eval_doctor"},
+    "serving": MIDDLE | {"pipeline", "server", "watcher", "options", "paint_options", "choosing"},
     "probe_screen": MIDDLE | STAGES | {"screen", "probes"},
     "probing": MIDDLE | STAGES | {"pipeline", "probes", "gates", "screen", "probe_screen", "options", "paint_options"},
+    "comfyui": MIDDLE | STAGES | {"pipeline"},
+    "pushing": MIDDLE | STAGES | {"refiner", "pipeline", "screen", "options", "choosing"},
+    "settings_file": BASE,
+    "watcher": MIDDLE | STAGES | {"refiner", "pipeline"},
+    "watching": MIDDLE | STAGES | {"pipeline", "screen", "options", "watcher"},
+    "starting": MIDDLE | STAGES | {"embedding", "settings_file", "screen", "options"},
     "cli": MIDDLE
     | STAGES
+    | {"watching", "starting"}
     | {"refiner", "retriever", "pipeline", "playground", "doctor", "screen", "options", "finding"}
-    | {"choosing", "comparing", "describing", "embedding", "evaluating", "generating", "probing", "running"},
+    | {"choosing", "comparing", "describing", "embedding", "evaluating", "generating", "probing", "pushing", "running", "serving"},
     "__main__": {"cli"},
     "__init__": MIDDLE | {"pipeline"},
 }
