@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from .composer.arrange import arrange, lay_together
+from .composer.builtin import TITLED
 from .composer.budget import Load, Row, borne_by, load_of, table
 from .composer.conflicts import conflicts
 from .composer.masks import Mask, Scheme, masks
@@ -50,6 +51,11 @@ class Composing:
     def reads(self) -> int:
         """How many candidates the composer reads."""
         return max(self._settings.candidates, STYLUS_READS if self._settings.composer == STYLUS else 0)
+
+    @property
+    def least(self) -> float:
+        """Below which score of a candidate the composer does not look at it."""
+        return TITLED if self._settings.composer == "builtin" else 0.0
 
     @cached_property
     def picker(self) -> Picker:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from .completing import complete_family, complete_use
 from .errors import InputError
 from .syntax import encodable
 
@@ -22,11 +23,19 @@ if TYPE_CHECKING:
 Db = Annotated[str | None, typer.Option("--db", metavar="PATH", help="The catalogue; a SQLite file.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Family = Annotated[
-    str | None, typer.Option(help="The base family of the model that will wear them: sd1, sd2, sdxl, pony, ...")
+    str | None,
+    typer.Option(
+        help="The base family of the model that will wear them: sd1, sd2, sdxl, pony, ...",
+        autocompletion=complete_family,
+    ),
 ]
 Kind = Annotated[list[str] | None, typer.Option(help="Only this kind: lora, locon, loha, dora, ... May be repeated.")]
 Commercial = Annotated[
-    str | None, typer.Option(help="Only licences that allow this use: image, rentcivit, rent, sell. Unknown is no.")
+    str | None,
+    typer.Option(
+        help="Only licences that allow this use: image, rentcivit, rent, sell. Unknown is no.",
+        autocompletion=complete_use,
+    ),
 ]
 Safe = Annotated[bool, typer.Option("--safe", help="Only rated PG or PG13. Unrated is not safe.")]
 Installed = Annotated[bool, typer.Option("--installed", help="Only files on this machine.")]

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal, cast, get_args
 
 import typer
 
+from .completing import complete_backend, complete_checkpoint
 from .records import Control, Enlargement, ImagePrompt, Mode, Picture, Start
 
 Checkpoint = Annotated[
@@ -15,10 +16,14 @@ Checkpoint = Annotated[
     typer.Option(
         "--model",
         help="The checkpoint: a name of `velatura checkpoints`, a diffusers folder, a .safetensors file, or a hub id.",
+        autocompletion=complete_checkpoint,
     ),
 ]
 BackendName = Annotated[
-    str | None, typer.Option("--backend", help="Who paints; by default what paints with the checkpoint.")
+    str | None,
+    typer.Option(
+        "--backend", help="Who paints; by default what paints with the checkpoint.", autocompletion=complete_backend
+    ),
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, mps; the best there is by default.")]
 Precision = Annotated[

@@ -133,14 +133,14 @@ def _keep(composition: Composition, folder: Path, picture: Image | None, negativ
 
 
 def _digested(velatura: Velatura, composition: Composition) -> Composition:
-    """Return the composition with a digest of each file: Lora Manager knows its files by digests alone.
+    """Return the composition with the SHA-256 of each file: Lora Manager knows its files by it, and others are shared.
 
     Only files of the catalogue are read, whatever a composition says of itself.
     """
     choices = []
     for choice in composition.choices:
         record, hashes = choice.adapter, choice.adapter.hashes
-        number = None if hashes.sha256 or hashes.autov3 or hashes.autov2 else velatura.store.number_of(record)
+        number = None if hashes.sha256 else velatura.store.number_of(record)
         path = None if number is None else velatura.store.adapter(number).record.path
         if path is not None and Path(path).is_file():
             with suppress(OSError), Path(path).open("rb") as stream:

@@ -42,7 +42,7 @@ def serve(
     ] = None,
     worker: Annotated[
         list[str] | None,
-        typer.Option(metavar="DEVICE", help="Paint on this device too, such as cuda:1. May be repeated."),
+        typer.Option(metavar="DEVICE", help="Paint on this device, such as cuda:1; one model is loaded on each. May be repeated."),
     ] = None,
     composer: Composer = None,
     picture_model: PictureModel = None,

@@ -29,9 +29,9 @@ class _Statement:
 
 
 def merge_settings(text: str, values: Mapping[str, Any]) -> str:
-    """Return the text of a settings file with some values set in it; all else, comments too, stands as it did.
+    r"""Return the text of a settings file with some values set in it; all else, comments too, stands as it did.
 
-    >>> print(merge_settings("# mine\\nsteps = 20  # enough\\n", {"steps": 30, "nsfw": 3}))
+    >>> print(merge_settings("# mine\nsteps = 20  # enough\n", {"steps": 30, "nsfw": 3}))
     # mine
     steps = 30  # enough
     nsfw = 3
@@ -42,7 +42,7 @@ def merge_settings(text: str, values: Mapping[str, Any]) -> str:
         values: Settings by name: texts, numbers, truth values and sequences of texts; None takes a setting out.
 
     Raises:
-        InputError: the text is not TOML.
+        InputError: the text is not TOML, or gives a setting in an unusual way.
     """
     before = _parse(text)
     left = {name: value for name, value in values.items() if value is not None}
@@ -62,7 +62,11 @@ def merge_settings(text: str, values: Mapping[str, Any]) -> str:
     merged = "".join([*kept, *(f"{_assignment(name, value)}\n" for name, value in left.items()), *tables])
     expected = {name: value for name, value in before.items() if name not in values}
     expected |= {name: _plain(value) for name, value in values.items() if value is not None}
-    if _parse(merged) != expected:
+    try:
+        is_safe = tomllib.loads(merged) == expected
+    except ValueError:
+        is_safe = False
+    if not is_safe:
         raise InputError("the settings file is written in a way that cannot be changed safely; edit it by hand")
     return merged
 

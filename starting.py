@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -59,7 +60,7 @@ def init(
     merged = merge_settings(text, values if not text else changed)
     if text and merged != text and not yes:
         _say(f"{path} is there already; everything else in it stays, and a copy of it is kept beside it.")
-        if not typer.confirm("Write these settings into it?", default=True, err=True):
+        if not _ask("Write these settings into it?", "yes", _yes_or_no):
             raise InputError("nothing was written")
     copy = write_settings_file(path, merged)
     _say(f"wrote {path}" + (f"; what it held before is in {copy}" if copy else ""))
@@ -122,9 +123,9 @@ def _ask_rest(settings: Any, found: Sequence[Installation]) -> dict[str, Any]:
     from .records import USES
 
     _say(
-        "Must licences allow a commercial use? Unknown counts as no. image: selling pictures; rentcivit, rent: running"
+        "Must licences allow a commercial use? Unknown counts as no. image is selling pictures, rentcivit and rent are"
     )
-    _say("the model as a service, on Civitai or anywhere; sell: selling the model.")
+    _say("running the model as a service on Civitai or anywhere, sell is selling the model itself.")
     use = _ask(f"none, {', '.join(USES)}", settings.commercial or "none", _one_of(("none", *USES)))
     values["commercial"] = None if use == "none" else use
     return values | _ask_language_model(settings)
@@ -148,10 +149,8 @@ def _ask_checkpoint(listed: Sequence[CheckpointFile], current: str | None) -> st
 
 def _ask_language_model(settings: Any) -> dict[str, Any]:
     """Ask for the server of a language model; nothing is contacted unless Ollama is named."""
-    _say(
-        "A language model can choose and describe adapters; rules do without. A key is read from OPENAI_API_KEY, where"
-    )
-    _say("one is needed, and never written. ollama asks the Ollama of this machine which models it has.")
+    _say("A language model can choose and describe adapters; rules do without one. Its key is read from OPENAI_API_KEY")
+    _say("and never written. ollama asks the Ollama of this machine which models it has.")
     keep = "keep" if settings.llm else "none"
     server = _ask(
         "none, ollama, or the address of a server" + (f"; keep for {settings.llm}" if settings.llm else ""),
@@ -186,11 +185,18 @@ def _ollama_models() -> list[str]:
 
 
 def _ask(text: str, default: str | None, parse: Callable[[str], Answer]) -> Answer:
-    """Ask until the answer is one; at the end of the input the command ends with nothing written."""
+    """Ask on stderr until the answer is one.
+
+    Raises:
+        InputError: there are no more answers.
+    """
     while True:
-        answer = str(typer.prompt(f"{text}", default=default, err=True)).strip()
+        typer.echo(_shown(text) + (f" [{_shown(default)}]: " if default else ": "), nl=False, err=True)
+        line = sys.stdin.readline()
+        if not line:
+            raise InputError("the answers ended before the questions; nothing was written")
         try:
-            return parse(answer)
+            return parse(line.strip() or default or "")
         except InputError as error:
             _say(f"   {error}")
 
@@ -202,6 +208,10 @@ def _one_of(names: tuple[str, ...]) -> Callable[[str], str]:
         return answer
 
     return parse
+
+
+def _yes_or_no(answer: str) -> bool:
+    return _one_of(("yes", "y", "no", "n"))(answer.lower())[0] == "y"
 
 
 def _numbered(answer: str, listed: Sequence[str]) -> str | None:
@@ -249,7 +259,7 @@ def _offer_index(folders: Sequence[str], *, as_json: bool) -> list[dict[str, Any
     from .embedding import embed_what_can_be
     from .screen import Progress, print_reports
 
-    if not typer.confirm("Index these folders now?", default=True, err=True):
+    if not _ask("Index these folders now?", "yes", _yes_or_no):
         return None
     with open_velatura() as velatura:
         reports = []

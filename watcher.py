@@ -252,9 +252,9 @@ class Watcher:
         )
 
     def _index(self, folder: str, before: Offered, found: _Found) -> None:
+        source = SettledFolder(folder, before, self._unfinished)
         _refuse_unmounted(folder, before)
         troubles = before.troubles
-        source = SettledFolder(folder, before, self._unfinished)
         report = self._velatura.store.sync(source, progress=self._progress)
         found.folders[folder] = report
         found.read += source.read
@@ -290,7 +290,8 @@ def _refuse_unmounted(folder: str, before: Offered) -> None:
     Raises:
         InputError: it looks so.
     """
-    device = os.stat(folder).st_dev  # noqa: PTH116
+    place = _place(folder)
+    device = place[0] if place else None
     if before.files and before.device not in (None, device) and not os.listdir(folder):  # noqa: PTH208
         raise InputError(f"the folder {folder} is empty, and its drive is gone; what it held stays as it was")
     before.device = device

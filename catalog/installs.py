@@ -131,11 +131,11 @@ def _candidates(
     for config in _config_folders(home, environment):
         yield from _named_in(config)
     for place in places:
-        for folder in (place, *inner_folders(place)):
+        for root in (place, *inner_folders(place)):
             # What an archive unpacks to, and what SwarmUI brings along, holds the program one or two folders deeper.
-            yield from _expanded(folder)
+            yield from _expanded(root)
             for inner in ("ComfyUI", "Fooocus", "webui", "dlbackend/ComfyUI", "dlbackend/comfy/ComfyUI"):
-                yield folder / inner
+                yield root / inner
 
 
 def _expanded(root: Path) -> Iterator[Path]:

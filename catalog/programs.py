@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ class Installation:
 def recognise(root: Path) -> Installation | None:
     """Return what is installed in a folder; None where it is nothing known, or holds no folder of interest."""
     for program, is_it, folders in _PROGRAMS:
-        if _holds(lambda is_it=is_it: is_it(root)):
+        if _holds(partial(is_it, root)):
             adapters, checkpoints = folders(root)
             return installation(program, root, adapters, checkpoints)
     return None
@@ -103,7 +104,7 @@ def read_mapping(path: Path) -> Mapping[str, Any]:
 
 
 def inner_folders(folder: Path) -> list[Path]:
-    """Return the folders right below a folder, in the order of their names, at most 500; none when it cannot be read."""
+    """Return the folders right below a folder, by name, at most 500; none when it cannot be read."""
     try:
         with os.scandir(folder) as listing:
             names = sorted(entry.name for entry in listing if _holds(entry.is_dir) and is_text(entry.name))
@@ -162,8 +163,8 @@ def _webui(root: Path) -> _Folders:
     settings = read_mapping(root / "config.json")  # SD.Next names its folders there
     adapters += [folder_at(settings.get(name), root) for name in ("lora_dir", "lyco_dir")]
     checkpoints += [folder_at(settings.get(name), root) for name in ("ckpt_dir", "diffusers_dir")]
-    for folder in models:
-        more = webui_models(folder)
+    for place in models:
+        more = webui_models(place)
         adapters += more[0]
         checkpoints += more[1]
     return adapters, checkpoints
@@ -264,9 +265,7 @@ _PROGRAMS: tuple[tuple[str, Callable[[Path], bool], Callable[[Path], _Folders]],
     ),
     (
         "SwarmUI",
-        lambda root: any(
-            (root / name).is_file() for name in ("SwarmUI.sln", "src/SwarmUI.csproj", "Data/Settings.fds")
-        ),
+        lambda root: any((root / name).is_file() for name in ("src/SwarmUI.csproj", "Data/Settings.fds")),
         _swarmui,
     ),
     (

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from .stack import Stack, entries
+if TYPE_CHECKING:
+    from .stack import Stack
 
 Inputs = dict[str, dict[str, Any]]
 
@@ -98,6 +99,7 @@ class ChooseLoras:
         """
         from .catalogue import KEPT, settings_of
         from .choosing import choose
+        from .stack import entries
 
         handed = [(entry.name, entry.model, entry.clip) for entry in entries(lora_stack)]
         settings = settings_of(catalogue, most=most, composer=composer)
@@ -134,6 +136,7 @@ class LoadLoraStack:
             InputError: the stack is none, or names a file that ComfyUI does not list; nothing was loaded then.
         """
         from .folders import path_of
+        from .stack import entries
 
         laid = [entry for entry in entries(lora_stack) if entry.model or entry.clip]
         files = [_stamped(path_of(entry.name)) for entry in laid]

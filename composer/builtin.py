@@ -51,7 +51,7 @@ _COMMON, _OWN = 0.2, 0.3
 """Rarities of a trigger phrase below which it is a word that many pages use, and below which it is hardly its own."""
 _ALONE: Final = 0.2
 """The least probability at which one common word is enough."""
-_TITLED: Final = 0.01
+TITLED: Final = 0.01
 """The same for one whose whole title stands in the prompt: `oil painting` asks for an adapter called so, though people
 who wrote it mostly used none."""
 _TOLD: Final = 0.03
@@ -93,7 +93,7 @@ class BuiltinComposer:
         spoken = read(prompt)
         laid = [_pinned(choice.adapter, spoken) for choice in fixed]
         for candidate in sorted(candidates, key=lambda item: -item.score):
-            if candidate.score < _TITLED:
+            if candidate.score < TITLED:
                 break
             mentioned = mention(candidate, spoken)
             if candidate.score < _TOLD and not mentioned.is_titled:

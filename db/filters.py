@@ -26,6 +26,12 @@ def allowed(connection: Connection, wanted: Filter) -> NDArray[np.int64]:
     return passing
 
 
+def of_source(connection: Connection, name: str) -> NDArray[np.int64]:
+    """Return the numbers of the adapters of a source, ascending."""
+    rows = connection.execute(select(adapter.c.id).where(adapter.c.source == name).order_by(adapter.c.id))
+    return np.fromiter(rows.scalars(), dtype=np.int64)
+
+
 def excluded(connection: Connection, wanted: Filter) -> dict[str, int]:
     """Return how many adapters each reason keeps out; one with several reasons counts under the first."""
     _, verdicts, reasons = _judge(connection, wanted)

@@ -196,6 +196,11 @@ class Store:
         with self._database.reading() as connection:
             return filters.allowed(connection, wanted)
 
+    def of_source(self, name: str) -> NDArray[np.int64]:
+        """Return the numbers of the adapters of a source, ascending, missing ones too."""
+        with self._database.reading() as connection:
+            return filters.of_source(connection, name)
+
     def excluded(self, wanted: Filter) -> dict[str, int]:
         """Return how many adapters each reason keeps out, by the name of the filter's field, `minor` or `missing`.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import combinations
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +15,7 @@ from ..words import words
 if TYPE_CHECKING:
     from ..db import Store
     from ..db.identity import Identity
+    from ..db.known import Known
 
 OVERLAP: Final = 0.95
 """The least cosine of two sketches of weights, by whose estimate the adapters do the same to a model."""
@@ -38,7 +40,7 @@ _BASES: Final[dict[str, re.Pattern[str]]] = {
 
 
 def collapse(
-    store: Store, ranked: Sequence[int], *, encoder: tuple[str, str] | None = None, across_families: bool = True
+    store: Store | Known, ranked: Sequence[int], *, encoder: tuple[str, str] | None = None, across_families: bool = True
 ) -> dict[int, list[int]]:
     """Return the adapters that stand for themselves and others, in their order, each with those that it stands for.
 
@@ -86,7 +88,7 @@ def same_files(adapters: Sequence[Identity]) -> Iterator[Pair]:
                 yield one.number, other.number
 
 
-def same_weights(store: Store, numbers: Sequence[int]) -> Iterator[Pair]:
+def same_weights(store: Store | Known, numbers: Sequence[int]) -> Iterator[Pair]:
     """Yield the pairs whose weights were measured and do the same."""
     by_method: dict[Hashable, dict[int, np.ndarray]] = {}
     for number, (method, sketch) in store.sketches_of(numbers).items():
@@ -100,7 +102,7 @@ def same_weights(store: Store, numbers: Sequence[int]) -> Iterator[Pair]:
 
 
 def _same_names(
-    store: Store, adapters: Sequence[Identity], encoder: tuple[str, str] | None, across_families: bool
+    store: Store | Known, adapters: Sequence[Identity], encoder: tuple[str, str] | None, across_families: bool
 ) -> Iterator[Pair]:
     """Yield the pairs of one title that one creator made, or whose cards say the same."""
     titled = ((title, adapter) for adapter in adapters if (title := core_title(adapter.title, adapter.family)))
@@ -117,6 +119,7 @@ def _same_names(
             yield one, other
 
 
+@lru_cache(maxsize=8192)
 def core_title(title: str, family: str) -> str:
     """Return the words of a title, less version, kind of network and own base where anything else is left.
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from ..db.known import Known
 from ..records import Filter, Id
 from .lexicon import Lexicon
 from .passages import PassageIndex
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 
     from ..db import Store
     from ..protocols import Ids, TextEmbedder
+    from .baselines import Ranker
 
     Mask = NDArray[np.bool_]
     Rows = NDArray[np.int64]
@@ -26,7 +30,7 @@ _FILTERS: Final = 16
 """Filters whose answer is remembered."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Allowed:
     """What may be found."""
 
@@ -35,9 +39,16 @@ class Allowed:
     rows: Mask
     """The same by row."""
 
+    @cached_property
+    def members(self) -> frozenset[int]:
+        """The numbers, to be asked of one at a time."""
+        return frozenset(self.numbers.tolist())
+
 
 class Corpus:
-    """Words, vectors and pages of a catalogue; an adapter is told by its row in the lexicon.
+    """Words, vectors and pages of a catalogue in one state; an adapter is told by its row in the lexicon.
+
+    It stays as it is, so that threads that search it are not disturbed when the catalogue changes.
 
     Args:
         store: The catalogue.
@@ -54,25 +65,34 @@ class Corpus:
         self.lexicon = Lexicon(store, index_path.with_suffix(".words") if index_path is not None else None)
         self._read()
 
-    def refresh(self) -> bool:
-        """Take in what anybody has written since; return whether anything was."""
+    @property
+    def is_current(self) -> bool:
+        """Whether nobody has written to the catalogue since."""
+        return self.store.mark() == self._mark
+
+    def refreshed(self) -> Corpus:
+        """Return a corpus with what anybody has written since; this one where nothing was."""
         mark = self.store.mark()
         if mark == self._mark:
-            return False
-        self._mark = mark
+            return self
+        new = copy(self)
+        new._mark = mark
         if self.index is not None:
-            self.index.refresh()
-        self.lexicon.refresh()
-        self._read()
-        return True
+            new.index = copy(self.index)
+            new.index.refresh()
+        new.lexicon = copy(self.lexicon)
+        new.lexicon.refresh()
+        new._read()
+        return new
 
     def allow(self, wanted: Filter) -> Allowed:
         """Return what a filter lets through; asked again, it is remembered."""
-        if wanted not in self._allowed:
+        allowed = self._allowed.get(wanted)
+        if allowed is None:
             if len(self._allowed) >= _FILTERS:
-                self._allowed.clear()
-            self._allowed[wanted] = self.only(self.store.select(wanted))
-        return self._allowed[wanted]
+                self._allowed = {}
+            allowed = self._allowed[wanted] = self.only(self.store.select(wanted))
+        return allowed
 
     def only(self, numbers: Ids) -> Allowed:
         """Return leave for these adapters alone, ascending."""
@@ -105,3 +125,6 @@ class Corpus:
         self._allowed: dict[Filter, Allowed] = {}
         self.rarities: dict[str, float] = {}
         """What was worked out of trigger phrases already; see `lists.rarity`."""
+        self.rankers: dict[str, Ranker] = {}
+        """Other people's methods, made ready for these adapters."""
+        self.known = Known(self.store)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Final, get_args
 
 import numpy as np
@@ -29,7 +30,6 @@ from .similar import BY_MEANING, Found, similar
 if TYPE_CHECKING:
     from ..db import Store
     from ..protocols import Reranker, TextEmbedder, Vectors
-    from .baselines import Ranker
     from .pictured import PictureIndex
     from .postings import Scores
 
@@ -61,7 +61,7 @@ _Explain = Callable[[Sequence[int]], Mapping[int, tuple[Match, ...]]]
 
 
 class Retriever:
-    """Finds the adapters that could serve a prompt.
+    """Finds the adapters that could serve a prompt; any number of threads may ask at once.
 
     Args:
         store: The catalogue.
@@ -82,8 +82,8 @@ class Retriever:
     ) -> None:
         self._store = store
         self._embedder = embedder
-        self._corpus = Corpus(store, embedder, index_path)
-        self._rankers: dict[str, Ranker] = {}
+        self._seen = Corpus(store, embedder, index_path)
+        self._refreshing = Lock()
         self._reranker = reranker
         self._read = reranked
 
@@ -95,6 +95,7 @@ class Retriever:
         method: Method = "fused",
         *,
         quotes: bool = False,
+        least: float = 0.0,
     ) -> list[Candidate]:
         """Return the best candidates for a prompt, best first; versions and near-duplicates are one candidate.
 
@@ -105,11 +106,12 @@ class Retriever:
             method: How they are ranked.
             quotes: Find only what has each phrase in double quotes somewhere in its texts, as it stands. In a search
                 box quotes mean that; in a prompt they may be what a sign in the picture says.
+            least: Leave out what scores less.
 
         Raises:
             InputError: There is no such method, or it needs a reranker and there is none.
         """
-        return next(self.search_all([prompt], filter, limit, method, quotes=quotes))
+        return next(self.search_all([prompt], filter, limit, method, quotes=quotes, least=least))
 
     def search_all(
         self,
@@ -119,6 +121,7 @@ class Retriever:
         method: Method = "fused",
         *,
         quotes: bool = False,
+        least: float = 0.0,
     ) -> Iterator[list[Candidate]]:
         """Yield the candidates of each prompt, in order, as `search` does; prompts are embedded in batches."""
         if method not in get_args(Method):
@@ -130,16 +133,21 @@ class Retriever:
         wanted = filter or Filter()
         remaining = iter(prompts)
         while batch := list(islice(remaining, _BATCH)):
-            self._refresh()
-            allowed = self._corpus.allow(wanted)
-            vectors = [None] * len(batch) if method in RANKERS else self._embed(batch)
+            corpus = self._corpus()
+            allowed = corpus.allow(wanted)
+            vectors = [None] * len(batch) if method in RANKERS else self._embed(corpus, batch)
             for prompt, vector in zip(batch, vectors, strict=True):
-                may = self._holding(quoted(prompt), allowed) if quotes else allowed
-                lists = look(self._corpus, prompt, vector=vector, allowed=None if may is self._corpus.all else may)
-                shown = self._rank(prompt, lists, may, limit, method)
+                may = _holding(corpus, quoted(prompt), allowed) if quotes else allowed
+                lists = look(corpus, prompt, vector=vector, allowed=None if may is corpus.all else may)
+                shown = self._rank(corpus, prompt, lists, may, limit, method)
                 if method == "fused":
-                    shown = self._collapsed(shown, limit, wanted)
-                yield self._candidates(shown[:limit], partial(self._explain, lists))
+                    shown = _collapsed(corpus, shown, limit, wanted)
+                likely = [item for item in shown[:limit] if item.score >= least]
+                yield _candidates(corpus, likely, partial(_explain, corpus, lists))
+
+    def allowed(self, filter: Filter) -> Collection[int]:
+        """Return the catalogue numbers that a filter lets through."""
+        return self._corpus().allow(filter).members
 
     def similar(self, number: int, filter: Filter | None = None, limit: int = 10) -> list[Candidate]:
         """Return the adapters that do what one does, best first; its own page and copies of it are left out.
@@ -153,9 +161,8 @@ class Retriever:
             InputError: No adapter has the number.
         """
         wanted = filter or Filter()
-        self._refresh()
-        likened = similar(self._corpus, self._store.adapter(number), self._corpus.allow(wanted))
-        return self._gathered(likened, limit, wanted)
+        corpus = self._corpus()
+        return _gathered(corpus, similar(corpus, self._store.adapter(number), corpus.allow(wanted)), limit, wanted)
 
     def by_trigger(self, phrase: str, filter: Filter | None = None, limit: int = 10) -> list[Candidate]:
         """Return the adapters that a trigger phrase calls, then those that a phrase calls which begins with it.
@@ -171,8 +178,8 @@ class Retriever:
             InputError: The phrase has no words.
         """
         wanted = filter or Filter()
-        self._refresh()
-        return self._gathered(called(self._corpus, phrase, self._corpus.allow(wanted)), limit, wanted)
+        corpus = self._corpus()
+        return _gathered(corpus, called(corpus, phrase, corpus.allow(wanted)), limit, wanted)
 
     def by_image(
         self, vector: Vectors, pictures: PictureIndex, filter: Filter | None = None, limit: int = 10
@@ -189,74 +196,42 @@ class Retriever:
             InputError: Nothing is embedded by this model.
         """
         wanted = filter or Filter()
-        self._refresh()
+        corpus = self._corpus()
         pictures.refresh()
-        return self._gathered(pictures.near(vector, self._corpus.allow(wanted).numbers), limit, wanted)
+        return _gathered(corpus, pictures.near(vector, corpus.allow(wanted).numbers), limit, wanted)
 
     def features(self, prompts: Iterable[str]) -> Iterator[tuple[list[Id], Scores]]:
         """Yield, for each prompt, the pages found and the table of their `fusion.Features`, on which it is fitted."""
         remaining = iter(prompts)
         while batch := list(islice(remaining, _BATCH)):
-            for prompt, vector in zip(batch, self._embed(batch), strict=True):
-                lists = look(self._corpus, prompt, vector=vector)
-                pages = found(self._corpus, lists, self._corpus.all)
-                names = [self._corpus.page_names[page] for page in pages.pages.tolist()]
-                yield names, features(self._corpus, lists, pages).table()
+            corpus = self._corpus()
+            for prompt, vector in zip(batch, self._embed(corpus, batch), strict=True):
+                lists = look(corpus, prompt, vector=vector)
+                pages = found(corpus, lists, corpus.all)
+                names = [corpus.page_names[page] for page in pages.pages.tolist()]
+                yield names, features(corpus, lists, pages).table()
 
-    def _refresh(self) -> None:
-        if self._corpus.refresh():
-            self._rankers.clear()
+    def _corpus(self) -> Corpus:
+        """Return the catalogue as it is now; a search keeps to the one that it began with."""
+        if not self._seen.is_current:
+            with self._refreshing:  # the first brings it up to date, and the others wait for that
+                self._seen = self._seen.refreshed()
+        return self._seen
 
-    def _holding(self, phrases: Iterable[str], allowed: Allowed) -> Allowed:
-        """Keep those in whose texts every phrase stands."""
-        asked = [cut for phrase in phrases if (cut := " ".join(words(phrase)))]
-        if not asked:
-            return allowed
-        numbers = allowed.numbers
-        for standing in self._store.mentions(asked, _EVERY).values():
-            numbers = numbers[np.isin(numbers, list(standing))]
-        return self._corpus.only(numbers)
-
-    def _ranked_by(self, method: Method, prompt: str) -> Scores:
-        """Return what another people's method says of each row."""
-        if method not in self._rankers:
-            adapters = list(self._store.adapters(self._corpus.all.numbers.tolist()))
-            self._rankers[method] = RANKERS[method](adapters)
-        told = self._rankers[method](prompt)
-        rows = self._corpus.lexicon.rows_of(np.fromiter(told, np.int64, len(told)))
-        scores = np.zeros(len(self._corpus.lexicon))
-        scores[rows] = list(told.values())
-        return scores
-
-    def _embed(self, prompts: list[str]) -> list[Vectors | None]:
-        if self._embedder is None or not self._corpus.index:
+    def _embed(self, corpus: Corpus, prompts: list[str]) -> list[Vectors | None]:
+        if self._embedder is None or not corpus.index:
             return [None] * len(prompts)
         return list(self._embedder.embed([plain_text(prompt) for prompt in prompts]))
 
-    def _score(self, prompt: str, lists: Lists, allowed: Allowed, method: Method) -> tuple[Paged, Scores]:
-        """Return the pages found and their scores."""
-        if method == "fused":
-            pages = found(self._corpus, lists, allowed)
-            return pages, probability(features(self._corpus, lists, pages))
-        scores = (
-            lists.card
-            if method in ("dense", "rerank")
-            else lists.words
-            if method == "bm25"
-            else self._ranked_by(method, prompt)
-        )
-        pages = Paged(self._corpus, top(scores, allowed.rows, DEPTH))
-        present = self._corpus.all.rows
-        most = 1.0 if method in ("dense", "rerank") else float((scores * present).max(initial=0.0)) or 1.0
-        return pages, pages.best(scores) / most
-
-    def _rank(self, prompt: str, lists: Lists, allowed: Allowed, limit: int, method: Method) -> list[_Shown]:
+    def _rank(
+        self, corpus: Corpus, prompt: str, lists: Lists, allowed: Allowed, limit: int, method: Method
+    ) -> list[_Shown]:
         """Return the best pages, each with the member that represents it; more than `limit` where some may fall out."""
-        pages, scores = self._score(prompt, lists, allowed, method)
+        pages, scores = _score(corpus, prompt, lists, allowed, method)
         reads = 0 if self._reranker is None else {"fused": self._read, "rerank": _RERANKED}.get(method, 0)
         depth = _RERANKED if method == "rerank" else max(reads, _pool(limit) if method == "fused" else limit)
         shown = []
-        numbers = self._corpus.lexicon.numbers
+        numbers = corpus.lexicon.numbers
         for group in np.argsort(-scores, kind="stable")[:depth].tolist():
             members = pages.members(group)
             first = representative(members, lists, numbers)
@@ -266,57 +241,101 @@ class Retriever:
             return shown
         return [*_reranked(self._reranker, self._store, prompt, shown[:reads], method), *shown[reads:]]
 
-    def _gathered(self, told: Found, limit: int, wanted: Filter) -> list[Candidate]:
-        """Make candidates of what was found: each page's best represents it, and among equals what is installed."""
-        known = self._store.identities(list(told.scores))
 
-        def place(number: int) -> tuple[float, bool, int, int]:
-            return -told.scores[number], known[number].path is None, -(known[number].downloads or 0), number
+def _holding(corpus: Corpus, phrases: Iterable[str], allowed: Allowed) -> Allowed:
+    """Keep those in whose texts every phrase stands."""
+    asked = [cut for phrase in phrases if (cut := " ".join(words(phrase)))]
+    if not asked:
+        return allowed
+    numbers = allowed.numbers
+    for standing in corpus.store.mentions(asked, _EVERY).values():
+        numbers = numbers[np.isin(numbers, list(standing))]
+    return corpus.only(numbers)
 
-        members: dict[Id, list[int]] = {}
-        for number in sorted(known, key=place):
-            members.setdefault(self._corpus.pages.get(number, -number), []).append(number)
-        shown = [_Shown(first, told.scores[first], tuple(others)) for first, *others in members.values()]
-        return self._candidates(self._collapsed(shown, limit, wanted), told.explain)
 
-    def _collapsed(self, shown: Sequence[_Shown], limit: int, wanted: Filter) -> list[_Shown]:
-        """Return the best of them, near-duplicates joined.
+def _score(corpus: Corpus, prompt: str, lists: Lists, allowed: Allowed, method: Method) -> tuple[Paged, Scores]:
+    """Return the pages found and their scores."""
+    if method == "fused":
+        pages = found(corpus, lists, allowed)
+        return pages, probability(features(corpus, lists, pages))
+    scores = (
+        lists.card
+        if method in ("dense", "rerank")
+        else lists.words
+        if method == "bm25"
+        else _ranked_by(corpus, method, prompt)
+    )
+    pages = Paged(corpus, top(scores, allowed.rows, DEPTH))
+    present = corpus.all.rows
+    most = 1.0 if method in ("dense", "rerank") else float((scores * present).max(initial=0.0)) or 1.0
+    return pages, pages.best(scores) / most
 
-        Of those that fit about as well, the one that most people took stands for all: makers keep a burnt last epoch,
-        and others upload a copy, beside the adapter that is used.
-        """
-        pool = {item.adapter: item for item in shown[: _pool(limit)]}
-        groups = collapse(self._store, list(pool), encoder=self._corpus.encoder, across_families=wanted.family is None)
-        chosen = dict(islice(groups.items(), limit))
-        told = self._store.identities([number for first, same in chosen.items() if same for number in (first, *same)])
-        joined = []
-        for first, same in chosen.items():
-            best, group = pool[first].score, [first, *same]
-            fitting = [number for number in group if pool[number].score >= _AS_GOOD * best]
-            taken = max(fitting, key=lambda number: told[number].downloads or 0) if same else first
-            others = (other for item in group for other in (item, *pool[item].others) if other != taken)
-            joined.append(replace(pool[taken], score=best, others=tuple(others)))
-        return joined
 
-    def _candidates(self, shown: Sequence[_Shown], explain: _Explain) -> list[Candidate]:
-        found = {adapter.id: adapter for adapter in self._store.adapters([item.adapter for item in shown])}
-        reasons = explain(list(found))
-        return [
-            Candidate(
-                adapter=found[item.adapter],
-                score=item.score,
-                matched=(*item.notes, *reasons.get(item.adapter, ())),
-                alternatives=item.others,
-            )
-            for item in shown
-            if item.adapter in found
-        ]
+def _ranked_by(corpus: Corpus, method: Method, prompt: str) -> Scores:
+    """Return what another people's method says of each row."""
+    if method not in corpus.rankers:
+        corpus.rankers[method] = RANKERS[method](corpus.store.adapters(corpus.all.numbers))
+    told = corpus.rankers[method](prompt)
+    rows = corpus.lexicon.rows_of(np.fromiter(told, np.int64, len(told)))
+    scores = np.zeros(len(corpus.lexicon))
+    scores[rows] = list(told.values())
+    return scores
 
-    def _explain(self, lists: Lists, numbers: Sequence[int]) -> dict[int, tuple[Match, ...]]:
-        rows = self._corpus.lexicon.rows_of(np.array(numbers, np.int64))
-        standing = self._corpus.lexicon.standing(lists.query_words, rows)
-        told = zip(numbers, rows.tolist(), standing, strict=True)
-        return {number: _reasons(row, lists, fields) for number, row, fields in told}
+
+def _gathered(corpus: Corpus, told: Found, limit: int, wanted: Filter) -> list[Candidate]:
+    """Make candidates of what was found: each page's best represents it, and among equals what is installed."""
+    known = corpus.known.identities(list(told.scores))
+
+    def place(number: int) -> tuple[float, bool, int, int]:
+        return -told.scores[number], known[number].path is None, -(known[number].downloads or 0), number
+
+    members: dict[Id, list[int]] = {}
+    for number in sorted(known, key=place):
+        members.setdefault(corpus.pages.get(number, -number), []).append(number)
+    shown = [_Shown(first, told.scores[first], tuple(others)) for first, *others in members.values()]
+    return _candidates(corpus, _collapsed(corpus, shown, limit, wanted), told.explain)
+
+
+def _collapsed(corpus: Corpus, shown: Sequence[_Shown], limit: int, wanted: Filter) -> list[_Shown]:
+    """Return the best of them, near-duplicates joined.
+
+    Of those that fit about as well, the one that most people took stands for all: makers keep a burnt last epoch,
+    and others upload a copy, beside the adapter that is used.
+    """
+    pool = {item.adapter: item for item in shown[: _pool(limit)]}
+    groups = collapse(corpus.known, list(pool), encoder=corpus.encoder, across_families=wanted.family is None)
+    chosen = dict(islice(groups.items(), limit))
+    told = corpus.known.identities([number for first, same in chosen.items() if same for number in (first, *same)])
+    joined = []
+    for first, same in chosen.items():
+        best, group = pool[first].score, [first, *same]
+        fitting = [number for number in group if pool[number].score >= _AS_GOOD * best]
+        taken = max(fitting, key=lambda number: told[number].downloads or 0) if same else first
+        others = (other for item in group for other in (item, *pool[item].others) if other != taken)
+        joined.append(replace(pool[taken], score=best, others=tuple(others)))
+    return joined
+
+
+def _candidates(corpus: Corpus, shown: Sequence[_Shown], explain: _Explain) -> list[Candidate]:
+    found = {adapter.id: adapter for adapter in corpus.known.adapters([item.adapter for item in shown])}
+    reasons = explain(list(found))
+    return [
+        Candidate(
+            adapter=found[item.adapter],
+            score=item.score,
+            matched=(*item.notes, *reasons.get(item.adapter, ())),
+            alternatives=item.others,
+        )
+        for item in shown
+        if item.adapter in found
+    ]
+
+
+def _explain(corpus: Corpus, lists: Lists, numbers: Sequence[int]) -> dict[int, tuple[Match, ...]]:
+    rows = corpus.lexicon.rows_of(np.array(numbers, np.int64))
+    standing = corpus.lexicon.standing(lists.query_words, rows)
+    told = zip(numbers, rows.tolist(), standing, strict=True)
+    return {number: _reasons(row, lists, fields) for number, row, fields in told}
 
 
 def _reranked(reranker: Reranker, store: Store, prompt: str, shown: Sequence[_Shown], method: Method) -> list[_Shown]:

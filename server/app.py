@@ -10,8 +10,12 @@ from fastapi import FastAPI
 
 from .. import __version__
 from . import failures, health, openai_api, own_api, page, sdapi
-from .guard import Guard, names_of
+from .answers import Answers
+from .guard import METRICS, OPEN, Guard, is_loopback, names_of
+from .metrics import Measured, Metrics
 from .studio import Studio
+from .threads import open_threads
+from .thumbnails import Thumbnails
 
 if TYPE_CHECKING:
     from ..pipeline import Velatura
@@ -28,6 +32,9 @@ def make(velatura: Velatura, *, token: str | None = None) -> FastAPI:
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
         app.state.studio = studio = Studio(velatura)
+        app.state.answers, app.state.thumbnails = Answers(studio), Thumbnails()
+        app.state.threads = open_threads()
+        metrics.watch(studio)
         try:
             yield
         finally:
@@ -35,10 +42,14 @@ def make(velatura: Velatura, *, token: str | None = None) -> FastAPI:
 
     app = FastAPI(title="Velatura", version=__version__, description=_DESCRIPTION, lifespan=life)
     app.state.token = token
+    app.state.metrics = metrics = Metrics()
     settings = velatura.settings
     hosts = names_of(settings.host, settings.public_hosts)
     failures.install(app)
     for part in (own_api, openai_api, sdapi, health, page):
         app.include_router(part.router)
-    app.add_middleware(Guard, token=token, hosts=hosts, largest=settings.largest_body << 20)
+    open_paths = OPEN | {METRICS} if is_loopback(settings.host) else OPEN
+    largest = settings.largest_body << 20
+    app.add_middleware(Guard, token=token, hosts=hosts, largest=largest, open_paths=open_paths)
+    app.add_middleware(Measured, metrics=metrics)  # outermost: what the guard refuses is counted too
     return app

@@ -20,6 +20,8 @@ from ..errors import (
     SourceError,
     VelaturaError,
 )
+from ..fenced import line
+from ..syntax import encodable
 from .jobs import QueueFull
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ _STATUS: Final[tuple[tuple[type[VelaturaError], int, str], ...]] = (
 )
 """(error, status, type), the most particular first."""
 _TYPES: Final = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 413: "too_large"}
+_LONGEST_NAME: Final = 60
 _RETRY: Final = "5"
 """Seconds after which a full queue may have room."""
 
@@ -50,14 +53,30 @@ def status_of(error: VelaturaError) -> tuple[int, str]:
     return next(((status, kind) for cls, status, kind in _STATUS if isinstance(error, cls)), (500, "server_error"))
 
 
-def answer(path: str, status: int, message: str, kind: str | None = None) -> JSONResponse:
+class WrongField(InputError):
+    """A field of a request asks for what cannot be.
+
+    Args:
+        message: One sentence.
+        field: Its name.
+    """
+
+    def __init__(self, message: str, field: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+def answer(
+    path: str, status: int, message: str, kind: str | None = None, *, field: str | None = None
+) -> JSONResponse:
     """Return an error as the clients of a path read it: OpenAI's form, or A1111's under /sdapi."""
+    message = encodable(message)
     kind = kind or _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
     headers = {"Retry-After": _RETRY} if status == 429 else {"WWW-Authenticate": "Bearer"} if status == 401 else {}
     if path.startswith(A1111):
         content: dict[str, object] = {"error": kind, "detail": message, "body": "", "errors": message}
     else:
-        content = {"error": {"message": message, "type": kind, "param": None, "code": None}}
+        content = {"error": {"message": message, "type": kind, "param": field and encodable(field), "code": None}}
     return JSONResponse(content, status_code=status, headers=headers)
 
 
@@ -68,12 +87,13 @@ def install(app: FastAPI) -> None:
     async def _ours(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, VelaturaError)  # noqa: S101 - what it is registered for
         status, kind = status_of(error)
-        return answer(request.url.path, status, str(error), kind)
+        field = error.field if isinstance(error, WrongField) else None
+        return answer(request.url.path, status, str(error), kind, field=field)
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)  # noqa: S101
-        return answer(request.url.path, 422, _sentence(error))
+        return answer(request.url.path, 422, _sentence(error), field=_field(error) or None)
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: Exception) -> JSONResponse:
@@ -87,6 +107,11 @@ def install(app: FastAPI) -> None:
 
 
 def _sentence(error: RequestValidationError) -> str:
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"] if part != "body")
-    return f"{where}: {first['msg']}" if where else str(first["msg"])
+    where = _field(error)
+    said = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
+    return f"{where}: {said}" if where else said
+
+
+def _field(error: RequestValidationError) -> str:
+    # Names of fields are the client's own words.
+    return ".".join(line(str(part), _LONGEST_NAME) for part in error.errors()[0]["loc"] if part != "body")

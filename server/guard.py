@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import hmac
 import ipaddress
 from collections.abc import Collection
@@ -26,8 +27,13 @@ OPEN: Final = frozenset({"/health", "/", "/login", "/favicon.ico"})
 """Paths that need no token; so do those of the page's own files."""
 PAGE: Final = "/page/"
 
+METRICS: Final = "/metrics"
+"""What a collector asks; it needs no token where only this machine can ask."""
+
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _LONGEST_CLIENT: Final = 64
+_DIGITS: Final = 18
+"""Of a length that is read as a number; a longer one is too large in any case."""
 
 
 class Guard:
@@ -42,11 +48,22 @@ class Guard:
             everybody in.
         hosts: The names that the server may be called by; none allows every name.
         largest: The most bytes of a request's body.
+        open_paths: Paths that need no token beside those of the page.
     """
 
-    def __init__(self, app: ASGIApp, *, token: str | None, hosts: Collection[str], largest: int) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        token: str | None,
+        hosts: Collection[str],
+        largest: int,
+        open_paths: Collection[str] = OPEN,
+    ) -> None:
         self._app = app
         self._token = token
+        self._cookie = None if token is None else cookie_of(token)
+        self._open = frozenset(open_paths)
         self._hosts = frozenset(host.lower() for host in hosts)
         self._largest = largest
 
@@ -73,7 +90,7 @@ class Guard:
         if not self._may_enter(path, headers):
             return 401, "this server needs its token; send it as `Authorization: Bearer TOKEN`"
         length = headers.get("content-length", "0")
-        if length.isdecimal() and int(length) > self._largest:
+        if length.isdecimal() and (len(length) > _DIGITS or int(length) > self._largest):
             return 413, self._too_large
         return None
 
@@ -82,9 +99,11 @@ class Guard:
         return f"the request is larger than the {self._largest >> 20} MB that this server takes"
 
     def _may_enter(self, path: str, headers: Headers) -> bool:
-        if self._token is None or path in OPEN or path.startswith(PAGE):
+        if self._token is None or self._cookie is None or path in self._open or path.startswith(PAGE):
             return True
-        return any(same(shown, self._token) for shown in _shown(headers))
+        return any(same(shown, self._token) for shown in _shown(headers)) or any(
+            same(shown, self._cookie) for shown in _cookies(headers)
+        )
 
     async def _measured(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on; one whose body is larger than it said, or than it may be, ends with 413."""
@@ -126,6 +145,11 @@ def same(shown: str, token: str) -> bool:
     return hmac.compare_digest(shown.encode("utf-8", "surrogateescape"), token.encode())
 
 
+def cookie_of(token: str) -> str:
+    """Return what the page's cookie holds for a token: enough to be let in, and not the token itself."""
+    return hashlib.sha256(b"velatura " + token.encode()).hexdigest()
+
+
 def is_loopback(host: str) -> bool:
     """Say whether an address can be reached from this machine alone."""
     try:
@@ -162,10 +186,13 @@ def _shown(headers: Headers) -> list[str]:
     elif kind.lower() == "basic":
         with suppress(binascii.Error, UnicodeDecodeError):
             found.append(base64.b64decode(value, validate=True).decode().partition(":")[2])
+    return found
+
+
+def _cookies(headers: Headers) -> list[str]:
+    """Return what a request shows in the page's cookie."""
     try:
         cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
     except CookieError:
         cookie = None
-    if cookie is not None:
-        found.append(cookie.value)
-    return found
+    return [] if cookie is None else [cookie.value]

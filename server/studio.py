@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -69,7 +69,7 @@ class Studio:
         self.jobs.close()
 
     def _painter(self, painting: Painting) -> Paint:
-        def paint(requests: Sequence[GenerationRequest], watch: Watch) -> Iterator[tuple[int, GeneratedImage]]:
+        def paint(requests: Sequence[GenerationRequest], watch: Watch) -> Generator[tuple[int, GeneratedImage]]:
             with self._opening:  # one thread loads a model at a time, and none of them twice
                 backend = painting.backend
             yield from backend.generate_each(requests, watch=watch)

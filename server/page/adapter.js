@@ -24,43 +24,42 @@ export async function openAdapter(id) {
   openSheet("…", make("p", { className: "quiet", textContent: "reading" }));
   try {
     const found = await call("GET", `adapters/${id}`);
-    const known = { ...found, ...(found.record ?? found.adapter ?? {}) };
-    openSheet(known.title || "untitled", ...told(known, found));
+    openSheet(found.title || "untitled", ...told(found));
   } catch (error) {
     openSheet("Not shown", make("p", { className: "error", textContent: error.message }));
   }
 }
 
-function told(known, found) {
+function told(known) {
   const parts = [];
-  if (found.preview) {
-    const image = make("img", { className: "sheet-preview", src: address(found.preview), alt: "what it was shown with" });
+  const { refined } = known;
+  if (known.preview) {
+    const image = make("img", { className: "sheet-preview", src: address(known.preview), alt: "what it was shown with" });
     image.addEventListener("load", () => image.classList.toggle("small", image.naturalWidth < 96));
     parts.push(image);
   }
-  const text = found.refinement?.description ?? known.description;
+  const text = refined.description ?? known.description;
   if (text) parts.push(make("p", { className: "sheet-text", textContent: text }));
-  if (found.refinement?.avoid) parts.push(make("p", { className: "sheet-text", textContent: `Not for: ${found.refinement.avoid}` }));
-  const facets = Object.fromEntries(found.refinement?.facets ?? []);
+  if (refined.avoid) parts.push(make("p", { className: "sheet-text", textContent: `Not for: ${refined.avoid}` }));
   const licence = known.licence ?? {};
   const rows = {
-    Number: found.id,
+    Number: known.id,
     Version: known.version_name,
     By: known.creator,
     Base: [known.family, known.base_model].filter(Boolean).join(" · "),
     Kind: [known.kind, known.rank && `rank ${known.rank}`].filter(Boolean).join(", "),
-    Category: found.refinement?.category,
-    ...facets,
+    Category: refined.category,
+    ...Object.fromEntries(refined.facets),
     Triggers: (known.triggers ?? []).map((group) => [group].flat().join(", ")).join(" · "),
     Tags: (known.tags ?? []).slice(0, 24).join(", "),
-    Weight: weight(found),
+    Weight: weight(refined),
     Licence: [licence.name, licence.commercial && (licence.commercial.length ? `commercial use: ${licence.commercial.join(", ")}` : "no commercial use")].filter(Boolean).join(" · "),
     File: [known.file_name, known.size && `${number(Math.round(known.size / 1024))} kB`].filter(Boolean).join(" · "),
     Downloads: known.downloads && number(known.downloads),
     Published: known.published?.slice(0, 10),
     Notes: known.notes,
-    Strength: found.strength && JSON.stringify(found.strength),
-    Probes: found.probes?.length ? JSON.stringify(found.probes) : null,
+    "Strength at 1": known.strength?.relative != null ? `changes the model’s weights by ${percent(known.strength.relative)}` : null,
+    Probed: Object.entries(known.probes).map(([family, probe]) => probed(family, probe)).join("; "),
   };
   const list = make("dl", { className: "facts" });
   for (const [name, value] of Object.entries(rows)) {
@@ -68,7 +67,7 @@ function told(known, found) {
     list.append(make("dt", { textContent: name }), make("dd", { textContent: String(value) }));
   }
   parts.push(list);
-  const examples = (known.examples ?? found.examples ?? []).filter((example) => example.prompt).slice(0, 5);
+  const examples = (known.examples ?? []).filter((example) => example.prompt).slice(0, 5);
   if (examples.length) {
     parts.push(make("h3", { textContent: "Prompts that it was shown with" }),
       make("ul", { className: "examples" }, examples.map(({ prompt }) => make("li", { textContent: prompt }))));
@@ -76,10 +75,13 @@ function told(known, found) {
   return parts;
 }
 
-function weight(found) {
-  const { refinement } = found;
-  if (refinement?.weight === undefined || refinement.weight === null) return null;
-  return refinement.evidence ? `${plain(refinement.weight)}: ${refinement.evidence}` : plain(refinement.weight);
+function weight({ weight: advised, evidence }) {
+  if (advised === null) return null;
+  return evidence ? `${plain(advised)}: ${evidence}` : plain(advised);
+}
+
+function probed(family, probe) {
+  return [`on ${family}`, probe.best !== null && `best at ${plain(probe.best)}`, ...probe.flags].filter(Boolean).join(", ");
 }
 
 /** Returns a bar with its share in words. */

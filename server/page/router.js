@@ -9,7 +9,7 @@ export function here() {
 
 /** Returns the address of a page; parameters without a value are left out. */
 export function link(page, params = {}) {
-  const told = Object.entries(params).filter(([, value]) => value !== "" && value !== null && value !== undefined);
+  const told = Object.entries(params).filter(([, value]) => value !== "" && value !== null && value !== undefined && value !== false);
   const query = new URLSearchParams(told).toString();
   return query ? `#/${page}?${query}` : `#/${page}`;
 }

@@ -12,6 +12,8 @@ import pytest
 from velatura.db import fts5, open_store
 from velatura.records import Filter
 
+pytestmark = pytest.mark.usefixtures("every_step")
+
 SCRIPT = Path(__file__).with_name("sync_process.py")
 
 

@@ -13,6 +13,8 @@ from sqlalchemy import create_engine
 from velatura.db import COLUMNS, migrate, open_store
 from velatura.db.schema import metadata
 
+pytestmark = pytest.mark.usefixtures("every_step")
+
 
 def definitions(path: Path) -> dict[str, str]:
     connection = sqlite3.connect(path)

@@ -15,6 +15,8 @@ import pytest
 from velatura.db import open_store, sqlite
 from velatura.errors import CatalogueError
 
+pytestmark = pytest.mark.usefixtures("every_step")
+
 
 def refusal(target: str | Path, **options: bool) -> str:
     with pytest.raises(CatalogueError) as caught:

@@ -202,15 +202,17 @@ def test_every_way_paints_the_same_twice_and_leaves_the_model_as_it_was(
     painter: Painter, files: Path, net: str, adapter: str
 ) -> None:
     bare = painter.paint(asked())[0].tobytes()
-    seen = {bare}
-    for name, request in ways(files, net, adapter).items():
-        request = painter.extras.completed(request)
-        first = painter.paint(request)[0]
-        assert first.size == (SIDE, SIDE)
-        assert painter.paint(request)[0].tobytes() == first.tobytes(), name
-        assert painter.paint(asked())[0].tobytes() == bare, name
-        seen.add(first.tobytes())
-    assert len(seen) == 14
+    requests = {name: painter.extras.completed(request) for name, request in ways(files, net, adapter).items()}
+    first = {}
+    for name, request in requests.items():
+        image = painter.paint(request)[0]
+        assert image.size == (SIDE, SIDE)
+        first[name] = image.tobytes()
+    assert painter.paint(asked())[0].tobytes() == bare
+    for name in reversed(requests):  # the other way round: what one leaves behind would be in another's neighbour
+        assert painter.paint(requests[name])[0].tobytes() == first[name], name
+    assert painter.paint(asked())[0].tobytes() == bare
+    assert len({bare, *first.values()}) == 14
 
 
 def test_images_of_a_batch_are_what_they_are_alone(painter: Painter, files: Path, net: str, adapter: str) -> None:

@@ -53,13 +53,14 @@ ALLOWED: dict[str, set[str]] = {
     "playground": MIDDLE | STAGES | {"refiner", "retriever", "pipeline", "methods", "experiment", "timed_stages"},
     "doctor": MIDDLE | STAGES | {"refiner", "retriever"},
     "screen": MIDDLE | STAGES | {"refiner", "retriever", "doctor"},
-    "paint_options": BASE,
+    "completing": MIDDLE | STAGES,
+    "paint_options": BASE | {"completing"},
     "paint_screen": MIDDLE | STAGES | {"screen", "options"},
     "generating": MIDDLE
     | STAGES
     | {"pipeline", "screen", "paint_screen", "options", "paint_options", "choosing", "resolve"},
     "running": MIDDLE | STAGES | {"pipeline", "screen", "options", "paint_options", "choosing", "generating"},
-    "options": MIDDLE | STAGES | {"refiner", "retriever", "pipeline"},
+    "options": MIDDLE | STAGES | {"refiner", "retriever", "pipeline", "completing"},
     "finding": MIDDLE | STAGES | {"refiner", "retriever", "pipeline", "screen", "probe_screen", "options"},
     "choice_screen": MIDDLE | STAGES | {"screen"},
     "choosing": MIDDLE | STAGES | {"refiner", "pipeline", "screen", "options", "choice_screen"},

@@ -59,12 +59,9 @@ def test_what_does_not_fit_is_named_and_weighed(adapters: list[Path], modules: d
     assert found.blocks["down.0"].fitted == found.blocks["down.0"].of - 1
     assert found.blocks["rest"] == Share(fitted=0, of=1)
     # 100 x 100 values are lost to the first, 32 x 999 to the second, as their own shapes tell.
-    laid = sum(modules[name].weight.numel() for name in modules if f"{name}.weight" in plan_of(tmp_path, modules))
+    parts = match(AdapterFile(tmp_path / "a.safetensors"), modules).parts
+    laid = sum(module.weight.numel() for name, module in modules.items() if f"{name}.weight" in parts)
     assert found.parameters == pytest.approx(laid / (laid + 10_000 + 32 * 999))
-
-
-def plan_of(folder: Path, modules: dict[str, Any]) -> set[str]:
-    return set(match(AdapterFile(folder / "a.safetensors"), modules).parts)
 
 
 def test_alpha_zero_is_told_and_refused_where_it_is_all_there_is(tmp_path: Path, modules: dict[str, Any]) -> None:

@@ -1,0 +1,99 @@
+// The Compare page: one prompt from the same noise, without adapters, with them, with each alone, over their weights.
+import { $, make } from "./dom.js";
+import { call } from "./api.js";
+import { composition } from "./compose.js";
+import { sent } from "./composition.js";
+import { JobView } from "./job.js";
+import { rename } from "./router.js";
+
+let about = {};
+const value = (id) => ($(id).value.trim() === "" ? null : Number($(id).value));
+
+/** A job whose pictures stand in the panels of a comparison. */
+class ComparisonView extends JobView {
+  boxFor(picture) {
+    const title = picture?.panel ?? "";
+    this.panels ??= new Map();
+    if (!this.panels.has(title)) {
+      const row = make("div", { className: "pictures row-of" });
+      this.panels.set(title, row);
+      const panel = make("section", { className: "panel-of" }, title && make("h4", { textContent: title }), row);
+      if (title) this.pictures.insertBefore(panel, this.panels.get("")?.parentNode ?? null);
+      else this.pictures.append(panel);
+    }
+    return this.panels.get(title);
+  }
+
+  put(place, node, picture = null) {
+    if (picture) {
+      const before = this.figures.get(place);
+      before?.remove();
+      this.figures.delete(place);
+    }
+    return super.put(place, node, picture);
+  }
+}
+
+export function startCompare(told) {
+  about = told;
+  $("compare-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    compare();
+  });
+  $("compare-prompt").addEventListener("input", tellWith);
+  $("compare-prompt").addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+      event.preventDefault();
+      $("compare-form").requestSubmit();
+    }
+  });
+  $("compare-go").disabled = !about.painter;
+  if (!about.painter) $("compare-error").textContent = "This server was started without a checkpoint, and paints nothing.";
+}
+
+export function openCompare(params) {
+  const prompt = params.get("prompt") ?? ($("compare-prompt").value || composition?.prompt || "");
+  $("compare-prompt").value = prompt;
+  tellWith();
+}
+
+const chosen = () => (composition?.prompt === $("compare-prompt").value.trim() ? composition : null);
+
+function tellWith() {
+  const own = chosen();
+  $("compare-with").textContent = own === null
+    ? "The adapters are chosen for the prompt."
+    : own.choices.length ? `With what stands on the Compose page: ${own.choices.map(({ title, weight }) => `${title} ${Math.round(weight * 100) / 100}`).join(", ")}.`
+      : "The Compose page lays no adapter on this prompt.";
+}
+
+async function compare() {
+  const prompt = $("compare-prompt").value.trim();
+  $("compare-error").textContent = "";
+  if (!prompt) {
+    $("compare-error").textContent = "Write a prompt first.";
+    return;
+  }
+  const sweep = $("compare-sweep").value.split(/[\s,;]+/).filter(Boolean).map(Number);
+  if (sweep.some((weight) => !Number.isFinite(weight))) {
+    $("compare-error").textContent = "The weights to try are numbers with spaces between them, such as 0.4 0.8 1.2.";
+    return;
+  }
+  rename("compare", { prompt });
+  const own = chosen();
+  const asked = {
+    ...(own ? { composition: sent(own) } : { prompt }), seed: value("compare-seed") ?? 0, sweep,
+    steps: value("compare-steps"), guidance: value("compare-guidance"),
+  };
+  $("compare-go").disabled = true;
+  try {
+    const { job } = await call("POST", "compare", Object.fromEntries(Object.entries(asked).filter(([, told]) => told !== null)));
+    const view = new ComparisonView(job);
+    $("compared").prepend(view.node);
+    view.node.scrollIntoView({ block: "nearest" });
+  } catch (error) {
+    $("compare-error").textContent = error.message;
+  } finally {
+    $("compare-go").disabled = !about.painter;
+  }
+}

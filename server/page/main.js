@@ -1,0 +1,75 @@
+// Puts the page together when the server has said what it is.
+import { $, icon, make, number } from "./dom.js";
+import { startSheet } from "./adapter.js";
+import { call } from "./api.js";
+import { openCatalogue, startCatalogue } from "./catalogue.js";
+import { openCompare, startCompare } from "./compare.js";
+import { openCompose, startCompose } from "./compose.js";
+import { recall, remember } from "./memory.js";
+import { onReturn, tell } from "./notice.js";
+import { openPaint, startPaint, wantedMasks } from "./paint.js";
+import { start } from "./router.js";
+import { openSearch, startSearch } from "./search.js";
+
+const THEMES = ["auto", "light", "dark"];
+
+function theme() {
+  const press = $("theme");
+  const wear = (name) => {
+    if (name === "auto") delete document.documentElement.dataset.theme;
+    else document.documentElement.dataset.theme = name;
+    press.replaceChildren(icon(name));
+    press.title = `theme: ${name === "auto" ? "the system’s" : name}`;
+    press.setAttribute("aria-label", press.title);
+  };
+  let worn = THEMES.includes(recall("theme", "auto")) ? recall("theme", "auto") : "auto";
+  wear(worn);
+  press.addEventListener("click", () => {
+    worn = THEMES[(THEMES.indexOf(worn) + 1) % THEMES.length];
+    remember("theme", worn);
+    wear(worn);
+  });
+}
+
+const USES = { image: "pictures may be sold", rentcivit: "may be run on Civitai", rent: "may be run for others", sell: "may be sold" };
+
+function tellAbout(about) {
+  const { gates = {} } = about;
+  const kept = [
+    gates.nsfw !== null && gates.nsfw !== undefined && "kept to some ratings",
+    gates.commercial && `only licences by which ${USES[gates.commercial] ?? gates.commercial}`,
+    gates.real_people === false && "no real persons",
+  ].filter(Boolean);
+  const parts = [`Velatura ${about.version}`, `${number(about.adapters)} adapters, ${number(about.installed)} on the server`,
+    about.model ?? "no checkpoint", about.composer && `chosen by ${about.composer}`, ...kept].filter(Boolean);
+  $("about").replaceChildren(...parts.map((part) => make("span", { textContent: part })));
+  tell("empty", about.adapters ? null : "The catalogue is empty. Index a folder of adapters first:", "velatura index FOLDER");
+}
+
+async function open() {
+  let about;
+  try {
+    about = await call("GET", "about");
+  } catch (error) {
+    tell("failed", error.status === 0 ? null : error.message);
+    return false;
+  }
+  tell("failed", null);
+  tellAbout(about);
+  startCompose(about, wantedMasks);
+  startPaint(about);
+  startSearch(about);
+  startCompare(about);
+  startCatalogue(about);
+  start({
+    compose: (params) => { openCompose(params); openPaint(); },
+    search: openSearch, compare: openCompare, catalogue: openCatalogue,
+  });
+  document.documentElement.dataset.ready = "yes";
+  return true;
+}
+
+theme();
+startSheet();
+let isOpen = await open();
+onReturn(async () => { isOpen ||= await open(); });
