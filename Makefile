@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DOCS_READY := $(VENV)/.docs-ready
 
-.PHONY: setup demo test check slow wheel-test link clean
+.PHONY: setup demo test check slow wheel-test docs docs-serve link clean
 
 setup: $(READY)
 
@@ -44,5 +45,18 @@ wheel-test: setup   ## the built wheel, installed elsewhere: every module, every
 		"$(CURDIR)/$(BIN)/pytest" -q -n 2 $(PACKED)
 	rm -rf build
 
+# Kept out of `make check`: it installs two dozen packages that nothing else needs, and tests look after links and commands.
+docs: $(DOCS_READY) link   ## the documentation as a site: site/index.html; a broken link fails it
+	$(BIN)/python docs/generate/settings.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+docs-serve: $(DOCS_READY) link   ## the same while it is written: http://127.0.0.1:8000
+	$(BIN)/python docs/generate/settings.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+
+$(DOCS_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@touch $(DOCS_READY)
+
 clean:
-	rm -rf build dist demo velatura-demo velatura-measure velatura-experiment .typing .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build dist demo site velatura-demo velatura-measure velatura-experiment .typing .mypy_cache .pytest_cache .ruff_cache

@@ -8,12 +8,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from .composer.arrange import arrange, lay_together
-from .composer.builtin import TITLED
 from .composer.budget import Load, Row, borne_by, load_of, table
+from .composer.builtin import TITLED
 from .composer.conflicts import conflicts
 from .composer.masks import Mask, Scheme, masks
 from .composer.probed import effective
 from .composer.worn import Conflict, Worn, part_of
+from .db.known import Known
 from .records import Candidate, Choice, Composition, Filter, Probe, RefinedAdapter
 from .resolve import pins, stands_for
 from .syntax import pinned
@@ -43,6 +44,7 @@ class Composing:
         self, store: Store, settings: Settings, language_model: Callable[[], LanguageModel], *, repairs: bool = True
     ) -> None:
         self._store = store
+        self._known = Known(store)
         self._settings = settings
         self._language_model = language_model
         self._manner = replace(manner(settings), repairs=repairs)
@@ -97,6 +99,7 @@ class Composing:
         locked: Mapping[int, Choice] | None = None,
     ) -> tuple[Composition, str | None]:
         """Choose as `compose` does, and tell why where the composer could not, and what is there is not its choice."""
+        self._known = self._known.fresh()
         fixed, refused, told = pins(self._store, pinned(prompt), allowed)
         fixed |= locked or {}
         # Only weighing by evidence knows of probes; the rules that it is compared with stand for themselves.
@@ -213,10 +216,10 @@ class Composing:
 
     def _probes(self, numbers: Sequence[int], family: str | None) -> dict[int, Probe]:
         """Return what adapters really do on a base; where it is not known, on the one that each is made for."""
-        found = self._store.probes(numbers, family)
+        found = self._known.probes(numbers, family)
         if family is not None:
             return {number: probes[0] for number, probes in found.items()}
-        own = {adapter.id: adapter.record.family for adapter in self._store.adapters(list(found))}
+        own = {adapter.id: adapter.record.family for adapter in self._known.adapters(list(found))}
         return {number: probe for number, probes in found.items() for probe in probes if probe.family == own[number]}
 
     @cached_property
@@ -225,7 +228,7 @@ class Composing:
 
     def _overlap(self, one: RefinedAdapter, other: RefinedAdapter) -> float | None:
         """Return the cosine of what two adapters do to weights; None where it was not measured."""
-        sketches = self._store.sketches_of([one.id, other.id])
+        sketches = self._known.sketches_of([one.id, other.id])
         if len(sketches) < 2 or len({method for method, _ in sketches.values()}) > 1:
             return None
         mine, theirs = sketches[one.id][1], sketches[other.id][1]

@@ -33,6 +33,9 @@ _DEAF = 60.0
 _PATIENCE = 60.0
 """The most seconds between two tries of what went wrong."""
 
+_DOUBLINGS = 10
+"""How often the pause before the next try grows."""
+
 _NAMED = 20
 """How many files of a look are named."""
 
@@ -158,7 +161,7 @@ class Watcher:
             if last is None or look.changed or look.note or look.trouble != last.trouble:
                 tell(look)
             last = look
-            failures = failures + 1 if look.trouble else 0
+            failures = min(failures + 1, _DOUBLINGS) if look.trouble else 0
             after = time.monotonic()
             # A tree that takes long to walk is not walked without a rest.
             earliest = after + min(after - now, _PATIENCE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..protocols import Entry
@@ -73,7 +73,7 @@ class SettledFolder(FolderSource):
                 self._holds_known = self._holds_known or is_first or found.locator in self._before.files
             else:
                 offered.add(found.locator)
-                yield replace(found, read=_Noted(found, self.read))
+                yield Entry(locator=found.locator, stamp=found.stamp, read=_Noted(found, self.read))
         if self.complete:
             self.gone = sorted(self._before.files - offered)
             self._before.files = offered

@@ -17,6 +17,7 @@ from ..records import AdapterRecord, RefinedAdapter
 from ..syntax import plain_text, without_tags
 from ..words import FUNCTION_WORDS, words
 from .asked import CLOTHES, COLOURS, LOOKS, Asked, read, sexes
+from .once import once
 from .tasks import BOILERPLATE
 
 ROOM = 75
@@ -81,7 +82,12 @@ def category_for(adapter: RefinedAdapter) -> str | None:
     """Return what an adapter is for: as its describer says, else as rules tell it from its record."""
     if adapter.refinement.category is not None:
         return adapter.refinement.category
-    told = category_of(adapter.record)
+    return _category_of(adapter.record)
+
+
+@once
+def _category_of(record: AdapterRecord) -> str | None:
+    told = category_of(record)
     return told.name if told else None
 
 
@@ -189,8 +195,13 @@ def share_room(
 
 def _groups(adapter: RefinedAdapter) -> list[tuple[str, ...]]:
     """Return the groups, cleaned: nothing unprintable, no tags of adapters, no sentences, no phrase twice."""
+    return _cleaned(adapter.refinement.triggers or adapter.record.triggers)
+
+
+@once
+def _cleaned(groups: tuple[tuple[str, ...], ...]) -> list[tuple[str, ...]]:
     cleaned = []
-    for group in (adapter.refinement.triggers or adapter.record.triggers)[:_READ]:
+    for group in groups[:_READ]:
         phrases: dict[str, str] = {}
         for phrase in group[:_READ]:
             text = "".join(letter if letter.isprintable() else " " for letter in without_tags(phrase)[:200])

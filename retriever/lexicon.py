@@ -155,8 +155,10 @@ class Lexicon:
         for part, places, first in zip(self._parts, asked.places, self._firsts, strict=True):
             known = np.flatnonzero(places >= 0)
             inside = np.flatnonzero((rows >= first) & (rows < first + len(part.numbers)))
+            said = [asked.words[word] for word in known.tolist()]
+            told = [standing[row] for row in inside.tolist()]
             for at, field, word in np.argwhere(part.bearing(places[known], rows[inside] - first)).tolist():
-                standing[inside[at]].setdefault(FIELDS[field], []).append(asked.words[known[word]])
+                told[at].setdefault(FIELDS[field], []).append(said[word])
         return standing
 
     def speaking(self, word: str) -> NDArray[np.int64]:

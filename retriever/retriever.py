@@ -232,11 +232,12 @@ class Retriever:
         depth = _RERANKED if method == "rerank" else max(reads, _pool(limit) if method == "fused" else limit)
         shown = []
         numbers = corpus.lexicon.numbers
-        for group in np.argsort(-scores, kind="stable")[:depth].tolist():
+        best = np.argsort(-scores, kind="stable")[:depth]
+        for group, score in zip(best.tolist(), scores[best].tolist(), strict=True):
             members = pages.members(group)
             first = representative(members, lists, numbers)
-            others = tuple(sorted(int(numbers[row]) for row in members if row != first))
-            shown.append(_Shown(int(numbers[first]), float(scores[group]), others))
+            others = tuple(sorted(int(numbers[row]) for row in members if row != first)) if len(members) > 1 else ()
+            shown.append(_Shown(int(numbers[first]), score, others))
         if self._reranker is None or not reads:
             return shown
         return [*_reranked(self._reranker, self._store, prompt, shown[:reads], method), *shown[reads:]]

@@ -66,9 +66,7 @@ class WrongField(InputError):
         self.field = field
 
 
-def answer(
-    path: str, status: int, message: str, kind: str | None = None, *, field: str | None = None
-) -> JSONResponse:
+def answer(path: str, status: int, message: str, kind: str | None = None, *, field: str | None = None) -> JSONResponse:
     """Return an error as the clients of a path read it: OpenAI's form, or A1111's under /sdapi."""
     message = encodable(message)
     kind = kind or _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
@@ -107,6 +105,8 @@ def install(app: FastAPI) -> None:
 
 
 def _sentence(error: RequestValidationError) -> str:
+    if error.errors()[0]["type"] == "json_invalid":
+        return "the request's body is not JSON"
     where = _field(error)
     said = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
     return f"{where}: {said}" if where else said
@@ -114,4 +114,5 @@ def _sentence(error: RequestValidationError) -> str:
 
 def _field(error: RequestValidationError) -> str:
     # Names of fields are the client's own words.
-    return ".".join(line(str(part), _LONGEST_NAME) for part in error.errors()[0]["loc"] if part != "body")
+    _, *where = error.errors()[0]["loc"]  # less whether it stands in the body, the path or the query
+    return ".".join(line(str(part), _LONGEST_NAME) for part in where)

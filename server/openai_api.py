@@ -108,7 +108,9 @@ async def edits(request: Request) -> Response:
         masks = [one for one in form.getlist("mask") if isinstance(one, UploadFile)]
         if len(pictures) != 1 or len(masks) > 1:
             raise WrongField(f"an edit begins with one picture, not {len(pictures)}", "image")
-        sent = {"image": await pictures[0].read()} | {"mask": await one.read() for one in masks}
+        sent = {"image": await pictures[0].read()}
+        if masks:
+            sent["mask"] = await masks[0].read()
     try:
         asked = PicturesAsked.model_validate(words)
     except ValidationError as error:
@@ -147,9 +149,7 @@ def _ordered(asked: PicturesAsked, studio: Studio, client: str, sent: Mapping[st
             mask = uploads.draw(_mask(sent["mask"]), "mask") if "mask" in sent else None
             fields["start"] = Start(picture=picture, strength=asked.strength, mask=mask)
         composition = chosen(studio, asked.prompt)
-        return ordered(
-            studio, client, composition, count=asked.n or 1, seed=asked.seed, fields=fields, uploads=uploads
-        )
+        return ordered(studio, client, composition, count=asked.n or 1, seed=asked.seed, fields=fields, uploads=uploads)
 
 
 def _mask(content: bytes) -> Image.Image:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from starlette.responses import StreamingResponse
 
-from ..errors import VelaturaError
+from ..errors import Cancelled, VelaturaError
 from .failures import status_of
 from .following import follow
 from .json_answer import dumped
@@ -75,20 +75,16 @@ class PictureEvents(StreamingResponse):
             told = {"b64_json": drawn(picture, size, self._asked), "partial_image_index": self._partial[place]}
             self._partial[place] += 1
             yield self._event("partial_image", told)
-        if job.error is not None:
-            kind = status_of(job.error)[1]
-            yield _written("error", {"error": {"message": str(job.error), "type": kind, "param": None, "code": None}})
-            return
         try:
-            for made, content in pictures_of(self._studio, job):
-                if made.place not in self._sent:
-                    self._sent.add(made.place)
-                    told = {"b64_json": encoded(content, self._asked), "usage": usage_of(job.asked)}
-                    yield self._event("completed", told | reasons(made, job, self._answers))
+            for made, content in pictures_of(self._studio, job, without=self._sent):
+                self._sent.add(made.place)
+                told = {"b64_json": encoded(content, self._asked), "usage": usage_of(job.asked)}
+                yield self._event("completed", told | reasons(made, job, self._answers))
+            if ended and job.state == "cancelled":
+                raise Cancelled("the job was cancelled")
         except VelaturaError as error:
-            yield _written(
-                "error", {"error": {"message": str(error), "type": "server_error", "param": None, "code": None}}
-            )
+            told = {"message": str(error), "type": status_of(error)[1], "param": None, "code": None}
+            yield _written("error", {"error": told})
 
     def _due(self, place: int) -> bool:
         """Whether a picture on the way is to be sent now: so many as are asked for, spread over its steps."""

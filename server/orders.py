@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -88,8 +88,13 @@ def ordered(
     return job
 
 
-def pictures_of(studio: Studio, job: Job) -> list[tuple[Made, bytes]]:
+def pictures_of(studio: Studio, job: Job, *, without: Collection[int] = ()) -> list[tuple[Made, bytes]]:
     """Return what a job has painted, in the order that was asked for, as PNG files.
+
+    Args:
+        studio: Where it is painted.
+        job: The job.
+        without: Places of pictures that are not wanted.
 
     Raises:
         VelaturaError: the job failed.
@@ -99,6 +104,8 @@ def pictures_of(studio: Studio, job: Job) -> list[tuple[Made, bytes]]:
         raise job.error
     found = []
     for made in sorted(job.made, key=lambda made: made.place):
+        if made.place in without:
+            continue
         kept = studio.shelf.get(made.picture)
         if kept is None:
             raise BackendError("the pictures took more memory than this server keeps; ask for fewer at once")

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from pydantic_core import from_json
+
 from ..errors import InputError
 from ..fenced import line
 from ..gates import admitted
@@ -22,7 +24,9 @@ LARGEST: Final = 1 << 20
 MOST: Final = 100
 """Adapters of a composition."""
 
-_TOLD: Final = frozenset({"preview", "page", *(field.name for field in fields(AdapterRecord))})
+_TOLD: Final = frozenset(
+    {"id", "preview", "page", *(field.name for field in fields(AdapterRecord))} - {field.name for field in fields(Choice)}
+)
 """What an answer tells of a choice's adapter; the catalogue alone is asked for it."""
 
 
@@ -39,9 +43,11 @@ def composition_of(studio: Studio, plain: Mapping[str, Any], *, wishes: Wishes |
         InputError: a field is wrong, an adapter is not in the catalogue, or the gates keep one out.
         Refused: it is larger than a server keeps.
     """
-    choices = plain.get("choices", [])
-    if len(dumped(plain)) > LARGEST:
+    content = dumped(plain)
+    if len(content) > LARGEST:
         raise Refused(f"the composition is larger than {LARGEST >> 20} MB")
+    plain = from_json(content)  # whose texts are whole and whose numbers are finite now
+    choices = plain.get("choices", [])
     if isinstance(choices, list):
         if len(choices) > MOST:
             raise Refused(f"the composition has {len(choices):,} adapters, and this server takes at most {MOST}")
@@ -61,7 +67,7 @@ def _identified(studio: Studio, choice: object) -> object:
         return {name: value for name, value in choice.items() if name not in ("preview", "page", "path", "id")}
     if not isinstance(number, int) or isinstance(number, bool) or not 0 < number < 2**63:
         raise InputError(f"{str(number)[:40]!r} is no number of an adapter")
-    decided = {name: value for name, value in choice.items() if name not in _TOLD and name != "id"}
+    decided = {name: value for name, value in choice.items() if name not in _TOLD}
     return decided | brief(studio.velatura.store.adapter(number).record)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 DEFINITIONS = Path(__file__).with_name("comfyui") / "definitions.json"
+ANY = "*"
 PYTHON = {"INT": int, "FLOAT": (int, float), "STRING": str, "BOOLEAN": bool}
 
 
@@ -52,7 +53,7 @@ def _link_faults(graph: Mapping[str, Any], link: list[Any], kind: Any, known: Ma
     wanted = kind if isinstance(kind, str) else kind.get("type", "COMBO")
     if not 0 <= slot < len(outputs):
         yield f"comes from output {slot} of {origin}, which has {len(outputs)}"
-    elif outputs[slot] != wanted:
+    elif wanted not in (outputs[slot], ANY):
         yield f"must be {wanted} and is {outputs[slot]}"
 
 

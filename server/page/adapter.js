@@ -87,6 +87,6 @@ function probed(family, probe) {
 /** Returns a bar with its share in words. */
 export function shareBar(share) {
   const bar = make("span", { className: "bar", attr: { "aria-hidden": "true" } }, make("span"));
-  bar.firstChild.style.width = percent(share);
+  bar.firstChild.style.width = `${share * 100}%`;
   return bar;
 }

@@ -7,10 +7,9 @@ import { link } from "./router.js";
 export function chips(composition, focus) {
   const spans = composition.choices.map((choice) => wordsOf(choice.span ?? ""));
   const words = [...(composition.tasks ?? [])];
-  const covered = wordsOf(words.join(" "));
-  for (const choice of composition.choices) {
-    const isNew = [...wordsOf(choice.span ?? "")].some((word) => !covered.has(word));
-    if (isNew && !words.includes(choice.span) && !choice.span.startsWith("<")) words.push(choice.span);
+  for (const [place, choice] of composition.choices.entries()) {
+    const covered = wordsOf(words.join(" "));
+    if (choice.span && !choice.span.startsWith("<") && ![...spans[place]].some((word) => covered.has(word))) words.push(choice.span);
   }
   if (!words.length && composition.prompt) words.push(composition.prompt);
   return words.map((text) => chip(text, composition.choices, spans, focus));

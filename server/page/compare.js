@@ -4,34 +4,40 @@ import { call } from "./api.js";
 import { composition } from "./compose.js";
 import { sent } from "./composition.js";
 import { JobView } from "./job.js";
+import { figure } from "./picture.js";
 import { rename } from "./router.js";
 
 let about = {};
 const value = (id) => ($(id).value.trim() === "" ? null : Number($(id).value));
 
-/** A job whose pictures stand in the panels of a comparison. */
+/** A job whose pictures stand in the panels of a comparison; one picture may stand in several. */
 class ComparisonView extends JobView {
-  boxFor(picture) {
-    const title = picture?.panel ?? "";
+  draw(job) {
     this.panels ??= new Map();
-    if (!this.panels.has(title)) {
-      const row = make("div", { className: "pictures row-of" });
-      this.panels.set(title, row);
-      const panel = make("section", { className: "panel-of" }, title && make("h4", { textContent: title }), row);
-      if (title) this.pictures.insertBefore(panel, this.panels.get("")?.parentNode ?? null);
-      else this.pictures.append(panel);
+    for (const picture of job.pictures) {
+      const key = `${picture.panel}\n${picture.label}`;
+      if (this.figures.has(key)) continue;
+      const node = figure(picture, () => this.job, {});
+      node.dataset.order = order(picture, this.panels.size === 0 || this.panels.keys().next().value === picture.panel);
+      this.figures.set(key, node);
+      const row = this.rowOf(picture.panel);
+      row.insertBefore(node, [...row.children].find((other) => Number(other.dataset.order) > Number(node.dataset.order)) ?? null);
     }
-    return this.panels.get(title);
   }
 
-  put(place, node, picture = null) {
-    if (picture) {
-      const before = this.figures.get(place);
-      before?.remove();
-      this.figures.delete(place);
+  rowOf(panel) {
+    if (!this.panels.has(panel)) {
+      const row = make("div", { className: "pictures row-of" });
+      this.panels.set(panel, row);
+      this.pictures.append(make("section", { className: "panel-of" }, make("h4", { textContent: panel }), row));
     }
-    return super.put(place, node, picture);
+    return this.panels.get(panel);
   }
+}
+
+/** Where a picture stands in its panel: the first has them as they were painted, the others by weight. */
+function order(picture, isFirst) {
+  return isFirst ? picture.place : picture.choices.reduce((sum, { weight }) => sum + weight, 0);
 }
 
 export function startCompare(told) {

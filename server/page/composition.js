@@ -32,8 +32,10 @@ export function pieces(text) {
   }));
 }
 
-/** Returns the set of words of a text. */
-export const wordsOf = (text) => new Set(pieces(text).map(({ word }) => word).filter(Boolean));
+const FUNCTION_WORDS = new Set("a an the in on at of with and by for to from".split(" "));
+
+/** Returns the set of a text's words that say something. */
+export const wordsOf = (text) => new Set(pieces(text).map(({ word }) => word).filter((word) => word && !FUNCTION_WORDS.has(word)));
 
 /** Returns what is said of an adapter under its title. */
 export function meta(adapter, families = {}) {

@@ -40,7 +40,7 @@ export function filters(node, store, names, about, changed) {
   const read = () => {
     const asked = {};
     for (const [name, input] of Object.entries(inputs)) {
-      if (input.type === "checkbox") { if (input.checked) asked[name] = true; }
+      if (input.type === "checkbox") { if (input.checked && !input.disabled) asked[name] = true; }
       else if (input.value) asked[name] = name === "kinds" ? [input.value] : input.value;
     }
     return asked;
@@ -51,11 +51,16 @@ export function filters(node, store, names, about, changed) {
     const set = Object.keys(read()).length;
     summary.textContent = set ? `${title} (${set})` : title;
   };
+  const depend = () => {
+    for (const name of ["whole", "unknown_family"]) if (inputs[name]) inputs[name].disabled = !inputs.family.value;
+  };
   node.addEventListener("change", () => {
+    depend();
     remember(store, Object.fromEntries(Object.entries(read()).map(([name, value]) => [name, Array.isArray(value) ? value[0] : value])));
     count();
     changed?.();
   });
+  depend();
   count();
   return read;
 }

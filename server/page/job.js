@@ -95,13 +95,8 @@ export class JobView {
     if (picture) node.dataset.picture = picture.url;
     node.dataset.place = place;
     if (before) return before.replaceWith(node);
-    const box = this.boxFor(picture);
-    const next = [...box.children].find((child) => Number(child.dataset.place) > place);
-    return box.insertBefore(node, next ?? null);
-  }
-
-  boxFor() {
-    return this.pictures;
+    const next = [...this.pictures.children].find((child) => Number(child.dataset.place) > place);
+    return this.pictures.insertBefore(node, next ?? null);
   }
 }
 
@@ -128,7 +123,7 @@ function statusOf(job) {
 }
 
 function seconds(job) {
-  const told = many(job.pictures.length, "picture");
+  const told = many(new Set(job.pictures.map(({ url }) => url)).size, "picture");
   if (!job.started_at || !job.ended_at) return told;
   return `${told} in ${(job.ended_at - job.started_at).toFixed(1)} s`;
 }

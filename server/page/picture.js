@@ -13,7 +13,7 @@ export function figure(picture, job, acts) {
   const open = make("button", { type: "button", className: "frame", attr: { "aria-label": `picture with seed ${picture.seed}, larger` }, on: { click: () => enlarge(picture, job, acts) } }, image);
   return make("figure", { className: "picture" }, open, make("figcaption", {},
     picture.label && make("p", { className: "label", textContent: picture.label }),
-    make("p", { className: "quiet small" }, `seed ${picture.seed}`),
+    !picture.label && make("p", { className: "quiet small", textContent: `seed ${picture.seed}` }),
     laid(picture, job()), actions(picture, job, acts)));
 }
 

@@ -125,13 +125,11 @@ def test_what_was_handed_on_is_kept_and_not_chosen_again(host: Host, library: tu
 
 
 def test_filters_are_kept(host: Host, library: tuple[Path, Path, Path]) -> None:
-    assert choose(library[2], most=0)[0] == []
     assert len(choose(library[2], most=1)[0]) == 1
     stack, painted, reasons = choose(library[2], family="flux1")
     assert stack == []
     assert painted == PROMPT
     assert "No LoRA serves this prompt" in reasons
-    assert choose(library[2], family="miniature")[0]
     rated = {name for name, _, _ in choose(library[2], safe=True)[0]}
     assert rated < {name for name, _, _ in choose(library[2])[0]}
 
@@ -145,12 +143,12 @@ def test_settings_of_the_person_hold(
     assert first[0] not in [name for name, _, _ in choose(library[2])[0]]
 
 
-@pytest.mark.parametrize("prompt", ["", "\ud83d", "<lora:../../etc/passwd:1>", "\x1b[31m" * 50, "(((" * 400])
-def test_any_prompt_is_answered(host: Host, library: tuple[Path, Path, Path], prompt: str) -> None:
-    stack, painted, reasons = choose(library[2], prompt)
-    assert isinstance(stack, list)
-    (painted + reasons).encode()
-    assert "\x1b" not in reasons
+def test_any_prompt_is_answered(host: Host, library: tuple[Path, Path, Path]) -> None:
+    for prompt in ("", "\ud83d", "<lora:../../etc/passwd:1>", "\x1b[31m" * 50, "(((" * 400):
+        stack, painted, reasons = choose(library[2], prompt)
+        assert stack == []
+        (painted + reasons).encode()
+        assert "\x1b" not in reasons
 
 
 def test_without_a_catalogue_it_says_what_to_do(host: Host, tmp_path: Path) -> None:
@@ -211,24 +209,34 @@ def test_reasons_are_lines_whatever_titles_say() -> None:
 # -------------------------------------------------------------------- indexing
 
 
-def test_index_tells_what_was_read(host: Host, tmp_path: Path) -> None:
-    catalogue, report = IndexLoras().index(False, str(tmp_path / "new" / "catalogue.db"))
-    assert catalogue == str(tmp_path / "new" / "catalogue.db")
-    assert report == f"{host.folders[0]}: 34 new, 0 changed, 0 gone, 1 that could not be read"
+@pytest.fixture
+def few(host: Host, tmp_path: Path) -> Path:
+    """A folder of LoRAs with one that is read and one that is broken; a file for its catalogue."""
+    (tmp_path / "loras").mkdir()
+    shutil.copy(find_weights() / "loras" / "rocket.safetensors", tmp_path / "loras" / "rocket.safetensors")
+    (tmp_path / "loras" / "broken.safetensors").write_bytes(b"broken off")
+    host.folders = [str(tmp_path / "loras")]
+    return tmp_path / "new" / "catalogue.db"
+
+
+def test_index_tells_what_was_read(host: Host, few: Path) -> None:
+    catalogue, report = IndexLoras().index(False, str(few))
+    assert catalogue == str(few)
+    assert report == f"{host.folders[0]}: 1 new, 0 changed, 0 gone, 1 that could not be read"
     assert ": 0 new" in IndexLoras().index(False, catalogue)[1]
 
 
-def test_index_embeds_or_tells_why_not(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_index_embeds_or_tells_why_not(few: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Velatura, "lacking_embedder", lambda self: "no tokenizers")
-    assert "not embedded, found by words alone: no tokenizers" in IndexLoras().index(True, str(tmp_path / "c.db"))[1]
+    assert "not embedded, found by words alone: no tokenizers" in IndexLoras().index(True, str(few))[1]
 
 
-def test_index_stops_when_the_person_says_so(host: Host, tmp_path: Path) -> None:
+def test_index_stops_when_the_person_says_so(host: Host, few: Path) -> None:
     host.stops = True
     with pytest.raises(Stopped):
-        IndexLoras().index(False, str(tmp_path / "c.db"))
+        IndexLoras().index(False, str(few))
     host.stops = False
-    assert ": 0 new" in IndexLoras().index(False, str(tmp_path / "c.db"))[1]  # what was read is kept
+    assert ": 0 new" in IndexLoras().index(False, str(few))[1]  # what was read is kept
 
 
 def test_index_without_folders_says_so(host: Host, tmp_path: Path) -> None:

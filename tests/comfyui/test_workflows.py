@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import copy
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
-from comfyui_rules import definitions, faults
+from comfyui_rules import PYTHON, definitions, faults
 
+from velatura.comfyui import NODE_CLASS_MAPPINGS
 from velatura.composer.formats import write
 from velatura.generation.remote.comfyui_graph import Uploaded, graph_of
 from velatura.generation.remote.names import File
@@ -20,6 +23,7 @@ from velatura.generation.schedulers import SAMPLERS
 from velatura.records import AdapterRecord, Choice, Composition, Control, GenerationRequest, Picture, Start
 
 KNOWN = definitions()
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def composition(*weights: float) -> Composition:
@@ -59,11 +63,8 @@ def test_workflow_that_adapters_were_laid_into_is_accepted() -> None:
     assert left == []
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
-def test_painted_graph_is_accepted_with_every_scheduler(name: str) -> None:
-    sampler = SAMPLERS[name].comfyui
-    if sampler is None:
-        pytest.skip("ComfyUI has no such sampler")
+@pytest.mark.parametrize("sampler", sorted({each.comfyui for each in SAMPLERS.values() if each.comfyui}))
+def test_painted_graph_is_accepted_with_every_scheduler(sampler: tuple[str, str]) -> None:
     assert faults(painted(sampler=sampler), KNOWN) == []
 
 
@@ -122,6 +123,24 @@ def changed(node: str, **inputs: Any) -> dict[str, Any]:
 def test_what_comfyui_refuses_is_seen(graph: dict[str, Any], fault: str) -> None:
     (told,) = faults(graph, KNOWN)
     assert fault in told
+
+
+def test_the_workflow_in_the_documents_is_accepted() -> None:
+    page = (ROOT / "docs" / "comfyui.md").read_text(encoding="utf-8")
+    (graph,) = map(json.loads, re.findall(r"```json\n(.*?)```", page, re.DOTALL))
+    ours = {
+        name: {part: {each: _kind(*kind) for each, kind in given.items()} for part, given in node.INPUT_TYPES().items()}
+        | {"outputs": list(node.RETURN_TYPES)}
+        for name, node in NODE_CLASS_MAPPINGS.items()
+    }
+    assert faults(graph, {**KNOWN, **ours}) == []
+    assert {node["class_type"] for node in graph.values()} > ours.keys()
+
+
+def _kind(kind: Any, options: dict[str, Any]) -> Any:
+    if isinstance(kind, list):
+        return {"options": kind}
+    return {**options, "type": kind} if kind in PYTHON else kind
 
 
 def test_rows_have_what_the_power_lora_loader_looks_for() -> None:

@@ -32,9 +32,7 @@ class Gate:
     def let(self, count: int = 1) -> None:
         self._open.release(count)
 
-    def __call__(
-        self, requests: Sequence[GenerationRequest], watch: Watch
-    ) -> Iterator[tuple[int, GeneratedImage]]:
+    def __call__(self, requests: Sequence[GenerationRequest], watch: Watch) -> Iterator[tuple[int, GeneratedImage]]:
         prompt = requests[0].composition.prompt
         self.begun.append(prompt)
         try:
@@ -294,4 +292,4 @@ def test_memory_stays_flat_over_many_jobs() -> None:
         assert jobs.get(number) is None
         assert len(jobs.all()) <= 1002
         gc.collect()
-        assert sum(isinstance(thing, Job) for thing in gc.get_objects()) <= 1002 + 1
+        assert sum(type(thing) is Job for thing in gc.get_objects()) <= 1002 + 1

@@ -95,9 +95,9 @@ ALLOWED: dict[str, set[str]] = {
     "starting": MIDDLE | STAGES | {"embedding", "settings_file", "screen", "options"},
     "cli": MIDDLE
     | STAGES
-    | {"watching", "starting"}
+    | {"pushing", "serving", "starting", "watching"}
     | {"refiner", "retriever", "pipeline", "playground", "doctor", "screen", "options", "finding"}
-    | {"choosing", "comparing", "describing", "embedding", "evaluating", "generating", "probing", "pushing", "running", "serving"},
+    | {"choosing", "comparing", "describing", "embedding", "evaluating", "generating", "probing", "running"},
     "__main__": {"cli"},
     "__init__": MIDDLE | {"pipeline"},
 }
