@@ -18,7 +18,7 @@ demo: setup   ## three prompts, each painted with and without the picked adapter
 	$(BIN)/velatura demo demo
 
 test: setup   ## every test but the slow ones
-	$(BIN)/pytest -q -n 2
+	$(BIN)/pytest -q -n 2 --dist worksteal
 
 slow: setup   ## full-size models with random weights: minutes and gigabytes
 	$(BIN)/pytest -q -m slow
@@ -42,13 +42,16 @@ wheel-test: setup   ## the built wheel, installed elsewhere: every module, every
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target build/elsewhere dist/*.whl
 	cp -r tests benchmarks pyproject.toml README.md docs build/run/
 	cd build/run && PYTHONPATH="$(CURDIR)/build/elsewhere" VELATURA_WHEEL="$(CURDIR)/build/elsewhere" \
-		"$(CURDIR)/$(BIN)/pytest" -q -n 2 $(PACKED)
+		"$(CURDIR)/$(BIN)/pytest" -q -n 2 --dist worksteal $(PACKED)
 	rm -rf build
+
+rest: setup   ## what `make wheel-test` has not run
+	$(BIN)/pytest -q -n 2 --dist worksteal $(PACKED:%=--ignore=%)
 
 # Kept out of `make check`: it installs two dozen packages that nothing else needs, and tests look after links and commands.
 docs: $(DOCS_READY) link   ## the documentation as a site: site/index.html; a broken link fails it
 	$(BIN)/python docs/generate/settings.py
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 docs-serve: $(DOCS_READY) link   ## the same while it is written: http://127.0.0.1:8000
 	$(BIN)/python docs/generate/settings.py

@@ -12,6 +12,7 @@ from ..categories import tool_of
 from ..fenced import line
 from ..probe_rules import cap_of, checkpoint_of
 from ..records import AdapterRecord, Probe, RefinedAdapter, WeightEvidence
+from .once import once
 
 Rule = Literal["evidence", "stylus", "stylus-released", "constant"]
 """How weights are set. `evidence` is ours. `stylus` is the paper's (its section 3.3): what is recommended, or 0.8, over
@@ -108,6 +109,7 @@ def advise(
     return Advice(weight=round(weight, 3), reason=", ".join(parts))
 
 
+@once
 def farthest(record: AdapterRecord) -> float:
     """Return the largest weight, either way, at which evidence of an adapter is believed.
 

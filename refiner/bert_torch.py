@@ -25,6 +25,9 @@ _Pair: TypeAlias = tuple[torch.Tensor, torch.Tensor]
 """A weight and its bias."""
 
 _TOKENS = 2048
+_PIECE, _PIECES = 32, 512
+"""Fewer than so many tokens are multiplied in pieces of so many. oneDNN adds up long rows in another order for 50
+tokens than for 40, and a text's vector is to be the same whatever it is embedded with."""
 
 
 class _Linear:
@@ -34,14 +37,20 @@ class _Linear:
         self._weight, self._bias = weight.to(dtype), bias.to(dtype)
         self._then_gelu = then_gelu
         self._packed = _packed(self._weight)
+        self._is_long = weight.shape[1] > weight.shape[0]
 
     def __call__(self, states: torch.Tensor) -> torch.Tensor:
-        if self._packed is not None:
-            after: tuple[str, list[float], str] = ("gelu", [], "none") if self._then_gelu else ("none", [], "")
-            result: torch.Tensor = torch.ops.mkldnn._linear_pointwise(states, self._packed, self._bias, *after)
-            return result
-        result = linear(states, self._weight, self._bias)
-        return gelu(result) if self._then_gelu else result
+        if self._packed is None:
+            result = linear(states, self._weight, self._bias)
+            return gelu(result) if self._then_gelu else result
+        if len(states) >= _PIECES or not self._is_long:
+            return self._product(states)
+        return torch.cat([self._product(piece) for piece in states.split(_PIECE)])
+
+    def _product(self, states: torch.Tensor) -> torch.Tensor:
+        after: tuple[str, list[float], str] = ("gelu", [], "none") if self._then_gelu else ("none", [], "")
+        product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(states, self._packed, self._bias, *after)
+        return product
 
 
 def _packed(weight: torch.Tensor) -> torch.Tensor | None:

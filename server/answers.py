@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from ..generation.file_names import bare_file
 from ..plain import brief, to_plain
 from ..refiner.pictures import local_pictures
 from .guard import is_loopback
 from .known import Known
+from .site_pages import page_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from ..db import Store
     from ..records import AdapterRecord, Candidate, Choice, Composition, Filter, Refusal
     from .studio import Studio
-
-_CIVITAI: Final = re.compile(r"[0-9]{1,18}")
-_HUB: Final = re.compile(r"[\w-][\w.-]{0,95}/[\w-][\w.-]{0,95}", re.ASCII)
 
 
 class Answers:
@@ -167,23 +164,6 @@ def links(number: int, record: AdapterRecord) -> dict[str, str | None]:
     """Return where an adapter can be looked at: its picture here, and its page on its site."""
     shown = f"/adapters/{number}/preview" if local_pictures(record) else None
     return {"preview": shown, "page": page_of(record)}
-
-
-def page_of(record: AdapterRecord) -> str | None:
-    """Return the address of an adapter's page on its site.
-
-    >>> from velatura.records import AdapterRecord
-    >>> page_of(AdapterRecord(source="civitai", key="1/2/3", title="Fox", model_id=1, version_id=2))
-    'https://civitai.com/models/1?modelVersionId=2'
-    >>> page_of(AdapterRecord(source="huggingface", key="k", title="Fox", model_id="ada/fox"))
-    'https://huggingface.co/ada/fox'
-    """
-    model, version = str(record.model_id or ""), str(record.version_id or "")
-    if _CIVITAI.fullmatch(model):
-        return f"https://civitai.com/models/{model}" + (
-            f"?modelVersionId={version}" if _CIVITAI.fullmatch(version) else ""
-        )
-    return f"https://huggingface.co/{model}" if _HUB.fullmatch(model) else None
 
 
 def answers_of(request: Request) -> Answers:

@@ -105,14 +105,21 @@ def install(app: FastAPI) -> None:
 
 
 def _sentence(error: RequestValidationError) -> str:
-    if error.errors()[0]["type"] == "json_invalid":
+    if _is_no_json(error):
         return "the request's body is not JSON"
     where = _field(error)
     said = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
     return f"{where}: {said}" if where else said
 
 
+def _is_no_json(error: RequestValidationError) -> bool:
+    return bool(error.errors()[0]["type"] == "json_invalid")
+
+
 def _field(error: RequestValidationError) -> str:
+    """Return the name of the field that is wrong; nothing where none can be told."""
+    if _is_no_json(error):
+        return ""
     # Names of fields are the client's own words.
     _, *where = error.errors()[0]["loc"]  # less whether it stands in the body, the path or the query
     return ".".join(line(str(part), _LONGEST_NAME) for part in where)

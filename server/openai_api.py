@@ -114,7 +114,7 @@ async def edits(request: Request) -> Response:
     try:
         asked = PicturesAsked.model_validate(words)
     except ValidationError as error:
-        raise RequestValidationError(error.errors()) from None
+        raise RequestValidationError([{**one, "loc": ("body", *one["loc"])} for one in error.errors()]) from None
     return await _painted(asked, request, sent)
 
 
@@ -124,8 +124,7 @@ async def _painted(asked: PicturesAsked, request: Request, sent: Mapping[str, by
     asked.check()
     job = await awaited(lambda: _ordered(asked, studio, request.state.client, sent))
     if asked.stream:
-        kind = "image_edit" if sent else "image_generation"
-        return PictureEvents(job, studio, answers, asked=asked, kind=kind)
+        return PictureEvents(job, studio, answers, asked=asked, kind="image_edit" if sent else "image_generation")
     if not await finished(job, studio.jobs, request):
         return Response(status_code=_GONE)
     if job.state == "cancelled":

@@ -82,7 +82,7 @@ def _ordered(asked: TextAsked, studio: Studio, client: str) -> Job:
     }
     with Uploads() as uploads:
         if isinstance(asked, PictureAsked):
-            fields["start"] = start_of(asked, uploads)
+            fields["start"] = start_of(asked, uploads, largest=studio.settings.largest_side)
         composition = as_written(studio, asked.prompt)
         seed = None if asked.seed in (None, -1) else asked.seed
         return ordered(studio, client, composition, count=asked.count, seed=seed, fields=fields, uploads=uploads)

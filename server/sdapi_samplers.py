@@ -76,7 +76,7 @@ def scheduler_of(sampler: str | None, schedule: str | None) -> str | None:
 
 def samplers() -> list[dict[str, Any]]:
     """Return the samplers, as A1111 lists them."""
-    found = {}
+    found: dict[str, tuple[list[str], dict[str, str]]] = {}
     for name, sampler in SAMPLERS.items():
         aliases, options = found.setdefault(sampler.title, ([], {}))
         aliases.append(name)

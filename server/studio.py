@@ -190,8 +190,12 @@ class Studio:
                 raise Refused(f"the {side} is {wanted}, and this server paints at most {settings.largest_side}")
         if isinstance(steps := fields.get("steps"), int) and steps > settings.most_steps:
             raise Refused(f"{steps} steps are asked for, and this server makes at most {settings.most_steps}")
-        backend = self.backend
-        return backend.complete(self._paintings[0].request(composition, **fields))
+        request = self.backend.complete(self._paintings[0].request(composition, **fields))
+        # A size that is left open may be that of a picture to start from.
+        if max(request.width or 0, request.height or 0) > settings.largest_side:
+            size = f"{request.width}x{request.height}"
+            raise Refused(f"that would be {size}, and this server paints at most {settings.largest_side} a side")
+        return request
 
     def several(self, request: GenerationRequest, count: int, *, masks: bool = False) -> list[GenerationRequest]:
         """Return a request for each of several pictures, their seeds counting up.

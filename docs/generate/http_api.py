@@ -13,6 +13,10 @@ MARK = "<!-- here: every route, from the server's OpenAPI document -->"
 
 _METHODS = ("get", "post", "put", "patch", "delete")
 _REST = "Further"
+_SAYS_NOTHING = "Successful Response"
+"""FastAPI's words where a route has none of its own."""
+_ENDLESS = 2**53
+"""Bounds from here on only say that a number fits a machine."""
 _Json = Mapping[str, Any]
 
 
@@ -47,6 +51,8 @@ def reference(openapi: _Json) -> str:
             group = next(iter(route.get("tags", ())), _REST)
             groups.setdefault(group, []).append("\n".join(_route(method, path, route)))
     parts = [text for group, routes in groups.items() for text in (f"## {group}", *routes)]
+    if failures := _failures(openapi):
+        parts += ["## Errors", "| status | |\n| --- | --- |\n" + "\n".join(failures)]
     schemas = openapi.get("components", {}).get("schemas", {})
     if schemas:
         parts += ["## What goes in and comes out"]
@@ -66,9 +72,28 @@ def _route(method: str, path: str, route: _Json) -> Iterator[str]:
         yield ""
     if body := _content(route.get("requestBody", {})):
         yield f"Takes {body}.\n"
-    for status, answer in route.get("responses", {}).items():
-        given = _content(answer)
-        yield f"- `{status}`: {_plain(answer.get('description') or '')}" + (f"; gives {given}" if given else "")
+    answers = route.get("responses", {})
+    for answer in (answer for status, answer in answers.items() if not _is_error(status)):
+        told = _plain(answer.get("description") or "")
+        given = _content(answer) or "nothing"
+        yield f"Gives {given}" + (f": {told.rstrip('.')}.\n" if told not in ("", _SAYS_NOTHING) else ".\n")
+    if errors := [f"`{status}`" for status in answers if _is_error(status)]:
+        yield f"Errors: {', '.join(errors)}."
+
+
+def _is_error(status: str) -> bool:
+    return not status.startswith("2")
+
+
+def _failures(openapi: _Json) -> list[str]:
+    """Return a row for each status that is an error, with what it means on whichever routes."""
+    found: dict[str, dict[str, None]] = {}
+    for routes in openapi.get("paths", {}).values():
+        for route in (routes[method] for method in _METHODS if method in routes):
+            for status, answer in route.get("responses", {}).items():
+                if _is_error(status):
+                    found.setdefault(status, {})[_plain(answer.get("description") or "")] = None
+    return [f"| `{status}` | {' '.join(said)} |" for status, said in sorted(found.items())]
 
 
 def _content(part: _Json) -> str:
@@ -121,8 +146,11 @@ def kind(schema: _Json) -> str:
         "to": schema.get("maximum"),
         "below": schema.get("exclusiveMaximum"),
     }
-    named = {"string": "text"}.get(schema.get("type", "anything"), schema.get("type", "anything"))
-    return " ".join([named, *(f"{word} {limit:g}" for word, limit in bounds.items() if limit is not None)])
+    named = schema.get("type", "anything")
+    named = "text" if named == "string" else named
+    return " ".join(
+        [named, *(f"{word} {limit:.15g}" for word, limit in bounds.items() if limit is not None and limit < _ENDLESS)]
+    )
 
 
 def _told_default(schema: _Json) -> str:

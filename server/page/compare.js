@@ -17,7 +17,7 @@ class ComparisonView extends JobView {
     for (const picture of job.pictures) {
       const key = `${picture.panel}\n${picture.label}`;
       if (this.figures.has(key)) continue;
-      const node = figure(picture, () => this.job, {});
+      const node = figure(picture, () => this.job);
       node.dataset.order = order(picture, this.panels.size === 0 || this.panels.keys().next().value === picture.panel);
       this.figures.set(key, node);
       const row = this.rowOf(picture.panel);

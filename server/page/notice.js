@@ -1,5 +1,5 @@
 // What concerns the whole page: a server that is gone, an empty catalogue; and short words on what was done.
-import { $, make, show } from "./dom.js";
+import { $, make } from "./dom.js";
 
 let watching = false;
 let clearing;
@@ -44,8 +44,8 @@ export function tell(name, sentence, command = null) {
 /** Says for a few seconds what was done. */
 export function toast(words) {
   const node = $("told");
+  (document.querySelector("dialog[open]") ?? document.body).append(node); // what is modal covers all else
   node.textContent = words;
-  show(node, true);
   clearTimeout(clearing);
   clearing = setTimeout(() => { node.textContent = ""; }, 4000);
 }

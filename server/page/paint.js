@@ -56,6 +56,7 @@ export function startPaint(told) {
     paint();
   });
   addEventListener("keydown", keys);
+  if (/Mac|iPhone|iPad/.test(navigator.platform)) document.querySelector(".go kbd").textContent = "⌘ Enter";
   painter();
   earlier();
 }

@@ -1,5 +1,5 @@
 // One painted picture: what made it, and what can be done with it.
-import { button, make, plain } from "./dom.js";
+import { $, button, make, plain } from "./dom.js";
 import { address, call } from "./api.js";
 import { openSheet } from "./adapter.js";
 import { hue, ofPicture } from "./composition.js";
@@ -7,19 +7,20 @@ import { copyText, saveForm } from "./export.js";
 import { copy } from "./files.js";
 import { toast } from "./notice.js";
 
-/** Returns the figure of a picture. `job()` is its job, `acts` what else it can be used for. */
-export function figure(picture, job, acts) {
+/** Returns the figure of a picture. `job()` is its job, `acts` what else it can be used for; without, only its large view has buttons. */
+export function figure(picture, job, acts = null) {
   const image = drawn(picture);
-  const open = make("button", { type: "button", className: "frame", attr: { "aria-label": `picture with seed ${picture.seed}, larger` }, on: { click: () => enlarge(picture, job, acts) } }, image);
+  const open = make("button", { type: "button", className: "frame", attr: { "aria-label": `picture with seed ${picture.seed}, larger` }, on: { click: () => enlarge(picture, job, acts ?? {}) } }, image);
   return make("figure", { className: "picture" }, open, make("figcaption", {},
     picture.label && make("p", { className: "label", textContent: picture.label }),
     !picture.label && make("p", { className: "quiet small", textContent: `seed ${picture.seed}` }),
-    laid(picture, job()), actions(picture, job, acts)));
+    laid(picture, job()), acts && actions(picture, job, acts)));
 }
 
 function drawn(picture) {
   const image = make("img", { src: address(picture.url), alt: picture.label ? `${picture.label}: ${picture.prompt}` : picture.prompt, decoding: "async" });
   image.addEventListener("load", () => image.classList.toggle("small", image.naturalWidth < 160));
+  image.addEventListener("error", () => image.replaceWith(make("span", { className: "lost", textContent: "The server does not keep this picture any more." })));
   return image;
 }
 
@@ -44,9 +45,15 @@ function actions(picture, job, acts) {
     button("ComfyUI", attempt(() => saveForm(composition(), "comfyui")), { title: "save the workflow" }),
     button("Story", attempt(() => tellStory(picture)), { title: "all that made it" }),
   ];
-  if (acts.again) all.push(button("Again", attempt(() => acts.again(job(), picture)), { title: "this prompt, these adapters, this seed" }));
-  if (acts.startFrom) all.push(button("Start from it", attempt(() => acts.startFrom(picture)), { title: "paint from this picture" }));
+  if (acts.again) all.push(button("Again", attempt(() => leave(acts.again(job(), picture))), { title: "this prompt, these adapters, this seed" }));
+  if (acts.startFrom) all.push(button("Start from it", attempt(() => leave(acts.startFrom(picture))), { title: "paint from this picture" }));
   return make("div", { className: "acts" }, all);
+}
+
+/** Closes the large view, since what was asked for is seen behind it. */
+function leave(done) {
+  $("sheet").close();
+  return done;
 }
 
 async function tellStory(picture) {

@@ -175,12 +175,21 @@ def test_an_unknown_model_is_not_found(client: openai.OpenAI) -> None:
         ({"image": ("a.png", b"no picture")}, "the image is no PNG"),
         ({"image": [png(), png()]}, "one picture, not 2"),
         ({"image": png(), "mask": png()}, "transparent"),
+        ({"image": png(size=(2056, 16))}, "2056x16, and this server paints at most 2048"),
+        ({"image": png(), "n": "two"}, "n: "),
         ({"image": png(), "mask": ("m.png", b"\x89PNG\r\n\x1a\n")}, "the mask is"),
     ],
 )
 def test_edits_of_what_is_no_picture_are_refused(client: openai.OpenAI, fields, sentence: str) -> None:
     with pytest.raises(openai.UnprocessableEntityError, match=sentence):
         client.images.edit(prompt=PROMPT, **fields)
+
+
+def test_halves_of_characters_are_painted_as_question_marks(served: Served) -> None:
+    body = json.dumps({"prompt": "a \ud800 duck", **QUICK})
+    headers = {"Content-Type": "application/json"}
+    answer = requests.post(f"{served.url}/v1/images/generations", data=body, headers=headers, timeout=30)
+    assert (answer.status_code, answer.json()["data"][0]["revised_prompt"]) == (200, "a ? duck")
 
 
 def test_an_edit_that_is_no_form_is_refused(served: Served) -> None:

@@ -55,7 +55,7 @@ def test_base64_and_data_urls_are_pictures(text: str) -> None:
     ],
 )
 def test_addresses_and_paths_are_refused_in_one_sentence(text: str) -> None:
-    with pytest.raises(InputError, match="^the mask "):
+    with pytest.raises(InputError, match=r"^the mask "):
         picture_of(text, "the mask")
 
 

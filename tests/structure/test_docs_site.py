@@ -54,7 +54,7 @@ def test_every_page_is_in_the_navigation_once() -> None:
 def test_the_site_fetches_nothing() -> None:
     settings = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
     assert settings["theme"]["font"] is False
-    assert not {"extra_javascript", "extra_css"} & settings.keys()
+    assert not any("//" in str(settings.get(kind)) for kind in ("extra_javascript", "extra_css"))
     assert not any("http" in str(line) for line in settings["plugins"])
 
 
@@ -185,7 +185,11 @@ OPENAPI = {
                 "tags": ["Velatura"],
                 "description": "Choose adapters.",
                 "parameters": [
-                    {"name": "seed", "in": "query", "schema": {"type": "integer", "minimum": 0, "default": 7}}
+                    {
+                        "name": "seed",
+                        "in": "query",
+                        "schema": {"type": "integer", "minimum": 0, "exclusiveMaximum": 2**63, "default": 7},
+                    }
                 ],
                 "requestBody": {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Question"}}}},
                 "responses": {
@@ -218,12 +222,15 @@ def test_page_of_the_http_api_tells_routes_and_schemas() -> None:
         "### POST /compose",
         "## Further",
         "### GET /health",
+        "## Errors",
         "## What goes in and comes out",
         "### Question",
     ]
     assert "| `seed` | integer from 0, in the query | `7` |  |" in text
     assert "Takes [Question](#question) (`application/json`)." in text
-    assert "- `422`: It is wrong." in text
+    assert "Gives object (`application/json`): Chosen." in text
+    assert "Errors: `422`." in text
+    assert "| `422` | It is wrong. |" in text
     assert "| `prompt` | text | needed | Words \\| and &lt;b>marks&lt;/b>. |" in text
     assert "| `most` | integer to 20, or null |" in text
 
