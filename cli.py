@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 
 from . import (
     __version__,
+    assisting,
     choosing,
     comparing,
     describing,
@@ -175,6 +176,7 @@ app.command()(running.run)
 app.command()(running.sheet)
 app.command()(running.interrogate)
 app.command()(serving.serve)
+app.command()(assisting.mcp)
 
 
 @app.command()

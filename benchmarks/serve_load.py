@@ -34,6 +34,9 @@ from velatura.playground.library import find_weights, make_library
 
 PROMPTS = ("a red fox in the snow", "a blue boat on the sea", "a green tree at night", "a rocket over a town")
 
+_LONG = 1000
+"""Pictures of the job whose client is killed."""
+
 
 @dataclass
 class Seen:
@@ -65,11 +68,15 @@ def main() -> None:
 @contextlib.contextmanager
 def serving(folder: Path, queue: int) -> Iterator[tuple[str, int]]:
     """Start a server on the playground's library; yields its address and its process."""
-    make_library(find_weights(), folder / "loras")
+    make_library(find_weights() / "loras", folder / "loras")
     with Velatura.open(db=str(folder / "catalogue.db")) as velatura:
         velatura.index(folder / "loras")
         velatura.embed()
-    environment = os.environ | {"VELATURA_HOME": str(folder), "VELATURA_QUEUE": str(queue)}
+    environment = os.environ | {
+        "VELATURA_HOME": str(folder),
+        "VELATURA_QUEUE": str(queue),
+        "VELATURA_MOST_PICTURES": str(_LONG),
+    }
     command = [sys.executable, "-m", "velatura", "serve", "--port", "0", "--json"]
     process = subprocess.Popen(
         [*command, "--model", str(find_weights() / "onestep")],
@@ -161,12 +168,13 @@ def ask(url: str, name: str, number: int) -> None:
 def kill_one(url: str) -> dict[str, Any]:
     """Start a long job, close the connection without a word, and say how soon the next job is done."""
     place = urlsplit(url)
-    body = json.dumps({"prompt": "a long job", "count": 16, "steps": 150, "seed": 1}).encode()
+    body = json.dumps({"prompt": "a long job", "count": _LONG, "seed": 1}).encode()
     head = f"POST /generate HTTP/1.1\r\nHost: {place.netloc}\r\nAccept: text/event-stream\r\n"
     head += f"Content-Type: application/json\r\nX-Velatura-Client: killed\r\nContent-Length: {len(body)}\r\n\r\n"
     with socket.create_connection((place.hostname or "", place.port or 80)) as doomed:
         doomed.sendall(head.encode() + body)
-        doomed.recv(1 << 16)
+        if b" 200 " not in (told := doomed.recv(1 << 16)):
+            raise SystemExit(f"the long job was not taken: {told!r}")
         time.sleep(1)
         begun = time.perf_counter()
     ask(url, "the next", 0)

@@ -12,6 +12,7 @@ import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, MissingDependency, UnreadableFile
@@ -35,7 +36,7 @@ _REMEMBERED = 1024
 
 
 class SentenceEmbedder:
-    """Any sentence-transformers model. Weights are read when the first text comes.
+    """Any sentence-transformers model. Weights are read when the first text comes; any number of threads may ask.
 
     A BERT with the mean over its tokens, which most are, is computed here: a few texts by numpy, many by torch. Any
     other model, and many texts on a GPU, are left to sentence-transformers.
@@ -69,6 +70,7 @@ class SentenceEmbedder:
         self.revision = folder_revision(self._folder)
         self._known: dict[str, Vectors] = {}
         self._encoders: dict[bool, Encoder] = {}
+        self._opening = Lock()
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Return one row per text, shape (len(texts), dimension), float32, of length 1."""
@@ -80,13 +82,16 @@ class SentenceEmbedder:
         """Embed what is not remembered."""
         import numpy as np
 
-        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        known = self._known
+        rows = {text: row for text in texts if (row := known.get(text)) is not None}
+        new = [text for text in dict.fromkeys(texts) if text not in rows]
         if new:
-            self._known |= zip(new, self._embed(new), strict=True)
-        rows = [self._known[text] for text in texts]
-        while len(self._known) > _REMEMBERED:
-            del self._known[next(iter(self._known))]
-        return np.array(rows, dtype=np.float32)
+            rows |= zip(new, self._embed(new), strict=True)
+            if len(known) + len(new) > _REMEMBERED:
+                # Another dict, with the later half: other threads may be at this one.
+                known = self._known = dict(list(known.items())[-_REMEMBERED // 2 :])
+            known.update((text, rows[text]) for text in new)
+        return np.array([rows[text] for text in texts], dtype=np.float32)
 
     def _embed(self, texts: Sequence[str]) -> Vectors:
         import numpy as np
@@ -98,16 +103,17 @@ class SentenceEmbedder:
         return self._bert.embed(texts, self._encoder(self._bert, many=many))
 
     def _encoder(self, bert: Bert, *, many: bool) -> Encoder:
-        if many not in self._encoders:
-            if many:
-                from .bert_torch import TorchEncoder
+        with self._opening:
+            if many not in self._encoders:
+                if many:
+                    from .bert_torch import TorchEncoder
 
-                self._encoders[many] = TorchEncoder(bert)
-            else:
-                from .bert_numpy import NumpyEncoder
+                    self._encoders[many] = TorchEncoder(bert)
+                else:
+                    from .bert_numpy import NumpyEncoder
 
-                self._encoders[many] = NumpyEncoder(bert)
-        return self._encoders[many]
+                    self._encoders[many] = NumpyEncoder(bert)
+            return self._encoders[many]
 
     def _has_gpu(self) -> bool:
         if importlib.util.find_spec("sentence_transformers") is None:

@@ -56,8 +56,9 @@ async def compose(asked: ComposeAsked, request: Request) -> Response:
         if asked.for_painting and studio.settings.model is not None:
             wishes = studio.for_painting(wishes)
         composition = studio.compose(asked.prompt, wishes=wishes, locked=asked.locked)
-        drawn = {"masks": asked.masks, "seed": asked.seed, "scheme": asked.scheme}
-        return answers.judged(composition, family=wishes.family, **drawn)
+        return answers.judged(
+            composition, family=wishes.family, masks=asked.masks, seed=asked.seed, scheme=asked.scheme
+        )
 
     # A language model takes seconds, in which nothing is computed here.
     asks = studio.settings.composer != "builtin" or studio.settings.reranker == "llm"

@@ -32,9 +32,7 @@ class ErrorAnswer(BaseModel):
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the error answers of a route for its documentation: these, and those that every route has."""
-    return {
-        status: {"model": ErrorAnswer, "description": _MEANING[status]} for status in sorted({401, 403, *statuses})
-    }
+    return {status: {"model": ErrorAnswer, "description": _MEANING[status]} for status in sorted({401, 403, *statuses})}
 
 
 _MEANING: Final = {

@@ -15,7 +15,8 @@ MOST_FOUND: Final = 50
 MOST_NAMED: Final = 50
 
 Prompt = Annotated[
-    str, Field(min_length=1, max_length=LONGEST_PROMPT, description="What the picture shows, as an image model reads it.")
+    str,
+    Field(min_length=1, max_length=LONGEST_PROMPT, description="What the picture shows, as an image model reads it."),
 ]
 
 
@@ -70,7 +71,7 @@ class SearchAdapters(NarrowedAsked):
     """What `search_adapters` is asked."""
 
     query: Annotated[str, Field(min_length=1, max_length=LONGEST_PROMPT)] = Field(
-        description="A prompt, or what to look for. A phrase in double quotes must stand in an adapter's texts as it is."
+        description="A prompt, or what to look for. A phrase in double quotes must stand in an adapter's texts so."
     )
     limit: int = Field(default=10, ge=1, le=MOST_FOUND, description="How many.")
     kinds: list[Annotated[str, Field(max_length=100)]] = Field(
@@ -94,12 +95,14 @@ class SuggestAdapters(NarrowedAsked):
     """What `suggest_adapters` is asked."""
 
     prompt: Prompt
-    most: int | None = Field(default=None, ge=1, le=20, description="At most so many adapters; null as the settings say.")
+    most: int | None = Field(
+        default=None, ge=1, le=20, description="At most so many adapters; null as the settings say."
+    )
     family: str | None = Field(
         default=None,
         max_length=100,
-        description="The base family of the model that will wear them: sd1, sd2, sdxl, pony, flux1, ... Null takes only "
-        "what generate_image can lay on, where this machine has a checkpoint.",
+        description="The base family of the model that will wear them: sd1, sd2, sdxl, pony, flux1, ... Null takes "
+        "only what generate_image can lay on, where this machine has a checkpoint.",
     )
     without: list[Number] = Field(default=[], max_length=1000, description="Ids of adapters to leave out.")
 
@@ -139,8 +142,8 @@ class GenerateImage(ToolAsked):
     adapters: list[AdapterNamed] | None = Field(
         default=None,
         max_length=MOST_NAMED,
-        description="Lay on exactly these, such as the edited choices of suggest_adapters; an empty list paints without "
-        "any; null has adapters chosen for the prompt. Their triggers are added to the prompt.",
+        description="Lay on exactly these, such as the edited choices of suggest_adapters; an empty list paints "
+        "without any; null has adapters chosen for the prompt. Their triggers are added to the prompt.",
     )
     without: list[Number] = Field(
         default=[], max_length=1000, description="Ids of adapters not to choose, where they are chosen for the prompt."
@@ -150,7 +153,9 @@ class GenerateImage(ToolAsked):
     seed: int | None = Field(
         default=None, ge=0, lt=2**53, description="Of the first picture; the same seed paints the same. Null draws one."
     )
-    negative: str | None = Field(default=None, max_length=LONGEST_PROMPT, description="What to keep out of the picture.")
+    negative: str | None = Field(
+        default=None, max_length=LONGEST_PROMPT, description="What to keep out of the picture."
+    )
     steps: int | None = Field(default=None, ge=1, le=1000, description="Denoising steps.")
     guidance: float | None = Field(
         default=None, ge=0, le=100, allow_inf_nan=False, description="Classifier-free guidance; up to 1 is none."

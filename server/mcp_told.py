@@ -19,7 +19,7 @@ class AdapterTold(ToolTold):
     id: int | None = Field(description="Its number in the catalogue; null where the catalogue does not know it.")
     title: str
     family: str | None = Field(description="The base family that it was made for.")
-    kind: str | None
+    kind: str
     page: str | None = Field(description="Its page on its site.")
 
 

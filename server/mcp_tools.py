@@ -121,9 +121,7 @@ def validate(studio: Studio, asked: ValidateCombination) -> Answer:
 # -------------------------------------------------------------------------------------------------- compositions
 
 
-def exactly(
-    studio: Studio, adapters: Sequence[AdapterNamed], prompt: str, *, triggers: bool = True, installed: bool = False
-) -> Composition:
+def exactly(studio: Studio, adapters: Sequence[AdapterNamed], prompt: str, *, triggers: bool = True) -> Composition:
     """Return a composition of the adapters that a caller names and of no others.
 
     Args:
@@ -131,7 +129,6 @@ def exactly(
         adapters: By number or name, with weights; of copies, one on this machine is taken.
         prompt: Their prompt.
         triggers: Whether the triggers that the prompt lacks are added.
-        installed: Whether each must be on this machine.
 
     Raises:
         InputError: nothing is called so, two names mean one adapter, or the gates keep one out.
@@ -150,17 +147,9 @@ def exactly(
     added = share_room(prompt, refined) if triggers else [()] * len(refined)
     choices = []
     for each, adapter, phrases in zip(adapters, refined, added, strict=True):
-        if installed and studio.velatura.localised(_alone(adapter.record)).choices[0].adapter.path is None:
-            raise InputError(f"“{line(adapter.record.title, _TITLE)}” is not on this machine")
         weight = advise(adapter, 1, "evidence").weight if each.weight is None else each.weight
-        choices.append(
-            Choice(adapter=adapter.record, weight=weight, span="", triggers=phrases, reason="you named it", kept=True)
-        )
+        choices.append(Choice(adapter=adapter.record, weight=weight, span="", triggers=phrases, reason="you named it"))
     return Composition(prompt=prompt, choices=tuple(choices), composer="as named")
-
-
-def _alone(record: AdapterRecord) -> Composition:
-    return Composition(prompt="", choices=(Choice(adapter=record, weight=1.0, span=""),))
 
 
 def _name(adapter: AdapterNamed) -> str:
@@ -272,7 +261,10 @@ def _triggers(refined: RefinedAdapter) -> list[str]:
 
 
 def _brief(number: int | None, record: AdapterRecord) -> dict[str, Any]:
-    told = AdapterTold(id=number, title=_title(record), family=record.family, kind=record.kind, page=page_of(record))
+    family = None if record.family is None else line(record.family, _PHRASE)
+    told = AdapterTold(
+        id=number, title=_title(record), family=family, kind=line(record.kind, _PHRASE), page=page_of(record)
+    )
     return dict(told)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from .studio import LONGEST_PROMPT, Wishes
 
@@ -23,7 +23,7 @@ CompositionAnswer = Annotated[
     dict[str, Any],
     Field(description="A composition as `/compose` gives it, which may have been edited: weights, triggers, choices."),
 ]
-_FILTER: Final = {"family": "sd1", "safe": True, "installed": True}
+_FILTER: Final[dict[str, JsonValue]] = {"family": "sd1", "safe": True, "installed": True}
 
 
 class Asked(BaseModel):
@@ -35,7 +35,9 @@ class Asked(BaseModel):
 class FilterAsked(Asked):
     """Which adapters may be found; the settings of the server can only be narrowed."""
 
-    family: str | None = Field(default=None, max_length=100, description="The base family of the model that wears them.")
+    family: str | None = Field(
+        default=None, max_length=100, description="The base family of the model that wears them."
+    )
     whole: bool = Field(default=False, description="With `family`: only what it wears whole.")
     unknown_family: bool = Field(default=False, description="With `family`: also adapters whose family is not known.")
     kinds: tuple[Annotated[str, Field(max_length=100)], ...] = Field(

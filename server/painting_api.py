@@ -28,7 +28,7 @@ from .threads import awaited
 from .uploads import Uploads
 
 if TYPE_CHECKING:
-    from ..records import Composition, GenerationRequest
+    from ..records import Composition
     from .jobs import Job
 
 router = APIRouter(tags=["Paint"], dependencies=[TOKEN])
@@ -222,7 +222,9 @@ async def picture(number: str, request: Request) -> Response:
     return Response(content, media_type="image/png", headers=headers)
 
 
-@router.get("/pictures/{number}/story", summary="Why a picture looks as it does", responses=errors(404), tags=["Pictures"])
+@router.get(
+    "/pictures/{number}/story", summary="Why a picture looks as it does", responses=errors(404), tags=["Pictures"]
+)
 async def story(number: str, request: Request) -> Response:
     """Return the request, the seed and the checkpoint's hash that made the picture."""
     _, content = _picture(request, number)

@@ -25,7 +25,8 @@ MOST: Final = 100
 """Adapters of a composition."""
 
 _TOLD: Final = frozenset(
-    {"id", "preview", "page", *(field.name for field in fields(AdapterRecord))} - {field.name for field in fields(Choice)}
+    {"id", "preview", "page", *(field.name for field in fields(AdapterRecord))}
+    - {field.name for field in fields(Choice)}
 )
 """What an answer tells of a choice's adapter; the catalogue alone is asked for it."""
 

@@ -57,7 +57,7 @@ class Browser:
         """Return what a script returns."""
         return self.driver.execute_script(script, *arguments)
 
-    def until(self, condition: str, seconds: float = 30) -> None:
+    def until(self, condition: str, seconds: float = 60) -> None:
         """Wait until an expression is true."""
         end = time.monotonic() + seconds
         while not self.js(f"return Boolean({condition})"):
@@ -77,6 +77,12 @@ class Browser:
         field = self.find(selector)
         field.clear()
         field.send_keys(*keys)
+
+    def press(self, key: str, code: int) -> None:
+        """Press and release a key, wherever the focus is."""
+        for kind in ("rawKeyDown", "keyUp"):
+            told = {"type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code}
+            self.driver.execute_cdp_cmd("Input.dispatchKeyEvent", told)
 
     def saved(self, ending: str) -> Path:
         """Return the file that it has saved, once it is whole."""

@@ -46,13 +46,19 @@ function tellAbout(about) {
   tell("empty", about.adapters ? null : "The catalogue is empty. Index a folder of adapters first:", "velatura index FOLDER");
 }
 
+const PATIENCE = 1500; // milliseconds before it is said that the server is still opening its models
+
 async function open() {
   let about;
+  const opening = setTimeout(() => tell("opening", "The server is opening its catalogue and its checkpoint …"), PATIENCE);
   try {
     about = await call("GET", "about");
   } catch (error) {
     tell("failed", error.status === 0 ? null : error.message);
     return false;
+  } finally {
+    clearTimeout(opening);
+    tell("opening", null);
   }
   tell("failed", null);
   tellAbout(about);

@@ -122,11 +122,12 @@ def test_store_is_not_asked_again_for_the_same_filter(corpus: Corpus, monkeypatc
     before = corpus.all
     monkeypatch.setattr(Store, "select", lambda *_: pytest.fail("asked again"))
     assert corpus.all is before
-    assert corpus.refresh() is False
+    assert corpus.refreshed() is corpus
 
 
 def test_what_is_written_is_seen(corpus: Corpus) -> None:
-    assert corpus.refresh() is False
+    assert corpus.refreshed() is corpus
     corpus.store.sync(Given([*RECORDS, adapter("late", title="Latecomer", triggers=(("zulu",),))]))
-    assert corpus.refresh() is True
-    assert list(seen(corpus, "zulu")) == ["Latecomer"]
+    later = corpus.refreshed()
+    assert list(seen(later, "zulu")) == ["Latecomer"]
+    assert not seen(corpus, "zulu"), "a search that is under way sees what it began with"

@@ -78,7 +78,7 @@ def test_a_collector_on_this_machine_needs_no_token(serve: Any) -> None:
 
 
 def test_elsewhere_it_needs_the_token(serve: Any) -> None:
-    server = serve(token=TOKEN, host="0.0.0.0")  # noqa: S104 - told, not bound
+    server = serve(token=TOKEN, host="0.0.0.0")
     assert requests.get(f"{server.url}/metrics", timeout=10).status_code == 401
     bearer = {"Authorization": f"Bearer {TOKEN}"}
     assert requests.get(f"{server.url}/metrics", headers=bearer, timeout=10).status_code == 200

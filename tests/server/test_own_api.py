@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 import requests
-
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -201,7 +200,9 @@ def test_compose_keeps_what_is_locked_and_leaves_out_what_is_banned(api: Api, co
     kept = next(choice for choice in choices if choice["id"] == other)
     assert (kept["weight"], kept["kept"]) == (0.3, True)
     assert first not in [choice["id"] for choice in choices]
-    assert "kept out" in api.refused("/compose", {"prompt": "a", "locked": {str(first): 1}, "filter": {"banned": [first]}})
+    assert "kept out" in api.refused(
+        "/compose", {"prompt": "a", "locked": {str(first): 1}, "filter": {"banned": [first]}}
+    )
     assert "number 999999" in api.refused("/compose", {"prompt": "a", "locked": {"999999": None}})
 
 
@@ -210,7 +211,7 @@ def test_an_empty_prompt_is_composed_of_nothing(api: Api) -> None:
 
 
 def test_a_composition_comes_back_as_it_went_out(api: Api, composition: dict[str, Any]) -> None:
-    """What a client sends back has the catalogue's adapters, and what the client decided: weights, triggers, reasons."""
+    """What is sent back has the catalogue's adapters, and what the client decided: weights, triggers, reasons."""
     exported = api.post("/export", {"composition": composition, "form": "json"}, told.ExportTold)
     again = json.loads(exported["text"])
     for before, after in zip(composition["choices"], again["choices"], strict=True):
@@ -228,7 +229,10 @@ def test_a_composition_cannot_bring_a_path_or_another_record(api: Api, compositi
     [choice] = job["composition"]["choices"]
     assert choice["title"] == composition["choices"][0]["title"]
     assert choice["path"] == composition["choices"][0]["path"]
-    unknown = {"prompt": "a", "choices": [{"source": "folder", "key": "/etc/passwd", "title": "x", "weight": 1, "span": ""}]}
+    unknown = {
+        "prompt": "a",
+        "choices": [{"source": "folder", "key": "/etc/passwd", "title": "x", "weight": 1, "span": ""}],
+    }
     assert "is not in the catalogue" in api.refused("/generate", {"composition": unknown})
 
 
@@ -267,7 +271,11 @@ def test_every_form_is_written_and_names_no_folder(api: Api, composition: dict[s
         if form != "json":
             assert "/loras/" not in exported["text"], form
     assert "there is no form" in api.refused("/export", {"composition": composition, "form": "../x"})
-    workflow = {"form": "comfyui", "composition": composition, "workflow": {"1": {"class_type": "Nothing", "inputs": {}}}}
+    workflow = {
+        "form": "comfyui",
+        "composition": composition,
+        "workflow": {"1": {"class_type": "Nothing", "inputs": {}}},
+    }
     assert api.refused("/export", workflow)
 
 
@@ -376,7 +384,9 @@ def test_a_comparison_paints_each_way_once_and_labels_every_place(api: Api, comp
     assert len(panels) == 4
     assert all("without adapters" in [o["label"] for o in job["pictures"] if o["panel"] == panel] for panel in panels)
     assert len({one["url"] for one in job["pictures"]}) == 7, "without adapters is painted once"
-    assert "at most 16" in api.refused("/compare", {"composition": composition, "sweep": [0.1 * n for n in range(1, 9)]})
+    assert "at most 16" in api.refused(
+        "/compare", {"composition": composition, "sweep": [0.1 * n for n in range(1, 9)]}
+    )
     plain = api.painted("/compare", {"prompt": "zzz", "steps": 1, "filter": {"kinds": ["none such"]}})
     assert [one["label"] for one in plain["pictures"]] == ["without adapters"]
 
@@ -479,8 +489,10 @@ ANYTHING = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=8,
 )
-FIELDS = ("prompt", "composition", "filter", "locked", "form", "text", "picture", "file", "name", "limit", "adapters",
-          "similar_to", "masks", "seed", "count", "start", "mask", "sweep", "workflow", "negative", "token", "choices")  # fmt: skip
+FIELDS = (
+    "prompt", "composition", "filter", "locked", "form", "text", "picture", "file", "name", "limit", "adapters",
+    "similar_to", "masks", "seed", "count", "start", "mask", "sweep", "workflow", "negative", "token", "choices",
+)  # fmt: skip
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))

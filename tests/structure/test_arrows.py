@@ -85,6 +85,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"pipeline", "methods", "experiment", "screen", "evaluating_screen"}
     | {"options", "paint_options", "measuring", "judging", "surveying", "clocking", "eval_doctor"},
     "serving": MIDDLE | {"pipeline", "server", "watcher", "options", "paint_options", "choosing"},
+    "assisting": MIDDLE | {"server", "serving", "options", "paint_options", "choosing"},
     "probe_screen": MIDDLE | STAGES | {"screen", "probes"},
     "probing": MIDDLE | STAGES | {"pipeline", "probes", "gates", "screen", "probe_screen", "options", "paint_options"},
     "comfyui": MIDDLE | STAGES | {"pipeline"},
@@ -95,7 +96,7 @@ ALLOWED: dict[str, set[str]] = {
     "starting": MIDDLE | STAGES | {"embedding", "settings_file", "screen", "options"},
     "cli": MIDDLE
     | STAGES
-    | {"pushing", "serving", "starting", "watching"}
+    | {"assisting", "pushing", "serving", "starting", "watching"}
     | {"refiner", "retriever", "pipeline", "playground", "doctor", "screen", "options", "finding"}
     | {"choosing", "comparing", "describing", "embedding", "evaluating", "generating", "probing", "running"},
     "__main__": {"cli"},
