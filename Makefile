@@ -49,7 +49,7 @@ rest: setup   ## what `make wheel-test` has not run
 	$(BIN)/pytest -q -n 2 --dist worksteal $(PACKED:%=--ignore=%)
 
 # Kept out of `make check`: it installs two dozen packages that nothing else needs, and tests look after links and commands.
-docs: $(DOCS_READY) link   ## the documentation as a site: site/index.html; a broken link fails it
+docs: $(DOCS_READY) link   ## the documentation as a site: build/site/index.html; a broken link fails it
 	$(BIN)/python docs/generate/settings.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
@@ -62,4 +62,4 @@ $(DOCS_READY): $(READY)
 	@touch $(DOCS_READY)
 
 clean:
-	rm -rf build dist demo site velatura-demo velatura-measure velatura-experiment .typing .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build dist demo velatura-demo velatura-measure velatura-experiment .typing .mypy_cache .pytest_cache .ruff_cache

@@ -177,7 +177,25 @@ class Composing:
         self, composition: Composition, *, family: str | None = None, steps: int | None = None
     ) -> tuple[Conflict, ...]:
         """Return what does not go together in a set of adapters, errors first; see `Velatura.validate`."""
+        return self._conflicts(composition, self._worn(composition.choices), family, steps)
+
+    def weights(self, composition: Composition) -> tuple[Row, ...]:
+        """Return the table of weights, before and after the others were considered."""
+        return self._table(composition, self._worn(composition.choices))
+
+    def judge(
+        self, composition: Composition, *, family: str | None = None
+    ) -> tuple[tuple[Row, ...], tuple[Conflict, ...]]:
+        """Return both the table of `weights` and what `validate` finds, for which the adapters are read once."""
         worn = self._worn(composition.choices)
+        return self._table(composition, worn), self._conflicts(composition, worn, family, None)
+
+    def _table(self, composition: Composition, worn: Sequence[Worn]) -> tuple[Row, ...]:
+        return table(composition.choices, borne_by([item.refined for item in worn], self._loads_of(worn)))
+
+    def _conflicts(
+        self, composition: Composition, worn: Sequence[Worn], family: str | None, steps: int | None
+    ) -> tuple[Conflict, ...]:
         return conflicts(
             worn,
             prompt=composition.prompt or None,
@@ -186,11 +204,6 @@ class Composing:
             loads=self._loads_of(worn),
             steps=steps,
         )
-
-    def weights(self, composition: Composition) -> tuple[Row, ...]:
-        """Return the table of weights, before and after the others were considered."""
-        worn = self._worn(composition.choices)
-        return table(composition.choices, borne_by([item.refined for item in worn], self._loads_of(worn)))
 
     def _worn(self, choices: Sequence[Choice]) -> list[Worn]:
         worn = []

@@ -425,9 +425,7 @@ class Velatura:
         for number, choice in (locked or {}).items():
             if number not in allowed:
                 raise InputError(f"“{choice.adapter.title}” is locked, and kept out by the filter")
-        found = self.retriever.search_all(
-            prompts, wanted, self.composing.reads, least=self.composing.least
-        )
+        found = self.retriever.search_all(prompts, wanted, self.composing.reads, least=self.composing.least)
         for prompt, candidates in zip(prompts, found, strict=True):
             yield self.composing.compose(prompt, candidates, allowed, family=wanted.family, locked=locked)
 

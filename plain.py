@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from .errors import InputError
-from .records import AdapterRecord, Candidate, Choice, Composition, GenerationRequest, Refusal
+from .records import AdapterRecord, Candidate, Choice, Composition, GenerationRequest, Hashes, Refusal
 from .syntax import without_tags
 
 if TYPE_CHECKING:
@@ -31,6 +31,9 @@ BRIEF = (
 )  # fmt: skip
 """The fields of an adapter that its brief form keeps."""
 
+_ALWAYS = ("model_id", "version_id")
+"""Those of them that are told also where they are not known."""
+_DEFAULTS = {field.name: field.default for field in fields(AdapterRecord) if field.name in BRIEF}
 _OWN = ("weight", "span", "triggers", "reason", "advised", "sure", "kept")
 """The fields of a choice beside its adapter's."""
 _SOMETIMES = ("advised", "sure", "kept")
@@ -57,18 +60,24 @@ def untagged(text: str) -> str:
 
 def brief(adapter: AdapterRecord) -> dict[str, Any]:
     """Return the adapter's identity as a plain dictionary; what is not known is left out, ids excepted."""
-    plain = _dump(AdapterRecord, adapter)
-    kept = {name: plain[name] for name in BRIEF if name in plain}
-    kept.setdefault("model_id", None)
-    kept.setdefault("version_id", None)
-    return {name: kept[name] for name in BRIEF if name in kept}
+    # By hand: a search tells many adapters, and a whole record is much to dump for these few fields.
+    told: dict[str, Any] = {}
+    for name in BRIEF:
+        value = getattr(adapter, name)
+        if name in _ALWAYS or (value is not None and value != _DEFAULTS.get(name)):
+            told[name] = value
+    if "hashes" in told:
+        told["hashes"] = {
+            kind: digest for kind in Hashes.__slots__ if (digest := getattr(adapter.hashes, kind)) is not None
+        }
+    return told
 
 
 def to_plain(record: Any) -> dict[str, Any]:
     """Return a `Candidate`, `Choice`, `Refusal`, `Composition` or `GenerationRequest` as a plain dictionary."""
     match record:
         case Candidate(adapter=refined):
-            matched = [_dump(type(match), match) for match in record.matched]
+            matched = [{"by": match.by, "text": match.text, "score": match.score} for match in record.matched]
             alternatives = list(record.alternatives)
             return {
                 "id": refined.id,

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Literal
 
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, func, or_, select
 
 from ..records import AdapterRecord
 from . import codec
 from .connect import chunks
-from .rows import row_of
+from .rows import names_of
 from .schema import adapter, record
 
 Why = Literal["same file", "same tensors", "probably the same tensors", "other version of the same model"]
@@ -87,14 +87,24 @@ def duplicates(connection: Connection) -> list[Duplicates]:
     return groups
 
 
+def _number_by(*names: str) -> tuple[Select[tuple[int]], tuple[str, ...]]:
+    same = and_(*(adapter.c[name] == bindparam(name) for name in names))
+    by_presence = select(adapter.c.id).where(same).order_by(adapter.c.missing_since.is_not(None), adapter.c.id)
+    return by_presence.limit(1), names
+
+
+_NUMBER_BY = tuple(_number_by(*names) for names in (("source", "key"), ("sha256",), ("autov3",), ("autov2",)))
+"""Made once: it is asked for every adapter of every answer, and making a statement takes longer than running it."""
+
+
 def number_of(connection: Connection, wanted: AdapterRecord) -> int | None:
     """Return the number of the adapter that a record is of: by source and key, else by hashes; missing ones last."""
-    columns = row_of(wanted).columns
-    own = and_(adapter.c.source == columns["source"], adapter.c.key == columns["key"])
-    hashes = [adapter.c[name] == columns[name] for name in ("sha256", "autov3", "autov2") if columns[name]]
-    for same in (own, *hashes):
-        by_presence = select(adapter.c.id).where(same).order_by(adapter.c.missing_since.is_not(None), adapter.c.id)
-        number: int | None = connection.execute(by_presence.limit(1)).scalar()
+    names = names_of(wanted)
+    for statement, told in _NUMBER_BY:
+        values = {name: names[name] for name in told}
+        if None in values.values():
+            continue
+        number: int | None = connection.execute(statement, values).scalar()
         if number is not None:
             return number
     return None
@@ -108,7 +118,7 @@ def installed(connection: Connection, wanted: AdapterRecord) -> str | None:
     """
     if wanted.path is not None:
         return wanted.path
-    columns = row_of(wanted).columns
+    columns = names_of(wanted)
     hashes = [adapter.c[name] == columns[name] for name in ("sha256", "autov3", "autov2") if columns[name]]
     for same in (*hashes, *_same_version(columns["version_id"], columns["model_id"], columns["sha256"])):
         text = connection.execute(

@@ -54,23 +54,30 @@ def row_of(record: AdapterRecord) -> Row:
     return Row(record, json, _columns(record, digest), texts(record, None))
 
 
-def _columns(record: AdapterRecord, digest: str) -> dict[str, Any]:
+def names_of(record: AdapterRecord) -> dict[str, str | None]:
+    """Return the columns of table `adapter` that tell which adapter a record is of, even where it is in brief."""
     sha256 = _hash(record.hashes.sha256)
     return {
         "source": codec.storable(record.source),
         "key": codec.storable(record.key),
-        "digest": digest,
         "model_id": _text(record.model_id),
         "version_id": _text(record.version_id),
+        "sha256": sha256,
+        "autov2": _hash(record.hashes.autov2) or (sha256[:10] if sha256 else None),
+        "autov3": _hash(record.hashes.autov3),
+    }
+
+
+def _columns(record: AdapterRecord, digest: str) -> dict[str, Any]:
+    return {
+        **names_of(record),
+        "digest": digest,
         "file_id": _text(record.file_id),
         "title": codec.storable(record.title),
         "title_key": fold(record.title),
         "file_name": _text(record.file_name),
         "stem_key": None if record.file_name is None else fold(stem(record.file_name)),
         "path": _text(record.path),
-        "sha256": sha256,
-        "autov2": _hash(record.hashes.autov2) or (sha256[:10] if sha256 else None),
-        "autov3": _hash(record.hashes.autov3),
         "fingerprint": _text(record.fingerprint),
         "family": codec.storable(record.family),
         "kind": codec.storable(record.kind),

@@ -1,4 +1,4 @@
-"""Adapters, candidates and compositions as our own API tells them: within the gates, and without this machine's paths."""
+"""Adapters, candidates and compositions as our own API tells them, with no more of this machine than they may."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ class Answers:
             [choice.weight if on else 0.0 for choice, on in zip(under.choices, mask, strict=True)]
             for mask, under in ((mask, velatura.composing.masked(composition, mask)) for mask in drawn)
         ]
-        rows = velatura.composing.weights(composition) if composition.choices else ()
+        rows, found = velatura.composing.judge(composition, family=family) if composition.choices else ((), ())
         return told | {
             "weights": [
                 {
@@ -153,9 +153,7 @@ class Answers:
             ],
             "masks": [list(mask) for mask in drawn],
             "mask_weights": laid,
-            "conflicts": [asdict(one) for one in velatura.validate(composition, family=family)]
-            if composition.choices
-            else [],
+            "conflicts": [asdict(one) for one in found],
             "unembedded": self.unembedded()[1],
         }
 

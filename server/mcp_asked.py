@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, Final, Self
 
 from pydantic import Field, model_validator
@@ -81,14 +82,7 @@ class SearchAdapters(NarrowedAsked):
 
     def wishes(self) -> Wishes:
         """Return them as the studio takes them."""
-        return Wishes(
-            family=self.family,
-            commercial=self.commercial,
-            safe=self.safe,
-            no_real_people=self.no_real_people,
-            kinds=tuple(self.kinds),
-            installed=self.installed,
-        )
+        return replace(super().wishes(), kinds=tuple(self.kinds), installed=self.installed)
 
 
 class SuggestAdapters(NarrowedAsked):

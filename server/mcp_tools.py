@@ -14,7 +14,7 @@ from ..errors import InputError
 from ..families import TITLES
 from ..fenced import line
 from ..gates import admitted
-from ..records import Choice, Composition
+from ..records import Choice, Composition, Refusal
 from .mcp_asked import AdapterNamed, SearchAdapters, SuggestAdapters, ValidateCombination
 from .mcp_told import (
     AdapterTold,
@@ -81,9 +81,12 @@ def suggest(studio: Studio, asked: SuggestAdapters) -> Answer:
     if asked.family is None and studio.settings.model is not None:
         wishes = studio.for_painting(wishes)
     composition = studio.compose(asked.prompt, wishes=wishes)
-    if asked.most is not None:
+    conflicts = _conflicts(studio, composition, wishes.family)
+    told_twice = {conflict.explanation for conflict in conflicts}
+    composition = replace(composition, notes=tuple(note for note in composition.notes if note not in told_twice))
+    if asked.most is not None and len(composition.choices) > asked.most:
         composition = _at_most(studio, composition, asked.most)
-    conflicts = studio.velatura.validate(composition, family=wishes.family) if composition.choices else ()
+        conflicts = _conflicts(studio, composition, wishes.family)
     told = SuggestTold(
         prompt=asked.prompt,
         painted_prompt=one_line(composition.painted_prompt),
@@ -167,12 +170,17 @@ def _meant(studio: Studio, adapter: AdapterNamed) -> list[int]:
 
 def _at_most(studio: Studio, composition: Composition, most: int) -> Composition:
     """Return a composition with the surest of its choices alone, at the weights that they have without the others."""
-    if len(composition.choices) <= most:
-        return composition
     surest = sorted(composition.choices, key=lambda choice: -(1.0 if choice.sure is None else choice.sure))[:most]
     mask = [choice in surest for choice in composition.choices]
     kept = studio.velatura.composing.masked(composition, mask)
-    return replace(kept, choices=tuple(choice for choice, on in zip(kept.choices, mask, strict=True) if on))
+    choices = tuple(choice for choice, on in zip(kept.choices, mask, strict=True) if on)
+    reason = f"you asked for {most} at the most, and it is less surely meant"
+    less = tuple(Refusal(adapter=choice.adapter, reason=reason) for choice in kept.choices if choice not in choices)
+    return replace(kept, choices=choices, refused=(*less, *kept.refused))
+
+
+def _conflicts(studio: Studio, composition: Composition, family: str | None) -> tuple[Conflict, ...]:
+    return studio.velatura.validate(composition, family=family) if composition.choices else ()
 
 
 # -------------------------------------------------------------------------------------------------- telling

@@ -153,7 +153,7 @@ async def _answered(request: Request, submit: Callable[[], Job]) -> Response:
 
 @router.get("/jobs", summary="Your own jobs", response_model=JobsTold, responses=errors(422), tags=["Jobs"])
 async def jobs(request: Request, limit: Annotated[int, Query(ge=1, le=1000)] = _LISTED) -> Response:
-    """Return the client's own jobs, the newest first. The header `X-Velatura-Client` tells clients of one address apart."""
+    """Return the client's own jobs, the newest first; `X-Velatura-Client` tells clients of one address apart."""
     studio, answers = studio_of(request), answers_of(request)
     mine = studio.jobs.all(request.state.client)[:limit]
     return Json(await awaited(lambda: {"jobs": [told(job, studio, answers, whole=False) for job in mine]}))

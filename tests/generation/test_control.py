@@ -108,9 +108,12 @@ def test_every_layout_gives_the_same_controlnet(
         )
     controls = ControlNets(unets[kind])
     controls.check(str(path))
+    loaded = controls.load(str(path))
+    assert all(torch.equal(tensor, tensors[key]) for key, tensor in loaded.state_dict().items())
     expected = answer(net, WIDTHS[kind], xl=kind == "sdxl")
-    for one, other in zip(answer(controls.load(str(path)), WIDTHS[kind], xl=kind == "sdxl"), expected, strict=True):
-        assert torch.equal(one, other)
+    for one, other in zip(answer(loaded, WIDTHS[kind], xl=kind == "sdxl"), expected, strict=True):
+        # Some CPUs round by where in memory a tensor lies.
+        assert torch.allclose(one, other, atol=1e-4)
         assert one.abs().max() > 0
 
 

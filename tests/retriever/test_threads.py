@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -32,11 +31,11 @@ RECORDS = [
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Iterator[Path]:
+def path(tmp_path: Path) -> Path:
     with open_store(tmp_path / "c.db") as store:
         store.sync(Given(RECORDS))
         embed(store, BagEmbedder())
-    yield tmp_path / "c.db"
+    return tmp_path / "c.db"
 
 
 def no_model() -> object:
@@ -67,7 +66,9 @@ def test_threads_are_answered_while_another_connection_writes(path: Path) -> Non
             asking = [threads.submit(ask, number) for number in range(6)]
             try:
                 for turn in range(8):
-                    more = [adapter(f"late {n}", title=f"Latecomer {n}", triggers=((f"zulu{n}",),)) for n in range(turn)]
+                    more = [
+                        adapter(f"late {n}", title=f"Latecomer {n}", triggers=((f"zulu{n}",),)) for n in range(turn)
+                    ]
                     writer.sync(Given([*RECORDS, *more]))
                     embed(writer, BagEmbedder())
             finally:

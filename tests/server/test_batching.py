@@ -87,14 +87,18 @@ def test_what_waits_goes_together_and_each_gets_its_own(slow: Slow) -> None:
 
 def test_no_pass_is_too_large(slow: Slow) -> None:
     together(slow, [["a"], ["b"] * 20, ["c"] * 20, ["d"] * 40])
-    assert [len(texts) for texts in slow.passes][0] == 1
+    assert len(slow.passes[0]) == 1
     assert sorted(len(texts) for texts in slow.passes[1:]) == [20, 20, 40]
 
 
 def test_error_reaches_only_who_asked_for_it(slow: Slow) -> None:
     first, good, bad, fine = together(slow, [["a"], ["good"], ["bad"], ["fine!"]])
     assert isinstance(bad, InputError)
-    assert [rows.tolist() for rows in (first, good, fine) if isinstance(rows, np.ndarray)] == [[[1.0]], [[4.0]], [[5.0]]]
+    assert [rows.tolist() for rows in (first, good, fine) if isinstance(rows, np.ndarray)] == [
+        [[1.0]],
+        [[4.0]],
+        [[5.0]],
+    ]
 
 
 def test_fault_leaves_nobody_waiting(slow: Slow) -> None:

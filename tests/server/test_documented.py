@@ -35,7 +35,8 @@ def test_the_commands_of_the_page_run(served: Any, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "composition.json").read_text())["choices"]
     assert json.loads((tmp_path / "done.json").read_text())["state"] == "done"
     [picture] = tmp_path.glob("*.png")
-    assert Image.open(picture).size == (32, 32)
+    with Image.open(picture) as opened:
+        assert opened.size == (32, 32)
     assert "velatura_pictures_total" in said[-1]
 
 
