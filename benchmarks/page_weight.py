@@ -166,24 +166,39 @@ def view(asked: argparse.Namespace, url: str, ready: str) -> View:
         options.add_argument(f"--user-data-dir={profile}")
         driver = webdriver.Chrome(options=options, service=Service(asked.driver))
         try:
+            driver.get("about:blank")
+            driver.get_log("performance")  # what the browser itself loaded
             begun = time.monotonic()
             driver.get(url)
             while not driver.execute_script(f"return Boolean({ready})"):
                 time.sleep(0.01)
             seconds = time.monotonic() - begun
-            done = finished(driver)
+            done = finished(driver, url)
             return View(bytes=sum(done), requests=len(done), seconds=seconds)
         finally:
             driver.quit()
 
 
-def finished(driver: Any) -> list[int]:
-    """Return the bytes on the wire of each request, once there has been none for a second."""
+def finished(driver: Any, url: str) -> list[int]:
+    """Return the bytes on the wire of each request of a page, once there has been none for a second."""
     done: list[int] = []
+    asked: set[str] = set()
     while True:
         events = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
-        new = [each["params"]["encodedDataLength"] for each in events if each["method"] == "Network.loadingFinished"]
-        done += [int(size) for size in new]
+        told = [(each["method"], each["params"]) for each in events]
+        asked |= {
+            each["requestId"]
+            for method, each in told
+            if method == "Network.requestWillBeSent"
+            and each["documentURL"].startswith(url)
+            and each["request"]["url"].startswith("http")
+        }
+        new = [
+            int(each["encodedDataLength"])
+            for method, each in told
+            if method == "Network.loadingFinished" and each["requestId"] in asked
+        ]
+        done += new
         if done and not new:
             return done
         time.sleep(1)

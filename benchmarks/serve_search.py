@@ -6,7 +6,7 @@ Starts `velatura serve` on a free port, and in another process as many clients, 
 and with prompts that people wrote, no prompt twice. Two ways of asking, `search` and `compose` each: closed loop,
 where a client asks again as soon as it is answered, and paced, where each asks twice a second. Prints the median, the
 95th and the 99th percentile in milliseconds, requests a second, the share of the machine's processors that the server
-took, and how busy the machine was before.
+took, its processor time for each request (`cpu_ms`), and how busy the machine was before.
 """
 
 from __future__ import annotations
@@ -71,8 +71,9 @@ def served(arguments: argparse.Namespace) -> dict[str, Any]:
                 clients = [sys.executable, __file__, *sys.argv[1:], "--ask", way, url]
                 told = subprocess.run(clients, stdout=subprocess.PIPE, check=True)
                 figures = json.loads(told.stdout)
-                used = (cpu_seconds(server.pid) - before) / (time.perf_counter() - started)
-                figures["cpu"] = round(used / (os.cpu_count() or 1), 2)
+                used = cpu_seconds(server.pid) - before
+                figures["cpu"] = round(used / (time.perf_counter() - started) / (os.cpu_count() or 1), 2)
+                figures["cpu_ms"] = round(1000 * used / max(figures.pop("answered"), 1), 1)
                 result["ways"][way] = figures
         finally:
             server.terminate()
@@ -89,8 +90,10 @@ def asked(arguments: argparse.Namespace, way: str, url: str) -> dict[str, float]
     ended = started + 1 + arguments.seconds
     times: list[float] = []
     failures: list[str] = []
+    answered = 0
 
     def client(number: int) -> None:
+        nonlocal answered
         connection = connect(url)
         for turn in moments(started + number * PACE / arguments.clients, bool(paced)):
             if turn >= ended:
@@ -105,6 +108,8 @@ def asked(arguments: argparse.Namespace, way: str, url: str) -> dict[str, float]
             except (OSError, http.client.HTTPException) as error:
                 failures.append(f"{type(error).__name__}: {error}")
                 return
+            with lock:
+                answered += 1
             if began >= started + 1:
                 times.append(time.perf_counter() - began)
 
@@ -123,6 +128,7 @@ def asked(arguments: argparse.Namespace, way: str, url: str) -> dict[str, float]
             for share in (50, 95, 99)
         },
         "requests": len(times),
+        "answered": answered,
         "a_second": round(len(times) / seconds, 1),
     }
 

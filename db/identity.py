@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, func, or_, select
 
@@ -87,7 +87,7 @@ def duplicates(connection: Connection) -> list[Duplicates]:
     return groups
 
 
-def _number_by(*names: str) -> tuple[Select[tuple[int]], tuple[str, ...]]:
+def _number_by(*names: str) -> tuple[Select[Any], tuple[str, ...]]:
     same = and_(*(adapter.c[name] == bindparam(name) for name in names))
     by_presence = select(adapter.c.id).where(same).order_by(adapter.c.missing_since.is_not(None), adapter.c.id)
     return by_presence.limit(1), names

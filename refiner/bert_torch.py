@@ -45,7 +45,7 @@ class _Linear:
             return gelu(result) if self._then_gelu else result
         if len(states) >= _PIECES or not self._is_long:
             return self._product(states)
-        return torch.cat([self._product(piece) for piece in states.split(_PIECE)])
+        return torch.cat([self._product(states[at : at + _PIECE]) for at in range(0, len(states), _PIECE)])
 
     def _product(self, states: torch.Tensor) -> torch.Tensor:
         after: tuple[str, list[float], str] = ("gelu", [], "none") if self._then_gelu else ("none", [], "")

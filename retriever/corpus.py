@@ -89,9 +89,10 @@ class Corpus:
         """Return what a filter lets through; asked again, it is remembered."""
         allowed = self._allowed.get(wanted)
         if allowed is None:
+            allowed = self.only(self.store.select(wanted))
             if len(self._allowed) >= _FILTERS:
-                self._allowed = {}
-            allowed = self._allowed[wanted] = self.only(self.store.select(wanted))
+                self._allowed.clear()
+            self._allowed[wanted] = allowed
         return allowed
 
     def only(self, numbers: Ids) -> Allowed:

@@ -1,4 +1,4 @@
-"""Adapters, candidates and compositions as our own API tells them, with no more of this machine than they may."""
+"""Adapters, candidates and compositions as our own API tells them: to others than this machine without paths."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..generation.file_names import bare_file
 from ..plain import brief, to_plain
 from ..refiner.pictures import local_pictures
+from .folders import without_folders
 from .guard import is_loopback
 from .known import Known
 from .site_pages import page_of
@@ -38,6 +39,10 @@ class Answers:
     @property
     def _store(self) -> Store:
         return self._studio.velatura.store
+
+    def sentence(self, error: Exception) -> str:
+        """Return an error as this server's clients may read it."""
+        return str(error) if self.is_local else without_folders(str(error))
 
     # ---------------------------------------------------------------- counts
 

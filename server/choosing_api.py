@@ -51,10 +51,12 @@ async def compose(asked: ComposeAsked, request: Request) -> Response:
     """Choose adapters for the words of a prompt, with weights, reasons, refusals, and what does not go together."""
     studio, answers = studio_of(request), answers_of(request)
 
+    wishes = asked.filter.wishes()
+    if asked.for_painting and studio.settings.model is not None:
+        # Where the checkpoint is still being loaded this waits, and keeps no search from being computed.
+        wishes = await awaited(lambda: studio.for_painting(asked.filter.wishes()))
+
     def work() -> dict[str, Any]:
-        wishes = asked.filter.wishes()
-        if asked.for_painting and studio.settings.model is not None:
-            wishes = studio.for_painting(wishes)
         composition = studio.compose(asked.prompt, wishes=wishes, locked=asked.locked)
         return answers.judged(
             composition, family=wishes.family, masks=asked.masks, seed=asked.seed, scheme=asked.scheme

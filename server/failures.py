@@ -27,6 +27,8 @@ from .jobs import QueueFull
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from .answers import Answers
+
 A1111: Final = "/sdapi/"
 """Where the paths begin whose clients read A1111's form of an error."""
 
@@ -86,7 +88,8 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, VelaturaError)  # noqa: S101 - what it is registered for
         status, kind = status_of(error)
         field = error.field if isinstance(error, WrongField) else None
-        return answer(request.url.path, status, str(error), kind, field=field)
+        answers: Answers = request.app.state.answers
+        return answer(request.url.path, status, answers.sentence(error), kind, field=field)
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: Exception) -> JSONResponse:

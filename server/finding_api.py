@@ -40,11 +40,11 @@ _LISTED: Final = 1000
 async def about(request: Request) -> Response:
     """Return what paints here, what a request may ask for, and what the settings allow."""
     studio, answers = studio_of(request), answers_of(request)
-    painter = await awaited(lambda: _painter(studio))
+    painter = await awaited(lambda: _painter(studio, answers))
     return Json(await computed(request, lambda: painter | _about(studio, answers)))
 
 
-def _painter(studio: Studio) -> dict[str, Any]:
+def _painter(studio: Studio, answers: Answers) -> dict[str, Any]:
     """Return what paints; a checkpoint that cannot be used is told as the reason why nothing does."""
     told: dict[str, Any] = dict.fromkeys(("family", "backend", "trouble", "own_size"))
     told |= {"painter": False, "defaults": {"steps": None, "guidance": None, "scheduler": None}}
@@ -54,7 +54,7 @@ def _painter(studio: Studio) -> dict[str, Any]:
         backend = studio.backend
         usual = studio.request(Composition(prompt=""))
     except VelaturaError as error:
-        return told | {"trouble": str(error)}
+        return told | {"trouble": answers.sentence(error)}
     return told | {
         "family": backend.family,
         "backend": backend.name,

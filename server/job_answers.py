@@ -49,7 +49,7 @@ def told(job: Job, studio: Studio, answers: Answers, *, whole: bool = True) -> d
         "progress": job.progress,
         "pictures": [entry for one in made for entry in _pictures(one, job, studio, answers)],
         "count": len(job.views) or len(job.requests),
-        "error": None if error is None else str(error),
+        "error": None if error is None else answers.sentence(error),
         "prompt": job.asked.prompt,
         "asked_at": job.asked_at,
         "started_at": job.started_at,

@@ -33,7 +33,7 @@ Progress = Callable[[float, str], Awaitable[None]]
 PICTURES: Final = "velatura://pictures/"
 """Where the addresses of kept pictures begin; the rest is `ID.png`."""
 _MOST: Final = 720_000
-"""Bytes of all pictures of one answer: clients refuse answers of more than a megabyte, which base64 makes of this."""
+"""Bytes of all pictures of one answer: base64 makes 960,000 characters of them, and Claude Desktop takes 1,048,576."""
 _LOOK: Final = 1.0
 """Seconds after which a job is looked at though it says nothing."""
 _APART: Final = 0.02

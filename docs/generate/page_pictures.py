@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 IMAGES = ROOT / "docs" / "images"
 PROMPT = "a red rocket at sunset, stained glass style"
 DESK, PHONE = 1280, 390
-COLOURS = 128
+COLOURS = 256
 """Of a kept picture: a page has few."""
 
 

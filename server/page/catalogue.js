@@ -2,9 +2,10 @@
 import { $, button, make, many, number } from "./dom.js";
 import { call } from "./api.js";
 import { openAdapter } from "./adapter.js";
+import { USES } from "./licence.js";
 
-const TOTALS = { files: "adapters", models: "pages", installed: "on this machine", described: "described", rejected: "rejected", missing: "gone" };
-const GROUPS = { by_family: "By family", by_kind: "By kind", by_source: "By source", by_licence: "By what the licence allows", embedded: "With a vector" };
+const TOTALS = { files: "adapters", models: "pages", installed: "on the server", described: "described", rejected: "rejected", missing: "gone" };
+const GROUPS = { by_family: "By family", by_kind: "By kind", by_source: "By source", by_licence: "By what the licence allows", embedded: "Embedded, by model" };
 const SHOWN = 50; // rejections
 const GROUPS_SHOWN = 20; // groups of duplicates
 
@@ -46,8 +47,8 @@ function counts(stats) {
 function row(group, key, count, most) {
   const bar = make("span", { className: "bar", attr: { "aria-hidden": "true" } }, make("span"));
   bar.firstChild.style.width = `${(count / most) * 100}%`;
-  const title = group === "by_family" ? about.families?.[key] ?? key : key;
-  return [make("dt", { textContent: title }), make("dd", {}, make("span", { textContent: number(count) }), bar)];
+  const titles = { by_family: about.families ?? {}, by_licence: { ...USES, none: "no commercial use" } };
+  return [make("dt", { textContent: titles[group]?.[key] ?? key }), make("dd", {}, make("span", { textContent: number(count) }), bar)];
 }
 
 function reject(rejected, all) {

@@ -80,7 +80,7 @@ export function lockIn(adapter) {
   keep();
 }
 
-/** Shows a composition that was made before, with all of its adapters kept as they are. */
+/** Shows a composition that was made before as it was; all of its adapters are kept, and none is chosen beside them. */
 export function restore(earlier) {
   $("prompt").value = earlier.prompt;
   remember("prompt", earlier.prompt);
@@ -88,7 +88,12 @@ export function restore(earlier) {
     .map(({ id, title, weight }) => [id, { title, weight }]));
   for (const { id } of earlier.choices) delete banned[id];
   keep();
-  return choose();
+  underWay?.abort();
+  composition = { notes: [], ...earlier, refused: [], conflicts: [], masks: [], painted_prompt: "" };
+  asked = JSON.stringify(question());
+  rename("compose", { prompt: earlier.prompt });
+  draw();
+  validate();
 }
 
 /** Returns the composition of what is written now, chosen anew where that has changed; null without a prompt. */
@@ -224,7 +229,7 @@ function changes(choice) {
 /** What a person keeps at the weight that it has changes nothing of the rest: it is not chosen anew for that. */
 function settled() {
   keep();
-  asked = JSON.stringify(question());
+  if (asked !== null) asked = JSON.stringify({ ...JSON.parse(asked), locked: question().locked });
 }
 
 function keep() {

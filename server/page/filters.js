@@ -1,10 +1,8 @@
 // Which adapters may be found: the fields, and what they ask of the server. They can only narrow what it allows.
 import { make } from "./dom.js";
+import { USES } from "./licence.js";
 import { recall, remember } from "./memory.js";
 
-const USES = {
-  image: "the pictures may be sold", rentcivit: "may be run on Civitai", rent: "may be run for others", sell: "may be sold itself",
-};
 const TICKS = {
   safe: "Only rated PG or PG13", no_real_people: "No real persons", installed: "Only files on the server’s machine",
   whole: "Only what the model wears whole", unknown_family: "Also of unknown base",

@@ -5,6 +5,7 @@ import { call } from "./api.js";
 import { openCatalogue, startCatalogue } from "./catalogue.js";
 import { openCompare, startCompare } from "./compare.js";
 import { openCompose, startCompose } from "./compose.js";
+import { USES } from "./licence.js";
 import { recall, remember } from "./memory.js";
 import { onReturn, tell } from "./notice.js";
 import { openPaint, startPaint, wantedMasks } from "./paint.js";
@@ -30,8 +31,6 @@ function theme() {
     wear(worn);
   });
 }
-
-const USES = { image: "pictures may be sold", rentcivit: "may be run on Civitai", rent: "may be run for others", sell: "may be sold" };
 
 function tellAbout(about) {
   const { gates = {} } = about;

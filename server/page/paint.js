@@ -4,6 +4,7 @@ import { bytes, call, ended } from "./api.js";
 import { current, refresh, restore } from "./compose.js";
 import { ofPicture, sent } from "./composition.js";
 import { dataUrl } from "./files.js";
+import { storyOf } from "./picture.js";
 import { JobView } from "./job.js";
 import { recall, remember } from "./memory.js";
 import { toast } from "./notice.js";
@@ -154,13 +155,18 @@ async function earlier() {
   } catch { /* it is only what was there before */ }
 }
 
+const STORIED = { steps: "steps", guidance: "guidance", width: "width", height: "height", negative: "negative", scheduler: "scheduler", clip_skip: "clip-skip" };
+
 async function again(job, picture) {
+  const { request: made } = await call("GET", storyOf(picture));
+  for (const [name, id] of Object.entries(STORIED)) $(id).value = made[name] ?? "";
   $("seed").value = picture.seed;
-  setRolls(false);
+  $("count").value = 1;
   $("masks").checked = false;
+  setRolls(false);
   $("paint-form").dispatchEvent(new Event("input"));
-  if (job.composition) await restore(ofPicture(job.composition, picture));
-  toast("The prompt, its adapters and the seed are as they were");
+  restore(ofPicture(job.composition, picture));
+  toast("Prompt, adapters, seed and settings are as they were");
   $("prompt").scrollIntoView({ block: "center" });
 }
 

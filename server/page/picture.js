@@ -56,8 +56,11 @@ function leave(done) {
   return done;
 }
 
+/** Returns the path of a picture's story. */
+export const storyOf = (picture) => `${picture.url.replace(/\.png$/, "")}/story`;
+
 async function tellStory(picture) {
-  const story = JSON.stringify(await call("GET", `${picture.url.replace(/\.png$/, "")}/story`), null, 2);
+  const story = JSON.stringify(await call("GET", storyOf(picture)), null, 2);
   openSheet("The picture’s story", make("p", { className: "quiet", textContent: "All that decided its pixels. It is in the PNG too, and velatura repaint paints it again." }),
     button("Copy", () => copy(story, "the story"), { look: "" }), make("pre", { textContent: story }));
 }

@@ -20,6 +20,7 @@ from shelf import BagEmbedder, Given, adapter
 from velatura.pipeline import Velatura
 from velatura.records import PG, XXX, Licence
 from velatura.server import create_app
+from velatura.server.folders import without_folders
 from velatura.settings import default_settings
 
 PUBLIC = {"nsfw": PG, "commercial": "image", "real_people": False, "blocked": ("Blocked Fox",)}
@@ -181,6 +182,17 @@ def test_a_public_server_tells_no_paths(public: Asked) -> None:
     assert "/tmp" not in json.dumps(answers)
 
 
+@pytest.mark.parametrize(
+    ("sentence", "told"),
+    [("/home/ada/my.db cannot be read", "my.db cannot be read"),
+     ("there is no checkpoint '/srv/models/x.safetensors': give", "there is no checkpoint 'x.safetensors': give"),
+     ("C:\\loras\\fox.safetensors is damaged", "fox.safetensors is damaged"),
+     ("stabilityai/sdxl-turbo at http://127.0.0.1:7860/sdapi/v1 and/or 1/2", None), ("a strength of 1 / 2", None)],
+)  # fmt: skip
+def test_errors_tell_others_no_folders(sentence: str, told: str | None) -> None:
+    assert without_folders(sentence) == (told or sentence)
+
+
 def test_a_preview_is_made_of_the_file_beside_the_adapter(public: Asked) -> None:
     answer = requests.get(f"{public.url}/adapters/{public.numbers['Red Fox']}/preview", timeout=10)
     assert Image.open(io.BytesIO(answer.content)).size == (320, 213)
@@ -256,9 +268,9 @@ def test_a_server_without_a_checkpoint_still_finds_and_says_that_it_cannot_paint
 
 
 def test_a_checkpoint_that_cannot_be_used_is_told(tmp_path: Path) -> None:
-    with catalogue(tmp_path, model="/nowhere/model.safetensors") as server:
+    with catalogue(tmp_path, model="/nowhere/model.safetensors", public_hosts=("paint.example",)) as server:
         server.studio.velatura.painting.__dict__.pop("backend")
         about = server.get("/about")
         assert not about["painter"]
-        assert "there is no checkpoint" in about["trouble"]
+        assert "there is no checkpoint 'model.safetensors'" in about["trouble"]
         assert server.post("/search", {"prompt": "a fox"})["candidates"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import re
 import shutil
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 import requests
 from browser import LACKING, Browser, opened_browser
+from PIL import Image
 from playground_server import Served, opened, serving
 
 from velatura.generation.story import read_story
@@ -123,6 +125,14 @@ def paint(browser: Browser, **fields: str) -> None:
     browser.find("#paint").click()
 
 
+_PICTURES = "return [...document.querySelectorAll('#jobs .frame img')].map((one) => one.src)"
+
+
+def press(browser: Browser, name: str) -> None:
+    """Press a button of the newest picture."""
+    browser.js("[...document.querySelectorAll('#jobs .acts button')].find((one) => one.textContent === arguments[0]).click()", name)
+
+
 def painted(browser: Browser) -> None:
     browser.until("document.querySelector('#jobs .job[aria-busy=false] img')?.complete")
 
@@ -154,7 +164,7 @@ def test_from_a_prompt_to_a_picture_that_tells_its_story(browser: Browser, serve
     laid = {choice["title"]: choice["weight"] for choice in story["request"]["composition"]["choices"]}
     assert laid["rocket-retro"] == pytest.approx(weight)
     assert (story["seed"], story["request"]["steps"], story["request"]["guidance"]) == (77, 4, 2)
-    browser.js("document.querySelectorAll('#jobs .acts button')[1].click()")
+    press(browser, "ComfyUI")
     workflow = json.loads(browser.saved(".json").read_text(encoding="utf-8"))
     assert any(node.get("class_type") == "LoraLoader" for node in workflow.values() if isinstance(node, dict))
 
@@ -173,14 +183,18 @@ def test_what_was_painted_is_there_after_a_reload_and_can_be_gone_on_from(browse
     assert browser.find("#steps").get_attribute("value") == "4"
     browser.write("#prompt", "a blue house", "\ue007")
     browser.until("document.querySelector('#jobs .acts')")
-    browser.js("[...document.querySelectorAll('#jobs .acts button')].find((one) => one.textContent === 'Again').click()")
+    press(browser, "Again")
     browser.until("document.getElementById('prompt').value === 'a red rocket'")
-    assert browser.find("#seed").get_attribute("value") == "5"
-    browser.js("[...document.querySelectorAll('#jobs .acts button')].find((one) => one.textContent === 'Start from it').click()")
+    browser.find("#paint").click()
+    browser.until("document.querySelectorAll('#jobs .job[aria-busy=false] img').length === 2")
+    new, old = (requests.get(url, timeout=10).content for url in browser.js(_PICTURES))
+    with Image.open(io.BytesIO(new)) as one, Image.open(io.BytesIO(old)) as other:
+        assert one.tobytes() == other.tobytes()
+    press(browser, "Start from it")
     browser.until("document.querySelector('#start img')?.complete")
     paint(browser, seed="6", steps="2")
-    browser.until("document.querySelectorAll('#jobs .job[aria-busy=false] img').length === 2")
-    browser.js("document.querySelectorAll('#jobs .acts button')[2].click()")
+    browser.until("document.querySelectorAll('#jobs .job[aria-busy=false] img').length === 3")
+    press(browser, "Story")
     browser.until("document.querySelector('#sheet pre')")
     assert json.loads(browser.texts("#sheet pre")[0])["request"]["start"] is not None
 
@@ -329,7 +343,7 @@ return [...document.querySelectorAll('button, a, input, select, textarea, progre
 """
 _SMALL = """
 const shown = [...document.querySelectorAll('main button, header button, nav a, summary, main input, main select, main textarea, main a.button')]
-  .filter((one) => one.checkVisibility({visibilityProperty: true}) && !one.matches('.card-title, .inline'));
+  .filter((one) => one.checkVisibility({visibilityProperty: true}) && !one.matches('.inline'));
 return shown.map((one) => [one, (one.closest('label') ?? one).getBoundingClientRect()])
   .filter(([, box]) => box.height < 39.5).map(([one, box]) => `${one.outerHTML.slice(0, 90)}: ${box.height}`);
 """
