@@ -4,10 +4,10 @@
     python benchmarks/page_weight.py --gradio /tmp/gradio/bin/python [--views 5] [--json]
 
 Both are served on this machine and opened in headless Chromium with an empty cache, in turn. Measured are the bytes
-that come over the wire and the requests until the page has been still for a second, and the time from the navigation until
-the prompt can be written in: the median of several views. Gradio's page has a prompt, the settings of a painting, a table
-of adapters and a gallery, and calls nothing: it is less than ours does. Beside that: what Gradio and what it needs take on the
-disk beyond FastAPI and uvicorn, which both pages are served by, and the seconds to import each.
+that come over the wire and the requests until the page has been still for a second, and the time from the navigation
+until the prompt can be written in: the median of several views. Gradio's page has a prompt, the settings of a painting,
+a table of adapters and a gallery, and calls nothing: it is less than ours does. Beside that: what Gradio and what it needs
+take on the disk beyond what Velatura needs anyway, and the seconds to import each once FastAPI is imported.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ with gr.Blocks(title="Velatura") as page:
                     gr.Slider(0, 2, 0.8, label=f"adapter {place}")
                 gr.Dataframe(headers=["adapter", "reason"])
             with gr.Column():
-                gr.Number(1, label="Pictures"); gr.Number(0, label="Seed"); gr.Number(25, label="Steps"); gr.Number(7, label="Guidance")
+                for name in ("Pictures", "Seed", "Steps", "Guidance"):
+                    gr.Number(1, label=name)
                 gr.Textbox(label="Negative prompt"); gr.Image(label="Start"); gr.Checkbox(label="masks")
                 gr.Button("Paint", variant="primary"); gr.Gallery(label="Pictures")
     with gr.Tab("Search"):
@@ -66,10 +67,7 @@ READY = {
     "velatura": "document.documentElement.dataset.ready === 'yes'",
     "gradio": "[...document.querySelectorAll('textarea')].some((one) => !one.disabled && one.checkVisibility())",
 }
-FLAGS = (
-    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
 
 @dataclass(frozen=True)
@@ -216,7 +214,11 @@ def installed(python: Path) -> int:
     shared = ("fastapi", "starlette", "uvicorn", "pydantic", "anyio", "h11", "click", "idna", "sniffio", "pip", "numpy", "pillow",
               "PIL", "huggingface_hub", "hf_xet", "yaml", "_yaml", "pyyaml", "typer", "rich", "markdown_it", "pygments", "typing")  # fmt: skip
     names = tuple(name.lower() for name in shared)
-    return sum(size(path) if path.is_dir() else path.stat().st_size for path in folder.iterdir() if not path.name.lower().startswith(names))
+    return sum(
+        size(path) if path.is_dir() else path.stat().st_size
+        for path in folder.iterdir()
+        if not path.name.lower().startswith(names)
+    )
 
 
 def imported(python: Path, module: str, before: str) -> float:

@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Literal
 
-from ..errors import Cancelled, VelaturaError
+from ..errors import BackendError, Cancelled, VelaturaError
 from ..plain import BRIEF
 from ..protocols import Watch
 from ..records import AdapterRecord, Composition
@@ -135,12 +135,13 @@ class Job:
 class Jobs:
     """A queue, and one thread for each painter.
 
-    Clients take turns: whoever asks for a hundred jobs does not keep another from being next.
+    Clients take turns, picture by picture: whoever asks for a hundred does not keep another from being next.
 
     Args:
         painters: One for each device; each is called by one thread alone.
         keep: Keeps a painted picture, and returns what it can be asked for by.
         most: How many jobs may wait.
+        at_once: How many pictures of a job are painted in one turn.
         preview_every: Steps between two previews.
     """
 
@@ -150,10 +151,12 @@ class Jobs:
         keep: Callable[[GeneratedImage], str],
         *,
         most: int,
+        at_once: int = 1,
         preview_every: int = 5,
     ) -> None:
         self._keep = keep
         self._most = most
+        self._at_once = at_once
         self._every = preview_every
         self._waiting: OrderedDict[str, deque[Job]] = OrderedDict()
         self._known: OrderedDict[str, Job] = OrderedDict()
@@ -229,9 +232,9 @@ class Jobs:
 
     @property
     def waiting(self) -> int:
-        """How many jobs are in line."""
+        """How many jobs are in line that have not begun."""
         with self._changed:
-            return sum(map(len, self._waiting.values()))
+            return sum(job.state == "waiting" for line in self._waiting.values() for job in line)
 
     @property
     def at_work(self) -> list[Job]:
@@ -240,7 +243,7 @@ class Jobs:
             return [job for job in self._known.values() if job.state == "painting"]
 
     def ahead(self, job: Job) -> int:
-        """Return how many jobs come before a waiting one, as the line is now."""
+        """Return how many turns come before a waiting one, as the line is now, had each job but one picture."""
         with self._changed:
             lines = list(self._waiting.items())
             mine = next((place for place, (client, line) in enumerate(lines) if job in line), None)
@@ -268,7 +271,7 @@ class Jobs:
             self._paint(job, paint)
 
     def _next(self) -> Job | None:
-        """Wait for a job; the client whose turn it was goes to the end of the line."""
+        """Wait for a job whose turn it is; its client goes to the end of the line."""
         with self._changed:
             while not self._waiting:
                 if self._closed:
@@ -281,18 +284,23 @@ class Jobs:
             del self._waiting[client]
             if line:
                 self._waiting[client] = line
-            job.state = "painting"
-            job.started_at = time.time()
+            if job.state == "waiting":
+                job.state = "painting"
+                job.started_at = time.time()
         job.tell()
         return job
 
     def _paint(self, job: Job, paint: Paint) -> None:
+        """Paint the next pictures of a job; it goes back into line where there are more."""
+        begun, first, count = time.time(), len(job.made), len(job.requests)
+        turn = job.requests[first : first + self._at_once]
+
         def progressed(share: float) -> None:
-            job.progress = share
+            job.progress = (first + share * len(turn)) / count
             job.tell()
 
         def previewed(place: int, picture: Image) -> None:
-            job.preview = (place, picture)
+            job.preview = (first + place, picture)
             job.tell()
 
         watch = Watch(progress=progressed, preview=previewed, every=self._every, stopped=lambda: job.stopped)
@@ -300,12 +308,14 @@ class Jobs:
         try:
             if job.stopped:
                 raise Cancelled("the job was cancelled")
-            with closing(paint(job.requests, watch)) as images:
+            with closing(paint(turn, watch)) as images:
                 for place, image in images:
-                    job.made.append(Made(place=place, picture=self._keep(image), seed=image.seed))
+                    job.made.append(Made(place=first + place, picture=self._keep(image), seed=image.seed))
                     with self._changed:
                         self.pictures += 1
                     job.tell()
+            if len(job.made) < first + len(turn):
+                raise BackendError("fewer pictures were painted than were asked for")
         except Cancelled:
             state = "cancelled"
         except VelaturaError as error:
@@ -315,9 +325,20 @@ class Jobs:
             told = f"painting failed ({type(error).__name__}); the server's log says more"
             job.error, state = VelaturaError(told), "failed"
         with self._changed:
+            self.painting_seconds += time.time() - begun
+            if state == "done" and len(job.made) < count:
+                if not job.stopped:
+                    self._put_back(job)
+                    return
+                state = "cancelled"
             self._end(job, state)
-            self.painting_seconds += (job.ended_at or 0.0) - (job.started_at or 0.0)
         job.tell()
+
+    def _put_back(self, job: Job) -> None:
+        """Have a job be its client's next, and the client the last."""
+        self._waiting.setdefault(job.client, deque()).appendleft(job)
+        self._waiting.move_to_end(job.client)
+        self._changed.notify()
 
     def _end(self, job: Job, state: State) -> None:
         job.preview = None

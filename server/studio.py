@@ -62,7 +62,8 @@ class Studio:
         places = [self.settings.model_copy(update={"device": device}) for device in self.settings.devices]
         self._paintings = [Painting(each, velatura.localised) for each in places] or [velatura.painting]
         self._opening = threading.Lock()
-        self.jobs = Jobs([self._painter(each) for each in self._paintings], self.shelf.keep, most=self.settings.queue)
+        painters = [self._painter(each) for each in self._paintings]
+        self.jobs = Jobs(painters, self.shelf.keep, most=self.settings.queue, at_once=self.settings.batch)
 
     def close(self) -> None:
         """End every job."""

@@ -9,14 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
+CHROMIUM = next(
+    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+)
 DRIVER = shutil.which("chromedriver")
 LACKING = None if CHROMIUM and DRIVER else "no browser: chromium and chromedriver are not installed"
 
-_FLAGS = (
-    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --hide-scrollbars"
-).split()
+_FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars"]
 
 
 class Browser:
@@ -70,7 +69,9 @@ class Browser:
 
     def texts(self, selector: str) -> list[str]:
         """Return what all such elements say, shown or not."""
-        return list(self.js("return [...document.querySelectorAll(arguments[0])].map((one) => one.textContent)", selector))
+        return list(
+            self.js("return [...document.querySelectorAll(arguments[0])].map((one) => one.textContent)", selector)
+        )
 
     def write(self, selector: str, *keys: str) -> None:
         """Replace what a field holds."""

@@ -64,7 +64,9 @@ def go(browser: Any, path: str, awaited: str) -> None:
     """Go to another page."""
     browser.js("location.hash = '#/' + arguments[0]", path)
     browser.until(f"document.querySelector('{awaited}')?.checkVisibility()")
-    browser.until("![...document.querySelectorAll('#duplicates .tag')].some((one) => one.textContent.startsWith('no. '))")
+    browser.until(
+        "![...document.querySelectorAll('#duplicates .tag')].some((one) => one.textContent.startsWith('no. '))"
+    )
 
 
 def fill(browser: Any, fields: dict[str, str]) -> None:

@@ -109,7 +109,7 @@ def test_a_job_tells_its_pictures_its_progress_and_its_previews_as_they_come() -
     with jobs_of(gate) as jobs:
         job = submit(jobs, "ann", "a fox", 3)
         with job.heard(lambda: heard.append((job.state, job.progress, len(job.made)))):
-            gate.let()
+            gate.let(3)
             assert job.wait(5)
         assert heard[-1] == ("done", 1.0, 3)
         assert [made for _, _, made in heard] == sorted(made for _, _, made in heard)
@@ -120,6 +120,46 @@ def test_a_job_tells_its_pictures_its_progress_and_its_previews_as_they_come() -
         told = len(heard)
         job.tell()
         assert len(heard) == told, "nobody listens any more"
+
+
+def test_clients_take_turns_picture_by_picture() -> None:
+    """Whoever asks for one picture waits for one of another's, and not for all of them."""
+    gate = Gate()
+    with jobs_of(gate) as jobs:
+        many = submit(jobs, "ann", "many", 4)
+        until(lambda: many.state == "painting")
+        one, later = submit(jobs, "bob", "one"), submit(jobs, "ann", "later")
+        gate.let(6)
+        assert later.wait(5)
+        assert (many.state, one.state) == ("done", "done")
+        assert gate.begun == ["many", "one", "many", "many", "many", "later"]
+        assert [made.place for made in many.made] == [0, 1, 2, 3]
+
+
+def test_a_job_between_two_of_its_turns_can_be_cancelled() -> None:
+    gate = Gate()
+    with jobs_of(gate) as jobs:
+        many = submit(jobs, "ann", "many", 4)
+        other = submit(jobs, "bob", "other", 2)
+        gate.let()
+        until(lambda: other.state == "painting")
+        assert jobs.waiting == 0, "it has begun"
+        jobs.cancel(many)
+        assert (many.state, len(many.made)) == ("cancelled", 1)
+        gate.let(2)
+        assert other.wait(5)
+        assert other.state == "done"
+        assert gate.begun == ["many", "other", "other"]
+
+
+def test_a_painter_that_gives_too_little_fails_the_job() -> None:
+    def nothing(requests: Sequence[GenerationRequest], watch: Watch) -> Iterator[tuple[int, GeneratedImage]]:
+        yield from ()
+
+    with jobs_of(nothing) as jobs:
+        job = submit(jobs, "ann", "a fox")
+        assert job.wait(5)
+        assert (job.state, str(job.error)) == ("failed", "fewer pictures were painted than were asked for")
 
 
 def test_cancelling_a_job_in_line_ends_it_at_once_and_leaves_no_gap() -> None:
@@ -143,7 +183,7 @@ def test_cancelling_a_job_at_work_keeps_what_was_painted() -> None:
     gate = Gate(Painter(delay=0.02))
     with jobs_of(gate) as jobs:
         job = submit(jobs, "ann", "a fox", 100)
-        gate.let()
+        gate.let(100)
         until(lambda: len(job.made) >= 2)
         jobs.cancel(job)
         assert job.wait(5)
@@ -152,7 +192,6 @@ def test_cancelling_a_job_at_work_keeps_what_was_painted() -> None:
         assert 0 < job.progress < 1
         assert job.error is None
         following = submit(jobs, "bob", "next")
-        gate.let()
         assert following.wait(5)
         assert following.state == "done"
 
