@@ -19,7 +19,7 @@ from .serving import address, listen, read_token
 if TYPE_CHECKING:
     from mcp.server.lowlevel import Server
 
-    from .server.mcp_server import Desk
+    from .server.mcp.server import Desk
     from .server.studio import Studio
     from .settings import Settings
 
@@ -57,7 +57,7 @@ def mcp(
         print_json({"mcpServers": {"velatura": _started_by_a_client(settings, given, folder)}})
         return
     try:
-        from .server.mcp_server import make, serve_stdio
+        from .server.mcp.server import make, serve_stdio
     except ModuleNotFoundError as error:
         raise MissingDependency(error.name or "mcp", extra="mcp") from None
 
@@ -79,7 +79,7 @@ def _serve_http(server: Server[Desk], settings: Settings, port: int) -> None:
     try:
         import uvicorn
 
-        from .server.mcp_http import PATH, application
+        from .server.mcp.http import PATH, application
     except ModuleNotFoundError as error:
         raise MissingDependency(error.name or "uvicorn", extra="server") from None
     token = read_token(_HOST)

@@ -6,8 +6,8 @@
 Both are served on this machine and opened in headless Chromium with an empty cache, in turn. Measured are the bytes
 that come over the wire and the requests until the page has been still for a second, and the time from the navigation
 until the prompt can be written in: the median of several views. Gradio's page has a prompt, the settings of a painting,
-a table of adapters and a gallery, and calls nothing: it is less than ours does. Beside that: what Gradio and what it needs
-take on the disk beyond what Velatura needs anyway, and the seconds to import each once FastAPI is imported.
+a table of adapters and a gallery, and calls nothing: less than ours does. Beside that: what Gradio and what it needs
+take on the disk beyond what Velatura needs anyway, and the seconds that importing each takes beside FastAPI.
 """
 
 from __future__ import annotations
@@ -63,11 +63,26 @@ with gr.Blocks(title="Velatura") as page:
         gr.JSON(); gr.Dataframe()
 page.launch(server_name="127.0.0.1", server_port=int(sys.argv[1]), quiet=True)
 """
+SHARED = (
+    "fastapi", "starlette", "uvicorn", "pydantic", "anyio", "h11", "click", "idna", "sniffio", "typing", "annotated",
+    "numpy", "pillow", "pil", "huggingface_hub", "hf_xet", "yaml", "_yaml", "pyyaml", "typer", "rich", "markdown_it",
+    "mdurl", "pygments", "filelock", "fsspec", "tqdm", "certifi", "shellingham", "packaging", "pip", "setuptools",
+)  # fmt: skip
+"""Packages that Velatura needs anyway, by how their folders begin."""
 READY = {
     "velatura": "document.documentElement.dataset.ready === 'yes'",
     "gradio": "[...document.querySelectorAll('textarea')].some((one) => !one.disabled && one.checkVisibility())",
 }
-FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+FLAGS = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 @dataclass(frozen=True)
@@ -208,16 +223,13 @@ def size(folder: Path) -> int:
 
 
 def installed(python: Path) -> int:
-    """Return the bytes of an environment's packages, less those that serve any page, and pip."""
+    """Return the bytes of an environment's packages, less those that Velatura needs anyway."""
     script = "import sysconfig; print(sysconfig.get_paths()['purelib'])"
     folder = Path(subprocess.run([python, "-c", script], check=True, capture_output=True, text=True).stdout.strip())
-    shared = ("fastapi", "starlette", "uvicorn", "pydantic", "anyio", "h11", "click", "idna", "sniffio", "pip", "numpy", "pillow",
-              "PIL", "huggingface_hub", "hf_xet", "yaml", "_yaml", "pyyaml", "typer", "rich", "markdown_it", "pygments", "typing")  # fmt: skip
-    names = tuple(name.lower() for name in shared)
     return sum(
         size(path) if path.is_dir() else path.stat().st_size
         for path in folder.iterdir()
-        if not path.name.lower().startswith(names)
+        if not path.name.lower().startswith(SHARED)
     )
 
 

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 
 from .. import __version__
-from . import failures, health, openai_api, own_api, page, sdapi
+from . import failures, health, page
+from .a1111 import api as sdapi
 from .answers import Answers
 from .guard import METRICS, OPEN, Guard, is_loopback, names_of
 from .metrics import Measured, Metrics
+from .openai import api as openai_api
+from .own import api as own_api
+from .own.thumbnails import Thumbnails
 from .studio import Studio
 from .threads import open_threads
-from .thumbnails import Thumbnails
 
 if TYPE_CHECKING:
     from ..pipeline import Velatura

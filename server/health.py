@@ -8,12 +8,12 @@ from starlette.responses import Response
 
 from .. import __version__
 from ..generation.file_names import bare
-from .answer_models import HealthTold
 from .answers import answers_of
 from .errors_told import TOKEN, errors
 from .guard import METRICS
 from .json_answer import Json
 from .metrics import Metrics
+from .own.answer_models import HealthTold
 from .studio import studio_of
 from .threads import awaited
 

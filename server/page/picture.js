@@ -46,7 +46,7 @@ function actions(picture, job, acts) {
     button("Story", attempt(() => tellStory(picture)), { title: "all that made it" }),
   ];
   if (acts.again) all.push(button("Again", attempt(() => leave(acts.again(job(), picture))), { title: "this prompt, these adapters, this seed" }));
-  if (acts.startFrom) all.push(button("Start from it", attempt(() => leave(acts.startFrom(picture))), { title: "paint from this picture" }));
+  if (acts.startFrom) all.push(button("Vary", attempt(() => leave(acts.startFrom(picture))), { title: "paint from this picture" }));
   return make("div", { className: "acts" }, all);
 }
 

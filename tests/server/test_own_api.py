@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from pydantic import TypeAdapter
 
-from velatura.server import answer_models as told
-from velatura.server.own_models import CompareAsked, ComposeAsked, ExportAsked, GenerateAsked, ImportAsked, SearchAsked
+from velatura.server.own import answer_models as told
+from velatura.server.own.models import CompareAsked, ComposeAsked, ExportAsked, GenerateAsked, ImportAsked, SearchAsked
 
 PROMPT = "a red rocket at sunset, stained glass style"
 

@@ -194,7 +194,7 @@ def test_what_was_painted_is_there_after_a_reload_and_can_be_gone_on_from(browse
     new, old = (requests.get(url, timeout=10).content for url in browser.js(_PICTURES))
     with Image.open(io.BytesIO(new)) as one, Image.open(io.BytesIO(old)) as other:
         assert one.tobytes() == other.tobytes()
-    press(browser, "Start from it")
+    press(browser, "Vary")
     browser.until("document.querySelector('#start img')?.complete")
     paint(browser, seed="6", steps="2")
     browser.until("document.querySelectorAll('#jobs .job[aria-busy=false] img').length === 3")

@@ -19,8 +19,8 @@ from playground_server import Serve, Served
 
 from velatura.generation import open_backend
 from velatura.records import Choice, Composition, GenerationRequest
+from velatura.server.a1111.samplers import scheduler_of, schedulers
 from velatura.server.jobs import Job
-from velatura.server.sdapi_samplers import scheduler_of, schedulers
 
 PROMPT = "a yellow duck by the sea"
 SMALL = {"width": 32, "height": 32, "steps": 2, "seed": 7, "cfg_scale": 2.0}

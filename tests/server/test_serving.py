@@ -62,7 +62,7 @@ def started(tmp_path: Path) -> Iterator[Started]:
 
 def test_serves_watches_and_ends_when_asked_to(started: Started) -> None:
     assert started.get("/health")["adapters"] == 1  # it needs no token
-    assert started.get("/stats", Authorization=f"Bearer {TOKEN}")["present"] == 1
+    assert started.get("/stats", Authorization=f"Bearer {TOKEN}")["files"] == 1
     shutil.copy(LORAS[1], started.folder)
     end = time.monotonic() + 60
     while started.get("/health")["adapters"] == 1 and time.monotonic() < end:

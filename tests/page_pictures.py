@@ -2,7 +2,7 @@
 
     velatura demo demo
     velatura serve --db demo/catalogue.db --model playground/weights/base --port 7870 &
-    python docs/generate/page_pictures.py http://127.0.0.1:7870
+    python tests/page_pictures.py http://127.0.0.1:7870
 
 It needs Chromium, and drives it as the tests do.
 """
@@ -10,24 +10,23 @@ It needs Chromium, and drives it as the tests do.
 from __future__ import annotations
 
 import base64
+import io
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+from browser import opened_browser
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"
 PROMPT = "a red rocket at sunset, stained glass style"
 DESK, PHONE = 1280, 390
-COLOURS = 256
-"""Of a kept picture: a page has few."""
 
 
 def main() -> None:
     """Open a browser and take the pictures."""
-    sys.path.insert(0, str(ROOT / "tests"))
-    from browser import opened_browser
-
     url = sys.argv[1].rstrip("/")
     with tempfile.TemporaryDirectory() as folder, opened_browser(Path(folder)) as browser:
         browser.look(width=DESK)
@@ -85,18 +84,9 @@ def take(browser: Any, name: str, width: int, theme: str, most: int = 10_000) ->
     clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
     told = browser.driver.execute_cdp_cmd("Page.captureScreenshot", {"format": "png", "clip": clip})
     path = IMAGES / f"page-{name}.png"
-    path.write_bytes(base64.b64decode(told["data"]))
-    shrink(path)
-    print(path.relative_to(ROOT))  # noqa: T201
-
-
-def shrink(path: Path) -> None:
-    """Keep a picture with few colours."""
-    from PIL import Image
-
-    with Image.open(path) as image:
-        few = image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
-    few.save(path, optimize=True)
+    with Image.open(io.BytesIO(base64.b64decode(told["data"]))) as image:
+        image.convert("RGB").save(path, optimize=True)
+    sys.stdout.write(f"{path.relative_to(ROOT)}\n")
 
 
 if __name__ == "__main__":

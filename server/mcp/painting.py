@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING, Final
 
 from PIL import Image
 
-from ..errors import Cancelled, InputError
-from ..fenced import line
-from ..generation.file_names import bare
-from .following import follow
-from .mcp_asked import GenerateImage
-from .mcp_told import GenerateTold, PictureTold
-from .mcp_tools import Answer, choice_lines, chosen, exactly, named, notes_of, one_line, refused
-from .orders import SEEDS, pictures_of
-from .studio import Wishes
-from .threads import awaited
+from ...errors import Cancelled, InputError
+from ...fenced import line
+from ...generation.file_names import bare
+from ..following import follow
+from ..orders import SEEDS, pictures_of
+from ..studio import Wishes
+from ..threads import awaited
+from .asked import GenerateImage
+from .told import GenerateTold, PictureTold
+from .tools import Answer, choice_lines, chosen, exactly, named, notes_of, one_line, refused
 
 if TYPE_CHECKING:
-    from ..records import Composition
-    from .jobs import Job, Made
-    from .studio import Studio
+    from ...records import Composition
+    from ..jobs import Job, Made
+    from ..studio import Studio
 
 Progress = Callable[[float, str], Awaitable[None]]
 """Tells the share that is done, which only ever grows, and in words what is being done."""

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageOps
 
-from ..generation.pictures import read_mask, read_picture
-from ..records import Start
-from .failures import WrongField
+from ...generation.pictures import read_mask, read_picture
+from ...records import Start
+from ..failures import WrongField
 
 if TYPE_CHECKING:
-    from .sdapi_models import PictureAsked
-    from .uploads import Uploads
+    from ..uploads import Uploads
+    from .models import PictureAsked
 
 _STRETCH, _CUT = 0, 1
 

@@ -22,19 +22,19 @@ from mcp.server.stdio import stdio_server
 from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
 
-from .. import __version__
-from ..errors import VelaturaError
-from ..fenced import line
-from .json_answer import clean
-from .mcp_asked import GenerateImage, SearchAdapters, SuggestAdapters, ToolAsked, ValidateCombination
-from .mcp_told import GenerateTold, SearchTold, SuggestTold, ToolTold, ValidateTold
-from .threads import awaited
+from ... import __version__
+from ...errors import VelaturaError
+from ...fenced import line
+from ..json_answer import clean
+from ..threads import awaited
+from .asked import GenerateImage, SearchAdapters, SuggestAdapters, ToolAsked, ValidateCombination
+from .told import GenerateTold, SearchTold, SuggestTold, ToolTold, ValidateTold
 
 if TYPE_CHECKING:
     from mcp.server.context import ServerRequestContext
 
-    from .mcp_tools import Answer
-    from .studio import Studio
+    from ..studio import Studio
+    from .tools import Answer
 
 _LOG: Final = logging.getLogger(__name__)
 _LONGEST: Final = 1000
@@ -157,14 +157,14 @@ class Desk:
         """
         if isinstance(asked, GenerateImage):
             studio = await awaited(lambda: self.studio)
-            from .mcp_painting import generate
+            from .painting import generate
 
             return await generate(studio, asked, progress, client=client, folder=self._folder)
         return await awaited(lambda: self._computed(asked))
 
     def _computed(self, asked: ToolAsked) -> Answer:
         studio = self.studio
-        from . import mcp_tools
+        from . import tools as mcp_tools
 
         match asked:
             case SearchAdapters():
@@ -273,7 +273,7 @@ async def _read_resource(
 ) -> types.ReadResourceResult:
     studio, content = context.lifespan_context.opened, None
     if studio is not None:
-        from .mcp_painting import kept_picture
+        from .painting import kept_picture
 
         content = kept_picture(studio, str(params.uri))
     if content is None:

@@ -10,25 +10,26 @@ from typing import TYPE_CHECKING, Any, Final
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from ..generation.file_names import bare
-from . import sdapi_extras, sdapi_lists
-from .answers import answers_of
-from .errors_told import TOKEN
-from .failures import WrongField
-from .following import finished
-from .json_answer import Json
-from .orders import as_written, ordered, pictures_of
-from .sdapi_info import info_of
-from .sdapi_models import OptionsAsked, PictureAsked, TextAsked
-from .sdapi_pictures import start_of
-from .sdapi_samplers import scheduler_of
-from .studio import studio_of
-from .threads import awaited
-from .uploads import Uploads
+from ...generation.file_names import bare
+from ..answers import answers_of
+from ..errors_told import TOKEN
+from ..failures import WrongField
+from ..following import finished
+from ..json_answer import Json
+from ..orders import as_written, ordered, pictures_of
+from ..studio import studio_of
+from ..threads import awaited
+from ..uploads import Uploads
+from . import extras as sdapi_extras
+from . import lists as sdapi_lists
+from .info import info_of
+from .models import OptionsAsked, PictureAsked, TextAsked
+from .pictures import start_of
+from .samplers import scheduler_of
 
 if TYPE_CHECKING:
-    from .jobs import Job
-    from .studio import Studio
+    from ..jobs import Job
+    from ..studio import Studio
 
 router = APIRouter(prefix="/sdapi/v1", tags=["A1111"], dependencies=[TOKEN])
 router.include_router(sdapi_lists.router)

@@ -7,12 +7,12 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
-from ..errors import InputError
-from ..refiner.picture_file import read_picture_file
-from ..refiner.pictures import local_pictures
+from ...errors import InputError
+from ...refiner.picture_file import read_picture_file
+from ...refiner.pictures import local_pictures
 
 if TYPE_CHECKING:
-    from ..records import AdapterRecord
+    from ...records import AdapterRecord
 
 SIDE: Final = 320
 """Pixels of the longer side."""

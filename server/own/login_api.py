@@ -5,10 +5,10 @@ from __future__ import annotations
 from fastapi import APIRouter, HTTPException, Request
 from starlette.responses import Response
 
-from .errors_told import errors
-from .guard import COOKIE, cookie_of, same
-from .json_answer import Json
-from .own_models import LoginAsked
+from ..errors_told import errors
+from ..guard import COOKIE, cookie_of, same
+from ..json_answer import Json
+from .models import LoginAsked
 
 router = APIRouter(tags=["Login"])
 

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import StreamingResponse
 
-from .following import follow
-from .json_answer import dumped
-from .threads import awaited
+from ..following import follow
+from ..json_answer import dumped
+from ..threads import awaited
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
-    from ..records import GenerationRequest
-    from .answers import Answers
-    from .jobs import Job, Made
-    from .studio import Studio
+    from ...records import GenerationRequest
+    from ..answers import Answers
+    from ..jobs import Job, Made
+    from ..studio import Studio
 
 _APART: Final = 0.1
 """Seconds between two events of a job, but for its last."""

@@ -14,25 +14,25 @@ from pydantic import ValidationError
 from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
-from ..errors import Cancelled, MissingDependency
-from ..generation.file_names import bare
-from ..records import Start
-from .answers import answers_of
-from .errors_told import TOKEN, errors
-from .failures import WrongField
-from .following import finished
-from .json_answer import Json
-from .openai_events import PictureEvents
-from .openai_models import PicturesAsked
-from .openai_pictures import answer_of
-from .orders import chosen, ordered
-from .studio import studio_of
-from .threads import awaited
-from .uploads import Uploads, checked
+from ...errors import Cancelled, MissingDependency
+from ...generation.file_names import bare
+from ...records import Start
+from ..answers import answers_of
+from ..errors_told import TOKEN, errors
+from ..failures import WrongField
+from ..following import finished
+from ..json_answer import Json
+from ..orders import chosen, ordered
+from ..studio import studio_of
+from ..threads import awaited
+from ..uploads import Uploads, checked
+from .events import PictureEvents
+from .models import PicturesAsked
+from .pictures import answer_of
 
 if TYPE_CHECKING:
-    from .jobs import Job
-    from .studio import Studio
+    from ..jobs import Job
+    from ..studio import Studio
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"], dependencies=[TOKEN])
 

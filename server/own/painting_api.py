@@ -12,24 +12,24 @@ from urllib.parse import quote
 from fastapi import APIRouter, HTTPException, Query, Request
 from starlette.responses import Response
 
-from ..comparison import panels_of
-from ..records import Start
+from ...comparison import panels_of
+from ...records import Start
+from ..answers import answers_of
+from ..errors_told import TOKEN, errors
+from ..jobs import View
+from ..json_answer import Json
+from ..sent import composition_of
+from ..stories import story_of
+from ..studio import Refused, Studio, studio_of
+from ..threads import awaited
+from ..uploads import Uploads
 from .answer_models import JobAnswer, JobsTold
-from .answers import answers_of
-from .errors_told import TOKEN, errors
 from .job_answers import JobEvents, told
-from .jobs import View
-from .json_answer import Json
-from .own_models import CompareAsked, GenerateAsked, PaintAsked
-from .sent import composition_of
-from .stories import story_of
-from .studio import Refused, Studio, studio_of
-from .threads import awaited
-from .uploads import Uploads
+from .models import CompareAsked, GenerateAsked, PaintAsked
 
 if TYPE_CHECKING:
-    from ..records import Composition
-    from .jobs import Job
+    from ...records import Composition
+    from ..jobs import Job
 
 router = APIRouter(tags=["Paint"], dependencies=[TOKEN])
 

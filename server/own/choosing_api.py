@@ -10,24 +10,24 @@ from typing import TYPE_CHECKING, Any, Final
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from ..errors import InputError
-from ..families import TITLES
-from ..fenced import line
-from ..generation.file_names import bare_file
-from ..generation.picture_text import read_texts
-from ..refiner.picture_file import SUFFIXES
+from ...errors import InputError
+from ...families import TITLES
+from ...fenced import line
+from ...generation.file_names import bare_file
+from ...generation.picture_text import read_texts
+from ...refiner.picture_file import SUFFIXES
+from ..answers import Answers, answers_of
+from ..errors_told import TOKEN, errors
+from ..json_answer import Json
+from ..sent import composition_of, named, within_gates
+from ..studio import Studio, studio_of
+from ..threads import awaited, computed
+from ..uploads import Uploads, content_of
 from .answer_models import ComposeTold, ExportTold, ValidateTold
-from .answers import Answers, answers_of
-from .errors_told import TOKEN, errors
-from .json_answer import Json
-from .own_models import ComposeAsked, ExportAsked, ImportAsked, ValidateAsked
-from .sent import composition_of, named, within_gates
-from .studio import Studio, studio_of
-from .threads import awaited, computed
-from .uploads import Uploads, content_of
+from .models import ComposeAsked, ExportAsked, ImportAsked, ValidateAsked
 
 if TYPE_CHECKING:
-    from ..records import Composition
+    from ...records import Composition
 
 router = APIRouter(tags=["Choose"], dependencies=[TOKEN])
 
@@ -107,8 +107,8 @@ async def export(asked: ExportAsked, request: Request) -> Response:
 
 
 def _exported(asked: ExportAsked, studio: Studio, answers: Answers) -> dict[str, Any]:
-    from ..composer.formats import load_workflow, write
-    from .json_answer import dumped
+    from ...composer.formats import load_workflow, write
+    from ..json_answer import dumped
 
     composition = studio.velatura.localised(composition_of(studio, asked.composition))
     if asked.form == "json" and not answers.is_local:
@@ -168,7 +168,7 @@ def _imported(asked: ImportAsked, studio: Studio, answers: Answers) -> dict[str,
 
 
 def _texts_of(content: bytes, name: str) -> dict[str, str]:
-    from ..composer.formats import PICTURE_TEXTS
+    from ...composer.formats import PICTURE_TEXTS
 
     with Uploads() as uploads:
         texts = read_texts(Path(uploads.add(content, "picture").path), PICTURE_TEXTS)

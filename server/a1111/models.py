@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, Field
 
-from .failures import WrongField
+from ..failures import WrongField
 
 _NOTHING: Final = (None, False, 0, "", "None", "none", "Automatic", "automatic")
 """Values by which clients say that they do not want a thing."""

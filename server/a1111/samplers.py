@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ..generation.schedulers import SAMPLERS
-from .failures import WrongField
+from ...generation.schedulers import SAMPLERS
+from ..failures import WrongField
 
 _OWN: Final = {
     "DPM++ 2M": "Karras",

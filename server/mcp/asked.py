@@ -8,8 +8,8 @@ from typing import Annotated, Any, Final, Self
 from pydantic import Field, model_validator
 from pydantic_core import from_json
 
-from .own_models import Asked, Number, Weight
-from .studio import LONGEST_PROMPT, Wishes
+from ..own.models import Asked, Number, Weight
+from ..studio import LONGEST_PROMPT, Wishes
 
 MOST_FOUND: Final = 50
 """Adapters of one answer: a language model reads all of them."""

@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from starlette.responses import StreamingResponse
 
-from ..errors import Cancelled, VelaturaError
-from .failures import status_of
-from .following import follow
-from .json_answer import dumped
-from .openai_pictures import drawn, encoded, reasons, size_of, usage_of
-from .orders import pictures_of
-from .threads import awaited
+from ...errors import Cancelled, VelaturaError
+from ..failures import status_of
+from ..following import follow
+from ..json_answer import dumped
+from ..orders import pictures_of
+from ..threads import awaited
+from .pictures import drawn, encoded, reasons, size_of, usage_of
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
-    from .answers import Answers
-    from .jobs import Job
-    from .openai_models import PicturesAsked
-    from .studio import Studio
+    from ..answers import Answers
+    from ..jobs import Job
+    from ..studio import Studio
+    from .models import PicturesAsked
 
 
 class PictureEvents(StreamingResponse):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from .answers import links
+from ..answers import links
 
 if TYPE_CHECKING:
-    from ..records import BaseNorms, BlockNorm, Example, Probe, WeightMeasure
-    from .answers import Answers
-    from .studio import Studio
+    from ...records import BaseNorms, BlockNorm, Example, Probe, WeightMeasure
+    from ..answers import Answers
+    from ..studio import Studio
 
 _MOST_ALTERNATIVES = 100
 

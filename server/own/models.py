@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-from .studio import LONGEST_PROMPT, Wishes
+from ..studio import LONGEST_PROMPT, Wishes
 
 MOST_FOUND: Final = 200
 """Adapters of one answer."""

@@ -11,18 +11,18 @@ from fastapi import APIRouter, Request
 from PIL import Image, ImageOps
 from starlette.responses import Response
 
-from ..generation.picture_text import read_texts
-from ..generation.pictures import read_picture
-from ..parameters import parse_parameters
-from .failures import WrongField
-from .json_answer import Json
-from .sdapi_models import EnlargementAsked, Looked, OneEnlarged, SeveralEnlarged
-from .studio import studio_of
-from .threads import computed
-from .uploads import Uploads, picture_of
+from ...generation.picture_text import read_texts
+from ...generation.pictures import read_picture
+from ...parameters import parse_parameters
+from ..failures import WrongField
+from ..json_answer import Json
+from ..studio import studio_of
+from ..threads import computed
+from ..uploads import Uploads, picture_of
+from .models import EnlargementAsked, Looked, OneEnlarged, SeveralEnlarged
 
 if TYPE_CHECKING:
-    from ..settings import Settings
+    from ...settings import Settings
 
 router = APIRouter()
 

@@ -6,16 +6,16 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..generation.file_names import bare
-from .json_answer import dumped
-from .orders import why
-from .sdapi_models import PictureAsked
-from .stories import story_of
+from ...generation.file_names import bare
+from ..json_answer import dumped
+from ..orders import why
+from ..stories import story_of
+from .models import PictureAsked
 
 if TYPE_CHECKING:
-    from .answers import Answers
-    from .jobs import Job, Made
-    from .sdapi_models import TextAsked
+    from ..answers import Answers
+    from ..jobs import Job, Made
+    from .models import TextAsked
 
 
 def info_of(job: Job, made: Sequence[tuple[Made, bytes]], asked: TextAsked, answers: Answers) -> str:

@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from ..errors import InputError
-from ..families import TITLES
-from ..fenced import line
-from ..gates import admitted
-from ..records import Choice, Composition, Refusal
-from .mcp_asked import AdapterNamed, SearchAdapters, SuggestAdapters, ValidateCombination
-from .mcp_told import (
+from ...errors import InputError
+from ...families import TITLES
+from ...fenced import line
+from ...gates import admitted
+from ...records import Choice, Composition, Refusal
+from ..site_pages import page_of
+from .asked import AdapterNamed, SearchAdapters, SuggestAdapters, ValidateCombination
+from .told import (
     AdapterTold,
     ChosenTold,
     ConflictTold,
@@ -28,12 +29,11 @@ from .mcp_told import (
     ToolTold,
     ValidateTold,
 )
-from .site_pages import page_of
 
 if TYPE_CHECKING:
-    from ..composer.worn import Conflict
-    from ..records import AdapterRecord, Candidate, RefinedAdapter
-    from .studio import Studio
+    from ...composer.worn import Conflict
+    from ...records import AdapterRecord, Candidate, RefinedAdapter
+    from ..studio import Studio
 
 _TITLE: Final = 80
 """Characters of a title;"""
@@ -75,7 +75,7 @@ def search(studio: Studio, asked: SearchAdapters) -> Answer:
 
 def suggest(studio: Studio, asked: SuggestAdapters) -> Answer:
     """Return the adapters for a prompt, weighed, with reasons."""
-    from ..composer.formats import write
+    from ...composer.formats import write
 
     wishes = replace(asked.wishes(), banned=tuple(asked.without))
     if asked.family is None and studio.settings.model is not None:
@@ -136,8 +136,8 @@ def exactly(studio: Studio, adapters: Sequence[AdapterNamed], prompt: str, *, tr
     Raises:
         InputError: nothing is called so, two names mean one adapter, or the gates keep one out.
     """
-    from ..composer.triggers import share_room
-    from ..composer.weights import advise
+    from ...composer.triggers import share_room
+    from ...composer.weights import advise
 
     store = studio.velatura.store
     meant = [(_name(each), _meant(studio, each)) for each in adapters]
@@ -245,7 +245,7 @@ def conflict_lines(conflicts: Sequence[ConflictTold]) -> list[str]:
 
 
 def _found(candidate: Candidate) -> FoundTold:
-    from ..composer.weights import advise
+    from ...composer.weights import advise
 
     refined = candidate.adapter
     record, refinement = refined.record, refined.refinement

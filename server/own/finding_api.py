@@ -9,25 +9,25 @@ import numpy as np
 from fastapi import APIRouter, HTTPException, Path, Query, Request
 from starlette.responses import Response
 
-from .. import __version__
-from ..composer.formats import FORMATS
-from ..errors import InputError, VelaturaError
-from ..families import TITLES
-from ..gates import admitted
-from ..generation.file_names import bare, bare_file
-from ..generation.schedulers import SAMPLERS
-from ..records import USES, Candidate, Composition
-from ..syntax import quoted
+from ... import __version__
+from ...composer.formats import FORMATS
+from ...errors import InputError, VelaturaError
+from ...families import TITLES
+from ...gates import admitted
+from ...generation.file_names import bare, bare_file
+from ...generation.schedulers import SAMPLERS
+from ...records import USES, Candidate, Composition
+from ...syntax import quoted
+from ..answers import Answers, answers_of
+from ..errors_told import TOKEN, errors
+from ..json_answer import Json
+from ..studio import LONGEST_PROMPT, Studio, Wishes, studio_of
+from ..threads import awaited, computed
+from ..uploads import picture_of
 from .adapter_answers import known_of
 from .answer_models import AboutTold, AdaptersTold, KnownTold, SearchTold
-from .answers import Answers, answers_of
-from .errors_told import TOKEN, errors
-from .json_answer import Json
-from .own_models import MOST_FOUND, SearchAsked
-from .studio import LONGEST_PROMPT, Studio, Wishes, studio_of
-from .threads import awaited, computed
+from .models import MOST_FOUND, SearchAsked
 from .thumbnails import Thumbnails
-from .uploads import picture_of
 
 router = APIRouter(tags=["Find"], dependencies=[TOKEN])
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from ..generation.file_names import bare, bare_file
-from . import sdapi_samplers
-from .json_answer import Json
-from .studio import studio_of
+from ...generation.file_names import bare, bare_file
+from ..json_answer import Json
+from ..studio import studio_of
+from . import samplers as sdapi_samplers
 
 if TYPE_CHECKING:
-    from .studio import Studio
+    from ..studio import Studio
 
 router = APIRouter()
 

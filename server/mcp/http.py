@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .guard import Guard, names_of
+from ..guard import Guard, names_of
 
 if TYPE_CHECKING:
     from mcp.server.lowlevel import Server
     from starlette.types import ASGIApp
 
-    from .mcp_server import Desk
+    from .server import Desk
 
 PATH = "/mcp"
 

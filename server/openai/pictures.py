@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from PIL import Image
 
-from ..syntax import without_tags
-from .orders import pictures_of, why
-from .stories import story_of
+from ...syntax import without_tags
+from ..orders import pictures_of, why
+from ..stories import story_of
 
 if TYPE_CHECKING:
-    from ..records import Composition
-    from .answers import Answers
-    from .jobs import Job, Made
-    from .openai_models import PicturesAsked
-    from .studio import Studio
+    from ...records import Composition
+    from ..answers import Answers
+    from ..jobs import Job, Made
+    from ..studio import Studio
+    from .models import PicturesAsked
 
 _EXIF: Final = 0x8769
 _COMMENT: Final = 0x9286

@@ -1,0 +1,1 @@
+"""OpenAI's image API: models, generations, edits."""

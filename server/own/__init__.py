@@ -1,0 +1,1 @@
+"""Our own API: search, compose, generate, and what is known of adapters and jobs."""
