@@ -72,7 +72,7 @@ export class JobView {
       if (this.figures.get(picture.place)?.dataset.picture === picture.url) continue;
       this.put(picture.place, figure(picture, () => this.job, this.acts), picture);
     }
-    const expected = over ? 0 : job.count;
+    const expected = job.state === "painting" ? job.count : 0;
     for (let place = 0; place < Math.max(expected, this.figures.size); place += 1) {
       const there = this.figures.get(place);
       if (over && there?.classList.contains("pending")) this.remove(place);
@@ -114,7 +114,7 @@ function preview(node, url) {
 function statusOf(job) {
   const made = job.pictures.length;
   switch (job.state) {
-    case "waiting": return job.ahead > 0 ? `waiting, ${many(job.ahead, "job")} before it` : "waiting";
+    case "waiting": return job.ahead > 0 ? `waiting, ${many(job.ahead, "job")} before it` : "next in line";
     case "painting": return job.count > 1 ? `painting, ${made} of ${job.count} done` : "painting";
     case "done": return seconds(job);
     case "cancelled": return made ? `cancelled after ${made} of ${job.count}` : "cancelled";

@@ -86,8 +86,8 @@ function painter() {
   const says = about.painter ? about.model ?? "" : "no checkpoint";
   $("painter").textContent = says;
   $("painter").title = says;
-  $("paint-fields").disabled = !about.painter;
-  $("paint").disabled = !about.painter;
+  show($("paint-fields"), about.painter);
+  show($("paint-form").querySelector(".go"), about.painter);
   if (!about.painter) {
     $("paint-error").classList.toggle("calm", !about.trouble);
     const why = about.trouble ? [about.trouble] : ["This server chooses and exports, and paints nothing: it was started without a checkpoint. ",
@@ -100,7 +100,7 @@ function keys(event) {
   if ($("compose").hidden || document.querySelector("dialog[open]")) return;
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
     event.preventDefault();
-    if (!$("paint").disabled) $("paint-form").requestSubmit();
+    if (about.painter && !$("paint").disabled) $("paint-form").requestSubmit();
   } else if (event.key === "Escape") {
     const running = [...views.values()].reverse().find((view) => !ended(view.job));
     if (running) running.cancel();
@@ -126,7 +126,7 @@ async function paint() {
   } catch (error) {
     $("paint-error").textContent = error.message;
   } finally {
-    $("paint").disabled = !about.painter;
+    $("paint").disabled = false;
   }
 }
 

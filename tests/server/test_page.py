@@ -314,7 +314,7 @@ def test_a_token_is_asked_for_and_hostile_titles_are_text(browser: Browser, guar
     assert EVIL in browser.texts("#choices .card-title")
     assert browser.driver.title == "Velatura"
     assert not browser.js("return document.querySelectorAll('main img[src=x], main script').length")
-    assert browser.find("#paint").get_attribute("disabled"), "there is no checkpoint"
+    assert not browser.find("#paint").is_displayed(), "there is no checkpoint"
     assert "velatura serve --model FILE" in browser.texts("#paint-error")[0]
 
 
