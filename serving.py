@@ -27,7 +27,7 @@ TOKEN: Final = "VELATURA_TOKEN"  # noqa: S105 - the variable's name
 _SHORTEST: Final = 16
 """Characters of a token: shorter ones are guessed."""
 _STILL: Final = 5
-"""Seconds that requests have to end when the server does."""
+"""Seconds that requests have to be answered when the server has stopped painting."""
 
 
 @handed("flags", make_flags, before="composer")
@@ -42,7 +42,9 @@ def serve(
     ] = None,
     worker: Annotated[
         list[str] | None,
-        typer.Option(metavar="DEVICE", help="Paint on this device, such as cuda:1; one model is loaded on each. May be repeated."),
+        typer.Option(
+            metavar="DEVICE", help="Paint on this device, such as cuda:1; one model is loaded on each. May be repeated."
+        ),
     ] = None,
     composer: Composer = None,
     picture_model: PictureModel = None,
@@ -58,6 +60,7 @@ def serve(
     except ModuleNotFoundError:
         raise MissingDependency("uvicorn", extra="server") from None
     from .server import create_app
+    from .server.stopping import Server
 
     given = {"host": host, "port": port, "composer": composer, "picture_model": picture_model, "db": db}
     devices = tuple(worker) if worker else None
@@ -70,7 +73,7 @@ def serve(
         config = uvicorn.Config(
             app, log_config=None, access_log=False, timeout_graceful_shutdown=_STILL, server_header=False
         )
-        server = uvicorn.Server(config)
+        server = Server(app, config)
         url = address(listening)
         with contextlib.ExitStack() as open_things:
             open_things.callback(listening.close)

@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from .errors import InputError
-from .records import Usage
+from .records import PG, PG13, Usage
 
 
 def home() -> Path:
@@ -177,6 +177,16 @@ class Settings(BaseSettings):
         if self.price_read is None and self.price_written is None:
             return None
         return (usage.read * (self.price_read or 0.0) + usage.written * (self.price_written or 0.0)) / 1e6
+
+    def ratings(self, *, safe: bool) -> int | None:
+        """Return the ratings that may be found, of these at most PG and PG13 where it must be safe; None for all.
+
+        >>> Settings.model_construct(nsfw=None).ratings(safe=True), Settings.model_construct(nsfw=5).ratings(safe=True)
+        (3, 1)
+        """
+        if not safe:
+            return self.nsfw
+        return PG | PG13 if self.nsfw is None else self.nsfw & (PG | PG13)
 
     @classmethod
     def settings_customise_sources(

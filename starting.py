@@ -142,7 +142,7 @@ def _ask_checkpoint(listed: Sequence[CheckpointFile], current: str | None) -> st
     def parse(answer: str) -> str | None:
         if answer == "none":
             return None
-        return _numbered(answer, paths) or _printable(answer)
+        return _numbered(answer, paths) or _checkpoint(answer)
 
     return _ask("A number, a file, a folder, a hub id, or none", current or "none", parse)
 
@@ -224,6 +224,22 @@ def _folder(named: str) -> str:
     from .catalog import FolderSource
 
     return FolderSource(named).scope
+
+
+def _checkpoint(named: str) -> str:
+    """Return a file or a folder by its whole path, which is the same from everywhere; all else as it was named."""
+    from .generation.file_names import is_path
+
+    if not is_path(_printable(named)):
+        return named
+    try:
+        path = Path(named).expanduser().absolute()
+        is_there = path.exists()
+    except (OSError, RuntimeError):
+        is_there = False
+    if not is_there:
+        raise InputError(f"there is nothing at {named}")
+    return str(path)
 
 
 def _printable(answer: str) -> str:

@@ -187,16 +187,23 @@ class Watcher:
     def _listen(self, stopped: threading.Event) -> Iterator[set[str]]:
         present = [folder for folder, place in self._places.items() if place is not None]
         if self._hears and present:
+            has_heard = False
             try:
-                yield from self._hear(present, stopped)
+                for paths in self._hear(present, stopped):
+                    has_heard = True
+                    yield paths
+                return
             except (OSError, RuntimeError) as error:
                 if not all(os.path.isdir(folder) for folder in present):  # noqa: PTH112 - one went meanwhile
                     return
-                self._hears, self._poll = False, _DEAF
-                self._deafness = (
-                    f"the system cannot tell of changes here ({_first_line(error)}); "
-                    f"the folders are looked at every {_DEAF:.0f} seconds instead"
-                )
+                if not has_heard:
+                    self._hears, self._poll = False, _DEAF
+                    self._deafness = (
+                        f"the system cannot tell of changes here ({_first_line(error)}); "
+                        f"the folders are looked at every {_DEAF:.0f} seconds instead"
+                    )
+            # What was to be told is lost: a name that is no text, say, ends the listening, which then begins anew.
+            yield set(present)
             return
         while not stopped.wait(self._tick):
             yield set()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..records import PG, PG13, Filter
-from .folders import names_by_place, place
+from ..records import Filter
+from .folders import names_by_place, place, spelt
 from .reasons import told
 from .stack import Stack
 
@@ -35,13 +35,13 @@ def choose(velatura: Velatura, prompt: str, handed: Stack, *, family: str | None
     loadable = {number: name for number, name in files.items() if name is not None}
     wanted = _filter(velatura, loadable, family=family, safe=safe)
     composition = velatura.compose(prompt, filter=wanted)
-    held = {_key(name) for name, _, _ in handed}
+    held = {spelt(name) for name, _, _ in handed}
     notes = _notes(velatura, outside=len(files) - len(loadable), listed=len(loadable))
     stack = list(handed)
     new: list[str | None] = []
     for choice in composition.choices:
         name = names[place(choice.adapter.path or "")]
-        if _key(name) in held:
+        if spelt(name) in held:
             notes.append(f"{choice.adapter.title} is in the stack already, and keeps its weight there")
             new.append(None)
         else:
@@ -56,10 +56,9 @@ def _filter(velatura: Velatura, loadable: dict[int, str], *, family: str | None,
     """Return the filter of the settings, less what ComfyUI cannot load."""
     settings = velatura.settings
     others = set(velatura.store.select(Filter(installed=True)).tolist()) - loadable.keys()
-    allowed = settings.nsfw
     return Filter(
         family=family,
-        nsfw=allowed if not safe else PG | PG13 if allowed is None else allowed & (PG | PG13),
+        nsfw=settings.ratings(safe=safe),
         commercial=settings.commercial,
         installed=True,
         real_people=settings.real_people,
@@ -79,7 +78,3 @@ def _notes(velatura: Velatura, *, outside: int, listed: int) -> list[str]:
     if left:
         notes.append(f"{left:,} adapters are found by their words alone; index with `embed` to find them by meaning")
     return notes
-
-
-def _key(name: str) -> str:
-    return name.replace("\\", "/")

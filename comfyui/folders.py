@@ -41,14 +41,23 @@ def path_of(name: str) -> str:
     Raises:
         InputError: ComfyUI lists no such file, or it is no file of tensors alone.
     """
-    wanted = _spelt(name)
-    listed = next((each for each in lora_names() if _spelt(each) == wanted), None)
+    wanted = spelt(name)
+    listed = next((each for each in lora_names() if spelt(each) == wanted), None)
     path = None if listed is None else _host().get_full_path("loras", listed)
     if path is None:
         raise InputError(f"{line(name, _SHOWN)} is not in ComfyUI's folders of LoRAs")
     if not str(path).lower().endswith(_TENSORS):
         raise InputError(f"{line(name, _SHOWN)} is not loaded: only .safetensors is, since others may run programs")
     return str(path)
+
+
+def spelt(name: str) -> str:
+    r"""Return a name with one kind of separator: stacks are saved with those of another machine.
+
+    >>> spelt("art\\ink.safetensors")
+    'art/ink.safetensors'
+    """
+    return name.replace("\\", "/")
 
 
 @lru_cache(maxsize=1)
@@ -62,15 +71,6 @@ def _names_by_place(names: tuple[str, ...], _folders: tuple[str, ...]) -> dict[s
 def _real(folder: str) -> str:
     """Resolve a folder; files are told by folder and name, as resolving each takes long where there are many."""
     return os.path.realpath(folder)
-
-
-def _spelt(name: str) -> str:
-    r"""Return a name with one kind of separator: stacks are saved with those of another machine.
-
-    >>> _spelt("art\\ink.safetensors")
-    'art/ink.safetensors'
-    """
-    return name.replace("\\", "/")
 
 
 def _host() -> Any:

@@ -28,11 +28,14 @@ class Database:
         self.engine = engine
         self.name = name
         self.read_only = read_only
+        self._file = _file_at(name)
         self._writer = engine.execution_options(writes=True)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Open a transaction that sees one state of the catalogue, whatever others write meanwhile."""
+        if self.read_only:
+            self._follow()
         with self._errors(), self.engine.begin() as connection:
             yield connection
 
@@ -58,6 +61,20 @@ class Database:
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
+
+    def _follow(self) -> None:
+        """Let go of a file that another one has replaced, or that was deleted: its connections would go on reading it.
+
+        Raises:
+            CatalogueError: there is no catalogue there now that can be read.
+        """
+        file = _file_at(self.name)
+        if file == self._file:
+            return
+        self.engine.dispose()
+        with self._errors(), self.engine.begin() as connection:
+            _is_current(connection, self)
+        self._file = file
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -115,6 +132,15 @@ def _path_of(target: str | Path) -> Path:
     if url.database in (None, "", ":memory:"):
         raise CatalogueError("a catalogue needs a file; give a path or sqlite:///PATH")
     return Path(str(url.database)).expanduser()
+
+
+def _file_at(name: str) -> tuple[int, int] | None:
+    """Return what tells the file at a path from another one there; None where there is none."""
+    try:
+        found = Path(name).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _bring_up_to_date(database: Database) -> None:

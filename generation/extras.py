@@ -126,9 +126,11 @@ class Extras:
             raise InputError(f"the strength must be between 0 and 1, not {start.share}")
         steps = request.steps or 0  # none are the backend's to fill in, or to refuse
         if steps >= 1 and int(steps * start.share) < 1:
+            made = f"{steps} steps" if steps > 1 else "one step"
+            more = f", or {math.ceil(1 / start.share)} steps" if start.share else ""
             raise InputError(
-                f"a strength of {start.share:g} leaves none of {steps} steps to be made; "
-                f"take at least {math.ceil(100 / steps) / 100:g}"
+                f"a strength of {start.share:g} leaves none of {made} to be made; "
+                f"take a strength of at least {math.ceil(100 / steps) / 100:g}{more}"
             )
         picture, digest = read_picture(start.picture)
         mask = start.mask

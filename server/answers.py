@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from ..gates import KeptOut
 from ..generation.file_names import bare_file
 from ..plain import brief, to_plain
 from ..refiner.pictures import local_pictures
@@ -42,7 +43,9 @@ class Answers:
 
     def sentence(self, error: Exception) -> str:
         """Return an error as this server's clients may read it."""
-        return str(error) if self.is_local else without_folders(str(error))
+        if self.is_local:
+            return str(error)
+        return error.untitled if isinstance(error, KeptOut) else without_folders(str(error))
 
     # ---------------------------------------------------------------- counts
 

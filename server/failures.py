@@ -91,6 +91,11 @@ def install(app: FastAPI) -> None:
         answers: Answers = request.app.state.answers
         return answer(request.url.path, status, answers.sentence(error), kind, field=field)
 
+    @app.exception_handler(RecursionError)
+    async def _too_deep(request: Request, error: Exception) -> JSONResponse:
+        # Nothing of ours goes that deep: it is what was sent, such as ten thousand lists within each other.
+        return answer(request.url.path, 422, "the request's JSON is nested too deeply")
+
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)  # noqa: S101

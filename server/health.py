@@ -15,7 +15,7 @@ from .json_answer import Json
 from .metrics import Metrics
 from .own.answer_models import HealthTold
 from .studio import studio_of
-from .threads import awaited
+from .threads import computed
 
 router = APIRouter(tags=["Health"])
 
@@ -24,7 +24,8 @@ router = APIRouter(tags=["Health"])
 async def health(request: Request) -> Response:
     """Return `ok` where the catalogue can be read, how large it is, and how much is waiting. Needs no token."""
     studio, answers = studio_of(request), answers_of(request)
-    adapters = await awaited(lambda: answers.count(studio.filter()))
+    # Computed, as all that waits may be waiting for the checkpoint.
+    adapters = await computed(request, lambda: answers.count(studio.filter()))
     model = studio.settings.model
     return Json(
         {
@@ -48,5 +49,5 @@ async def health(request: Request) -> Response:
 async def metrics(request: Request) -> Response:
     """Return requests by route and status with their times, jobs, pictures, memory, and the process's own metrics."""
     told: Metrics = request.app.state.metrics
-    content = await awaited(lambda: generate_latest(told.registry))
+    content = await computed(request, lambda: generate_latest(told.registry))
     return Response(content, media_type=CONTENT_TYPE_LATEST)

@@ -199,7 +199,7 @@ class Jobs:
         with self._changed:
             if self._closed:
                 raise QueueFull("the server is closing")
-            waiting = self.waiting
+            waiting = sum(map(len, self._waiting.values()))  # also those that go on when it is their turn again
             if waiting >= self._most:
                 raise QueueFull(f"{waiting} jobs are waiting already, as many as may; try again later")
             self._waiting.setdefault(client, deque()).append(job)
@@ -311,6 +311,7 @@ class Jobs:
             with closing(paint(turn, watch)) as images:
                 for place, image in images:
                     job.made.append(Made(place=first + place, picture=self._keep(image), seed=image.seed))
+                    job.preview = None  # it may have been of this one, and those of others come anew
                     with self._changed:
                         self.pictures += 1
                     job.tell()

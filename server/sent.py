@@ -17,6 +17,7 @@ from .json_answer import dumped
 from .studio import LONGEST_PROMPT, Refused
 
 if TYPE_CHECKING:
+    from .answers import Answers
     from .studio import Studio, Wishes
 
 LARGEST: Final = 1 << 20
@@ -87,7 +88,7 @@ def named(studio: Studio, adapters: Sequence[tuple[int, float]], prompt: str) ->
     return Composition(prompt=prompt, choices=choices)
 
 
-def within_gates(studio: Studio, composition: Composition) -> Composition:
+def within_gates(studio: Studio, answers: Answers, composition: Composition) -> Composition:
     """Return what another tool's file says without the adapters that the gates keep out, and with notes that say so.
 
     What the catalogue does not know is kept by the name that the file gives it.
@@ -102,7 +103,7 @@ def within_gates(studio: Studio, composition: Composition) -> Composition:
         try:
             admitted(store, [(choice.adapter.title, [number])], studio.filter())
         except InputError as error:
-            notes.append(str(error))
+            notes.append(answers.sentence(error))
             continue
         choices.append(replace(choice, adapter=store.adapter(number).record))
     told = tuple(line(note, 300) for note in notes)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Generator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from ..errors import InputError
+from ..errors import InputError, VelaturaError
 from ..families import TITLES
 from ..gates import admitted
 from ..painting import Painting
-from ..records import PG, PG13, USES, Choice, Composition, Filter
+from ..records import USES, Choice, Composition, Filter
 from .jobs import Jobs, Paint
 from .pictures import PictureShelf
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 LONGEST_PROMPT: Final = 10_000
 """Characters of a prompt."""
+_GLANCE: Final = 0.2
+"""Seconds to wait for a checkpoint that is being loaded where nobody wants to wait for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +65,8 @@ class Studio:
         places = [self.settings.model_copy(update={"device": device}) for device in self.settings.devices]
         self._paintings = [Painting(each, velatura.localised) for each in places] or [velatura.painting]
         self._opening = threading.Lock()
+        self._glancing = threading.Lock()
+        self._loading: Future[Backend] | None = None
         painters = [self._painter(each) for each in self._paintings]
         self.jobs = Jobs(painters, self.shelf.keep, most=self.settings.queue, at_once=self.settings.batch)
 
@@ -92,15 +97,13 @@ class Studio:
             raise InputError(f"the use {wishes.commercial!r} is none of {', '.join(USES)}")
         if settings.commercial is not None and wishes.commercial not in (None, settings.commercial):
             raise Refused(f"this server serves only what may be used for {settings.commercial!r}")
-        safe = PG | PG13
-        allowed = settings.nsfw if not wishes.safe else safe if settings.nsfw is None else settings.nsfw & safe
         return Filter(
             family=wishes.family,
             partial=not wishes.whole,
             unknown_family=wishes.unknown_family,
             kinds=wishes.kinds,
             commercial=wishes.commercial or settings.commercial,
-            nsfw=allowed,
+            nsfw=settings.ratings(safe=wishes.safe),
             installed=wishes.installed,
             real_people=settings.real_people and not wishes.no_real_people,
             blocked=tuple(sorted({*self.velatura.blocked(), *wishes.banned})),
@@ -120,6 +123,32 @@ class Studio:
         """
         with self._opening:
             return self._paintings[0].backend
+
+    def glance(self) -> Backend | None:
+        """Return the first painter's backend, None while it is being loaded; where nobody has begun with that, begin.
+
+        Raises:
+            InputError: as `backend`; the next look tries anew.
+            MissingDependency: as `backend`.
+        """
+        with self._glancing:
+            loading = self._loading
+            if loading is None:
+                self._loading = loading = Future()
+                threading.Thread(target=self._load, args=(loading,), name="loading", daemon=True).start()
+        try:
+            return loading.result(_GLANCE)
+        except TimeoutError:
+            return None
+        except VelaturaError:
+            self._loading = None
+            raise
+
+    def _load(self, loading: Future[Backend]) -> None:
+        try:
+            loading.set_result(self.backend)
+        except Exception as error:
+            loading.set_exception(error)
 
     # ---------------------------------------------------------------- finding and choosing
 

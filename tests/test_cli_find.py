@@ -171,3 +171,11 @@ def test_open_catalogue_heeds_vectors_that_another_process_makes(home: Path) -> 
         with Velatura.open(db=str(db)) as writer:
             writer.embed()
         assert any(match.by == "meaning" for found in reader.search("a vixen in winter") for match in found.matched)
+
+
+def test_use_that_is_asked_for_goes_before_that_of_the_settings(home: Path) -> None:
+    sold = "sell"
+    narrow = titles(velatura("search", "red fox", "--json", home=home, VELATURA_COMMERCIAL=sold).json)
+    wide = titles(velatura("search", "red fox", "--json", "--commercial", "image", home=home).json)
+    asked = velatura("search", "red fox", "--json", "--commercial", "image", home=home, VELATURA_COMMERCIAL=sold)
+    assert titles(asked.json) == wide != narrow

@@ -88,6 +88,16 @@ def test_returns_take_the_defaults_and_index(home: Path) -> None:
     assert command("stats", "--json", home=home / "own").json["files"] == 1
 
 
+def test_checkpoint_is_found_from_every_folder(home: Path) -> None:
+    (home / "mine").mkdir()
+    done = init(home, answers=("none", "/nowhere/x.safetensors", "mine", "", "", ""))
+    assert done.returncode == 0, done.stderr
+    assert "there is nothing at /nowhere/x.safetensors" in done.stderr
+    assert load_settings().model == str(home / "mine")
+    init(home, answers=("none", "nobody/a-model-of-the-hub", "", "", "", "y"))
+    assert load_settings().model == "nobody/a-model-of-the-hub"
+
+
 def test_wrong_answers_are_asked_again(home: Path) -> None:
     (home / "a,b").mkdir()
     answers = ("7", "~/nowhere", f"{home / 'a,b'}", "none", "mild", "all", "never", "none", "ftp://x")

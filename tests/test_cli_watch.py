@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -18,13 +17,14 @@ import pytest
 from commands import velatura as command
 
 import velatura.watcher as module
-from velatura import Velatura
+from velatura import Velatura, watching
 from velatura.errors import CatalogueError, InputError, MissingDependency
+from velatura.options import print_json
 from velatura.playground.library import weights_folder
 from velatura.records import Filter
 from velatura.watcher import Look, Watcher
 
-SETTLE = 0.2
+SETTLE = 0.1
 ENOUGH = 20.0
 
 
@@ -154,7 +154,7 @@ def test_trouble_is_told_once_and_tried_again(
     watch: Callable[..., Watched], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sync = module.SettledFolder.entries
-    failures = iter(range(3))
+    failures = iter(range(2))
 
     def fail(source: Any) -> Any:
         if next(failures, None) is not None:
@@ -203,7 +203,8 @@ def test_catalogue_inside_the_folder_is_no_reason_to_look(tmp_path: Path, folder
             original = velatura.store.sync
             velatura.store.sync = lambda *a, **k: (calls.append(1), original(*a, **k))[1]  # type: ignore[method-assign]
             (folder / "note.md").write_text("one change")
-            time.sleep(SETTLE * 8)
+            watched.wait(lambda: calls)
+            time.sleep(SETTLE * 5)
             assert len(calls) == 1
         finally:
             watched.end()
@@ -218,19 +219,36 @@ def test_folder_behind_a_link_is_watched(watch: Callable[..., Watched], folder: 
     watched.wait(lambda: watched.titles() == {"first", "second"})
 
 
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "later"])
 def test_system_that_cannot_tell_is_looked_at_instead(
-    watch: Callable[..., Watched], folder: Path, adapters: list[Path], monkeypatch: pytest.MonkeyPatch
+    watch: Callable[..., Watched], folder: Path, adapters: list[Path], monkeypatch: pytest.MonkeyPatch, late: bool
 ) -> None:
+    told = iter([set[str]()] * late)
+
     def refuse(*_: Any) -> Any:
+        yield from told
         raise OSError("OS file watch limit reached")
-        yield
 
     monkeypatch.setattr(Watcher, "_hear", refuse)
     monkeypatch.setattr(module, "_DEAF", 0.2)
     watched = watch()
-    assert "watch limit" in str(watched.looks[0].note)
+    watched.wait(lambda: watched.looks[-1].note)
+    assert "watch limit" in str(watched.looks[-1].note)
     put(adapters[1], folder / "second.safetensors")
     watched.wait(lambda: watched.titles() == {"first", "second"})
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are text on other systems")
+def test_name_that_is_no_text_does_not_end_the_listening(
+    watch: Callable[..., Watched], folder: Path, adapters: list[Path]
+) -> None:
+    watched = watch()
+    put(adapters[1], folder / "sec\udcffond.safetensors")
+    watched.wait(lambda: watched.velatura.store.rejections())
+    assert "not valid text" in watched.velatura.store.rejections()[0].reason
+    put(adapters[2], folder / "third.safetensors")
+    watched.wait(lambda: watched.titles() == {"first", "third"})
+    assert all(look.note is None for look in watched.looks)
 
 
 def test_what_is_needed_is_told(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,28 +281,24 @@ def test_index_goes_by_the_folders_of_the_settings(tmp_path: Path, folder: Path)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
-def test_process_speaks_json_and_ends_when_it_is_told_to(
-    tmp_path: Path, folder: Path, adapters: list[Path], number: int, code: int
+def test_command_speaks_json_and_ends_when_it_is_told_to(
+    tmp_path: Path, folder: Path, adapters: list[Path], monkeypatch: pytest.MonkeyPatch, number: int, code: int
 ) -> None:
-    environment = {**os.environ, "VELATURA_HOME": str(tmp_path)}
-    arguments = ["watch", str(folder), "--settle", str(SETTLE), "--no-embed", "--json"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "velatura", *arguments],
-        cwd=tmp_path,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    first = json.loads(process.stdout.readline())
+    looks: list[dict[str, Any]] = []
+
+    def tell(look: dict[str, Any]) -> None:
+        print_json(look)
+        looks.append(look)
+        if len(looks) == 1:
+            put(adapters[1], folder / "second.safetensors")
+        else:  # while changes are listened for
+            threading.Timer(SETTLE, os.kill, (os.getpid(), number)).start()
+
+    monkeypatch.setattr(watching, "print_json", tell)
+    done = command("watch", folder, "--settle", SETTLE, "--no-embed", "--json", home=tmp_path)
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False)
+    first, second = map(json.loads, done.stdout.splitlines())
     assert first["folders"][str(folder)]["added"] == 1
-    put(adapters[1], folder / "second.safetensors")
-    second = json.loads(process.stdout.readline())
     assert second["folders"][str(folder)]["added"] == 1
     assert second["read"] == [str(folder / "second.safetensors")]
-    process.send_signal(number)
-    out, err = process.communicate(timeout=ENOUGH)
-    assert (process.returncode, out) == (code, "")
-    assert "Traceback" not in err
     assert command("stats", "--json", home=tmp_path).json["files"] == 2

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
+import velatura.doctor as module
 from velatura.doctor import Finding, examine
 from velatura.settings import load_settings
 
@@ -25,6 +27,17 @@ def test_torchvision_that_does_not_fit_is_named(tmp_path: Path, monkeypatch: pyt
     found = finding("torchvision")
     assert found.state == "broken"
     assert "pip uninstall torchvision" in found.detail
+
+
+def test_every_extra_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> str:
+        raise module.importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(module.importlib.metadata, "version", absent)
+    named = {found.detail for found in module._packages()}
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"].keys() - {"all", "dev", "docs"}
+    assert named == {f"pip install 'velatura[{extra}]'" for extra in extras}
 
 
 def test_missing_catalogue_is_no_fault() -> None:

@@ -81,6 +81,8 @@ def _enlarged(sent: str, asked: EnlargementAsked, settings: Settings) -> str:
         large = ImageOps.contain(picture, size, resample)
     else:
         large = picture.resize(size, resample)
+    if not (large.width and large.height):
+        raise WrongField(f"a picture of {picture.width}x{picture.height} has no pixels left at that size", "image")
     stream = io.BytesIO()
     large.save(stream, format="PNG")
     return base64.b64encode(stream.getvalue()).decode()

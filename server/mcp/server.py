@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import logging
+import signal
 import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -285,7 +286,7 @@ async def _read_resource(
 
 
 def serve_stdio(server: Server[Desk]) -> None:
-    """Serve the client at the other end of stdin and stdout until it goes away.
+    """Serve the client at the other end of stdin and stdout until it goes away; Ctrl-C ends the process at once.
 
     While this runs, whatever else prints is sent to stderr: stdout is the protocol's alone.
     """
@@ -296,4 +297,6 @@ def serve_stdio(server: Server[Desk]) -> None:
             await server.run(read, write, server.create_initialization_options())
 
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
+    # What reads stdin cannot be interrupted: an end in order would wait for the client's next line.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     anyio.run(serve)

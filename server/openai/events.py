@@ -49,6 +49,7 @@ class PictureEvents(StreamingResponse):
         self._job, self._studio, self._answers, self._asked, self._kind = job, studio, answers, asked, kind
         self._sent: set[int] = set()
         self._partial = [0] * len(job.requests)
+        self._is_told = False  # that it went wrong
         super().__init__(self._events(), headers={"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -63,6 +64,8 @@ class PictureEvents(StreamingResponse):
         async for _ in follow(self._job):
             for event in await awaited(lambda: list(self._now())):
                 yield event
+            if self._is_told:
+                return
 
     def _now(self) -> Iterator[bytes]:
         """Yield what is new."""
@@ -83,8 +86,9 @@ class PictureEvents(StreamingResponse):
             if ended and job.state == "cancelled":
                 raise Cancelled("the job was cancelled")
         except VelaturaError as error:
-            told = {"message": str(error), "type": status_of(error)[1], "param": None, "code": None}
+            told = {"message": self._answers.sentence(error), "type": status_of(error)[1], "param": None, "code": None}
             yield _written("error", {"error": told})
+            self._is_told = True
 
     def _due(self, place: int) -> bool:
         """Whether a picture on the way is to be sent now: so many as are asked for, spread over its steps."""

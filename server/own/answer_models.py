@@ -248,6 +248,8 @@ class AboutTold(Told):
     backend: str | None
     painter: bool
     """Whether it can paint."""
+    loading: bool
+    """Whether the checkpoint is still being loaded, so that nothing can be said of it; only with `wait=false`."""
     trouble: str | None
     """Why it cannot, where a checkpoint is named."""
     own_size: tuple[int, int] | None

@@ -18,6 +18,7 @@ from ...generation.picture_text import read_texts
 from ...refiner.picture_file import SUFFIXES
 from ..answers import Answers, answers_of
 from ..errors_told import TOKEN, errors
+from ..failures import WrongField
 from ..json_answer import Json
 from ..sent import composition_of, named, within_gates
 from ..studio import Studio, studio_of
@@ -110,6 +111,9 @@ def _exported(asked: ExportAsked, studio: Studio, answers: Answers) -> dict[str,
     from ...composer.formats import load_workflow, write
     from ..json_answer import dumped
 
+    if asked.loras is not None and not answers.is_local:
+        # The names relative to a folder would tell where files lie to whoever guesses folders.
+        raise WrongField("this server tells nobody where its files lie, and names them by themselves alone", "loras")
     composition = studio.velatura.localised(composition_of(studio, asked.composition))
     if asked.form == "json" and not answers.is_local:
         composition = _without_folders(composition)
@@ -164,7 +168,7 @@ def _imported(asked: ImportAsked, studio: Studio, answers: Answers) -> dict[str,
         content = content_of(asked.file or "", name)
         is_picture = Path(name).suffix.lower() in SUFFIXES
         found = velatura.read_composition(_texts_of(content, name) if is_picture else content, name)
-    return answers.judged(within_gates(studio, found), family=None)
+    return answers.judged(within_gates(studio, answers, found), family=None)
 
 
 def _texts_of(content: bytes, name: str) -> dict[str, str]:

@@ -36,22 +36,29 @@ Id = Annotated[int, Path(ge=1, lt=2**63, description="The adapter's number in th
 _LISTED: Final = 1000
 
 
-@router.get("/about", summary="What this server can do", response_model=AboutTold, responses=errors())
-async def about(request: Request) -> Response:
+@router.get("/about", summary="What this server can do", response_model=AboutTold, responses=errors(422))
+async def about(
+    request: Request,
+    wait: Annotated[
+        bool, Query(description="Wait for a checkpoint that is being loaded; false tells `loading`.")
+    ] = True,
+) -> Response:
     """Return what paints here, what a request may ask for, and what the settings allow."""
     studio, answers = studio_of(request), answers_of(request)
-    painter = await awaited(lambda: _painter(studio, answers))
+    painter = await awaited(lambda: _painter(studio, answers, wait=wait))
     return Json(await computed(request, lambda: painter | _about(studio, answers)))
 
 
-def _painter(studio: Studio, answers: Answers) -> dict[str, Any]:
+def _painter(studio: Studio, answers: Answers, *, wait: bool) -> dict[str, Any]:
     """Return what paints; a checkpoint that cannot be used is told as the reason why nothing does."""
     told: dict[str, Any] = dict.fromkeys(("family", "backend", "trouble", "own_size"))
-    told |= {"painter": False, "defaults": {"steps": None, "guidance": None, "scheduler": None}}
+    told |= {"painter": False, "loading": False, "defaults": {"steps": None, "guidance": None, "scheduler": None}}
     if studio.settings.model is None:
         return told
     try:
-        backend = studio.backend
+        backend = studio.backend if wait else studio.glance()
+        if backend is None:
+            return told | {"loading": True}
         usual = studio.request(Composition(prompt=""))
     except VelaturaError as error:
         return told | {"trouble": answers.sentence(error)}

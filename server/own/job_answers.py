@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import StreamingResponse
 
+from ...errors import VelaturaError
 from ..following import follow
 from ..json_answer import dumped
 from ..threads import awaited
@@ -124,7 +125,10 @@ async def _events(job: Job, tell: Callable[[], dict[str, Any]]) -> AsyncIterator
         early = last + _APART - time.monotonic()
         if early > 0 and not job.ended:
             await asyncio.sleep(early)
-        now = dumped(await awaited(tell))
+        try:
+            now = dumped(await awaited(tell))
+        except VelaturaError:  # the catalogue cannot be read; whoever asks again is told so
+            return
         if now != before:
             before, last = now, time.monotonic()
             yield b"event: job\ndata: " + now + b"\n\n"

@@ -152,7 +152,9 @@ class ExportAsked(Asked):
     checkpoint: str | None = Field(default=None, max_length=1000, description="With comfyui: the file's name there.")
     workflow: dict[str, Any] | None = Field(default=None, description="With comfyui: lay the adapters into this one.")
     loras: str | None = Field(
-        default=None, max_length=4096, description="Where the other tool looks for LoRAs: keeps the subfolders' names."
+        default=None,
+        max_length=4096,
+        description="Where the other tool looks for LoRAs: keeps the subfolders' names. For this machine alone.",
     )
 
 

@@ -53,8 +53,13 @@ export function startCompare(told) {
       $("compare-form").requestSubmit();
     }
   });
+  tellComparer();
+}
+
+/** Says where nothing can be painted, and why. */
+export function tellComparer() {
   $("compare-go").disabled = !about.painter;
-  if (!about.painter) $("compare-error").textContent = "This server was started without a checkpoint, and paints nothing.";
+  if (!about.painter) $("compare-error").textContent = about.trouble ?? "This server was started without a checkpoint, and paints nothing.";
 }
 
 export function openCompare(params) {

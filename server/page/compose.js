@@ -8,6 +8,7 @@ import { exporter } from "./export.js";
 import { filters } from "./filters.js";
 import { maskGrid } from "./masks.js";
 import { recall, remember } from "./memory.js";
+import { namesAdapters, opened, written } from "./opening.js";
 import { rename } from "./router.js";
 
 const PAUSE = 600; // milliseconds without a key before adapters are chosen unasked
@@ -56,6 +57,18 @@ export function startCompose(told, masks) {
     event.preventDefault();
     unasked.stop();
     choose();
+  });
+  $("open-file").addEventListener("change", () => {
+    const [file] = $("open-file").files;
+    $("open-file").value = ""; // so that the same file can be opened again
+    if (file) choose(file);
+  });
+  $("compose").addEventListener("dragover", (event) => event.dataTransfer.types.includes("Files") && event.preventDefault());
+  $("compose").addEventListener("drop", (event) => {
+    const [file] = event.dataTransfer.files;
+    if (!file || event.target.matches("input[type=file]")) return;
+    event.preventDefault();
+    choose(file);
   });
   if (about.forms?.length) {
     $("export").append(...exporter(about.forms, () => ({ composition, negative: $("negative").value.trim() }), fail));
@@ -109,27 +122,34 @@ export function refresh() {
   if (composition !== null) choose();
 }
 
-async function choose() {
+/** Has adapters chosen for the prompt; those that it names itself are taken as they are, and so is what a file holds. */
+async function choose(file = null) {
   underWay?.abort();
-  if (!promptText()) {
+  if (!file && !promptText()) {
     composition = asked = null;
     rename("compose");
     return draw();
   }
   const body = question();
   const running = (underWay = new AbortController());
-  rename("compose", { prompt: body.prompt });
-  $("compose-status").textContent = "choosing …";
+  if (!file) rename("compose", { prompt: body.prompt });
+  $("compose-status").textContent = about.loading ? "choosing, once the checkpoint is loaded …" : "choosing …";
   $("choices").setAttribute("aria-busy", "true");
   try {
-    const found = await call("POST", "compose", { ...body, for_painting: Boolean(about.painter) }, running.signal);
-    composition = found;
-    asked = JSON.stringify(body);
+    if (file || namesAdapters(body.prompt)) {
+      const found = await (file ? opened(file, running.signal) : written(body.prompt, running.signal));
+      if (!file && promptText() !== body.prompt) return; // what is being written is not replaced
+      restore(found);
+      $("notes").open = found.notes.length > 0;
+    } else {
+      composition = await call("POST", "compose", { ...body, for_painting: Boolean(about.painter) }, running.signal);
+      asked = JSON.stringify(body);
+      draw();
+    }
     fail(null);
-    draw();
   } catch (error) {
     if (error.name === "AbortError") return;
-    composition = asked = null;
+    if (!file) composition = asked = null;
     draw();
     fail(error);
   } finally {

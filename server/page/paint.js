@@ -33,11 +33,7 @@ export function startPaint(told) {
   const limits = about.limits ?? {};
   if (limits.pictures) $("count").max = limits.pictures;
   if (limits.steps) $("steps").max = limits.steps;
-  for (const side of ["width", "height"]) {
-    if (limits.side) $(side).max = limits.side;
-    if (about.own_size) $(side).placeholder = about.own_size[side === "width" ? 0 : 1];
-  }
-  for (const name of ["steps", "guidance"]) if (about.defaults?.[name] != null) $(name).placeholder = about.defaults[name];
+  if (limits.side) $("width").max = $("height").max = limits.side;
   $("scheduler").append(...(about.schedulers ?? []).map((name) => make("option", { value: name, textContent: name })));
   recover();
   $("dice").append(icon("dice"));
@@ -58,7 +54,7 @@ export function startPaint(told) {
   });
   addEventListener("keydown", keys);
   if (/Mac|iPhone|iPad/.test(navigator.platform)) document.querySelector(".go kbd").textContent = "⌘ Enter";
-  painter();
+  tellPainter();
   earlier();
 }
 
@@ -82,8 +78,11 @@ function setRolls(on) {
   $("dice").title = label;
 }
 
-function painter() {
-  const says = about.painter ? about.model ?? "" : "no checkpoint";
+/** Shows what paints and what it would take by itself, or why nothing does. */
+export function tellPainter() {
+  for (const [place, side] of ["width", "height"].entries()) if (about.own_size) $(side).placeholder = about.own_size[place];
+  for (const name of ["steps", "guidance"]) if (about.defaults?.[name] != null) $(name).placeholder = about.defaults[name];
+  const says = about.loading ? `${about.model} is being loaded …` : about.painter ? about.model ?? "" : "no checkpoint";
   $("painter").textContent = says;
   $("painter").title = says;
   show($("paint-fields"), about.painter);

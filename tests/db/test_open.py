@@ -143,6 +143,25 @@ def test_a_medium_that_cannot_be_written_is_read(path: Path, make, monkeypatch: 
         assert list(path.parent.iterdir()) == [path]
 
 
+def test_a_reader_follows_a_file_that_another_has_replaced(path: Path, make):
+    other = path.with_name("other.db")
+    for place, count in ((path, 1), (other, 2)):
+        with open_store(place) as store:
+            store.sync(make.source([make.file(str(number)) for number in range(count)]))
+    with open_store(path, read_only=True) as store:
+        assert store.stats().files == 1
+        path.unlink()
+        with pytest.raises(CatalogueError, match="cannot be opened"):
+            store.stats()
+        other.rename(path)
+        assert store.stats().files == 2
+        path.unlink()
+        path.write_text("no catalogue")
+        for _ in range(2):
+            with pytest.raises(CatalogueError, match="is not a catalogue"):
+                store.stats()
+
+
 def test_many_may_make_the_same_catalogue_at_once(path: Path, make):
     barrier = threading.Barrier(8)
 

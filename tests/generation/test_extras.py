@@ -382,8 +382,18 @@ def test_another_size_is_cut_and_not_squeezed(sd: Painter, tmp_path: Path) -> No
     [
         ({"start": {"strength": 1.5}}, "the strength must be between 0 and 1, not 1.5"),
         ({"start": {"strength": float("nan")}}, "the strength must be between 0 and 1, not nan"),
-        ({"start": {"strength": 0.1}}, "a strength of 0.1 leaves none of 4 steps to be made; take at least 0.25"),
-        ({"start": {"strength": 0.0}}, "a strength of 0 leaves none of 4 steps"),
+        (
+            {"start": {"strength": 0.1}},
+            "a strength of 0.1 leaves none of 4 steps to be made; take a strength of at least 0.25, or 10 steps",
+        ),
+        (
+            {"start": {"strength": 0.75}, "steps": 1},
+            "a strength of 0.75 leaves none of one step to be made; take a strength of at least 1, or 2 steps",
+        ),
+        (
+            {"start": {"strength": 0.0}},
+            "a strength of 0 leaves none of 4 steps to be made; take a strength of at least 0.25$",
+        ),
         ({"start": {"mask": "small"}}, "the mask is 40x64 and the picture 96x96: both must be of one size"),
         ({"start": {"mask": "none"}}, "there is no picture .*none.png"),
         ({"start": {"name": "none.png"}}, "there is no picture .*none.png"),
@@ -419,7 +429,7 @@ def test_what_cannot_be_is_one_sentence(
     if (prompt := given.pop("prompt", None)) is not None:
         given["image_prompts"] = (ImagePrompt(**({"model": adapter, "pictures": (picture,)} | prompt)),)
     with pytest.raises(InputError, match=sentence) as caught:
-        painter.extras.completed(asked(steps=4, **given))
+        painter.extras.completed(asked(**({"steps": 4} | given)))
     assert "\n" not in str(caught.value)
 
 

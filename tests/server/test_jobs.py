@@ -249,6 +249,32 @@ def test_a_full_queue_refuses_and_has_room_again() -> None:
         assert submit(jobs, "cho", "c0").state == "waiting"
 
 
+def test_jobs_between_two_of_their_turns_count_in_a_full_queue() -> None:
+    """Else whoever gives itself ever new names would have ever more jobs begun."""
+    gate = Gate()
+    with jobs_of(gate, most=2) as jobs:
+        begun = [submit(jobs, client, client, 3) for client in ("ann", "bob")]
+        gate.let(2)
+        until(lambda: gate.begun == ["ann", "bob", "ann"])
+        assert jobs.waiting == 0
+        submit(jobs, "cho", "cho")
+        with pytest.raises(QueueFull, match="2 jobs are waiting already"):
+            submit(jobs, "dan", "dan")
+        assert [job.state for job in begun] == ["painting", "painting"]
+
+
+def test_a_preview_goes_when_its_picture_is_there() -> None:
+    gate = Gate()
+    seen: list[tuple[int, int | None]] = []
+    with jobs_of(gate) as jobs:
+        job = submit(jobs, "ann", "a fox", 2)
+        with job.heard(lambda: seen.append((len(job.made), job.preview and job.preview[0]))):
+            gate.let(2)
+            assert job.wait(5)
+    assert {(0, 0), (1, None), (1, 1), (2, None)} <= set(seen)
+    assert (1, 0) not in seen, "the first picture's preview beside the picture itself"
+
+
 def test_closing_cancels_everything_and_takes_nothing_more() -> None:
     gate = Gate()
     with jobs_of(gate) as jobs:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,10 +19,13 @@ from PIL import Image
 from run_painter import Painter
 from shelf import BagEmbedder, Given, adapter
 
+from velatura.errors import CatalogueError
 from velatura.pipeline import Velatura
 from velatura.records import PG, XXX, Licence
 from velatura.server import create_app
 from velatura.server.folders import without_folders
+from velatura.server.jobs import Job
+from velatura.server.own.job_answers import JobEvents
 from velatura.settings import default_settings
 
 PUBLIC = {"nsfw": PG, "commercial": "image", "real_people": False, "blocked": ("Blocked Fox",)}
@@ -150,7 +155,9 @@ def test_what_the_gates_keep_out_cannot_be_asked_for(public: Asked, title: str) 
         ("/generate", {"prompt": "a", "locked": {str(number): 1.0}}),
         ("/compare", {"composition": {"prompt": "a", "choices": choices}}),
     ):
-        public.post(path, body, status=422)
+        assert title not in json.dumps(public.post(path, body, status=422)) or by_path in body.get(
+            "composition", {}
+        ).get("choices", ()), "a number alone does not tell what is kept out"
     pinned = public.post("/compose", {"prompt": f"a <lora:{title}:1>"})
     assert pinned["choices"] == []
     read = public.post("/import", {"text": f"a <lora:{title}:1>"})
@@ -180,6 +187,42 @@ def test_a_public_server_tells_no_paths(public: Asked) -> None:
     assert [choice["id"] for choice in composed["choices"]] == [number]
     assert "/loras" not in json.dumps(answers)
     assert "/tmp" not in json.dumps(answers)
+
+
+def test_folders_of_a_public_server_cannot_be_guessed(public: Asked, tmp_path: Path) -> None:
+    composed = public.post("/compose", {"prompt": "a fox", "locked": {str(public.numbers["Red Fox"]): 0.5}})
+    body = {"composition": composed, "form": "comfyui", "loras": "/"}
+    refused = public.post("/export", body, status=422)["error"]
+    assert (refused["param"], "nobody where its files lie" in refused["message"]) == ("loras", True)
+    assert "Red Fox.safetensors" in public.post("/export", body | {"loras": None})["text"]
+    with catalogue(tmp_path) as local:
+        composed = local.post("/compose", {"prompt": "a fox", "locked": {str(local.numbers["Red Fox"]): 0.5}})
+        body |= {"composition": composed, "loras": str(tmp_path)}
+        assert "loras/Red Fox.safetensors" in local.post("/export", body)["text"]
+
+
+def test_an_error_amid_a_stream_tells_no_folders(public: Asked) -> None:
+    body = {"prompt": "a red fox unfit", "stream": True, "steps": 1}
+    answer = requests.post(f"{public.url}/v1/images/generations", json=body, timeout=20)
+    [event] = answer.text.strip().split("\n\n")
+    error = json.loads(event.partition("data: ")[2])["error"]
+    assert error == {
+        "message": "Red Fox.safetensors does not fit", "type": "incompatible_adapter", "param": None, "code": None,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"composition": {"prompt": "a", "choices": [], "x": %s}}',
+        '{"composition": {"prompt": "a", "choices": []}, "form": "comfyui", "workflow": {"x": %s}}',
+    ],
+)
+def test_json_that_goes_too_deep_is_refused(public: Asked, body: str) -> None:
+    content = body % ("[" * 900 + "]" * 900)
+    headers = {"Content-Type": "application/json"}
+    answer = requests.post(f"{public.url}/export", data=content, headers=headers, timeout=10)
+    assert (answer.status_code, answer.json()["error"]["message"]) == (422, "the request's JSON is nested too deeply")
 
 
 @pytest.mark.parametrize(
@@ -274,3 +317,46 @@ def test_a_checkpoint_that_cannot_be_used_is_told(tmp_path: Path) -> None:
         assert not about["painter"]
         assert "there is no checkpoint 'model.safetensors'" in about["trouble"]
         assert server.post("/search", {"prompt": "a fox"})["candidates"]
+
+
+def test_while_the_checkpoint_is_loaded_the_server_answers_what_does_not_need_it(tmp_path: Path) -> None:
+    with catalogue(tmp_path) as server, ThreadPoolExecutor(50) as pool:
+        backend = server.studio.velatura.painting.__dict__.pop("backend")
+        with server.studio._opening:
+            begun = time.monotonic()
+            about = server.get("/about?wait=false")
+            assert (about["painter"], about["loading"], about["adapters"]) == (False, True, 6)
+            body = {"prompt": "a fox", "steps": 1}
+            asked = [
+                pool.submit(server.post, "/generate", body, status=202, **{"X-Velatura-Client": str(number)})
+                for number in range(50)
+            ]
+            time.sleep(0.5)
+            assert server.get("/health")["status"] == "ok"
+            assert server.post("/search", {"prompt": "a fox"})["candidates"]
+            assert time.monotonic() - begun < 10
+            server.studio.velatura.painting.__dict__["backend"] = backend
+        assert all(answer.result()["job"]["state"] in ("waiting", "painting", "done") for answer in asked)
+        about = server.get("/about?wait=false")
+        assert (about["painter"], about["loading"], about["own_size"]) == (True, False, [16, 16])
+        assert about == server.get("/about")
+
+
+def test_a_checkpoint_that_cannot_be_used_is_tried_anew(tmp_path: Path) -> None:
+    with catalogue(tmp_path, model="/nowhere/model.safetensors") as server:
+        backend = server.studio.velatura.painting.__dict__.pop("backend")
+        while (about := server.get("/about?wait=false"))["loading"]:
+            time.sleep(0.05)
+        assert (about["painter"], "there is no checkpoint" in about["trouble"]) == (False, True)
+        server.studio.velatura.painting.__dict__["backend"] = backend
+        assert server.get("/about?wait=false")["painter"]
+
+
+def test_events_end_where_the_catalogue_can_no_longer_be_read() -> None:
+    def tell() -> dict[str, Any]:
+        raise CatalogueError("it cannot be read")
+
+    async def told() -> list[bytes]:
+        return [event async for event in JobEvents(Job(client="me", requests=()), tell).body_iterator]
+
+    assert asyncio.run(told()) == []

@@ -469,6 +469,29 @@ def test_over_a_pipe_nothing_but_the_protocol_stands_on_stdout(playground: Path,
     assert strangers == []  # a line that is no message is told to this handler
 
 
+def test_it_ends_when_it_is_interrupted(playground: Path, tmp_path: Path) -> None:
+    """Though nobody writes another line: what reads stdin cannot be interrupted."""
+    hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "a test", "version": "1"}}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "velatura", "mcp", "--db", str(playground / "catalogue.db")],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"VELATURA_HOME": str(tmp_path)}, cwd=tmp_path,
+    )  # fmt: skip
+    try:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}) + "\n")
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["result"]["serverInfo"]["name"] == "velatura"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == -signal.SIGINT
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+    finally:
+        process.kill()
+        process.communicate()
+
+
 def test_starting_imports_nothing_heavy() -> None:
     code = (
         "import sys, velatura.assisting, velatura.server.mcp.server\n"

@@ -14,6 +14,7 @@ import pytest
 import requests
 from browser import LACKING, Browser, opened_browser
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from playground_server import Served, opened, serving
 
 from velatura.generation.story import read_story
@@ -240,6 +241,53 @@ def test_keys_paint_and_cancel(browser: Browser, served: Served) -> None:
     browser.until("document.getElementById('paint-error').textContent")
     assert "150" in browser.texts("#paint-error")[0]
     assert browser.find("#prompt").get_attribute("value") == "a red rocket", "nothing is lost"
+
+
+@needs_browser
+def test_what_other_tools_made_is_read(browser: Browser, served: Served, tmp_path: Path) -> None:
+    browser.open(served.url)
+    browser.find("#prompt").send_keys("a red rocket <lora:rocket-retro:0.6> <lora:nobody:1>", "\ue007")
+    settle(browser)
+    assert browser.find("#prompt").get_attribute("value") == "a red rocket"
+    assert browser.texts("#choices .card-title") == ["rocket-retro"]
+    assert browser.find(".weight").get_attribute("value") == "0.6"
+    assert browser.texts("#notes[open] li") == ["“nobody” is not in the catalogue"]
+    told = PngInfo()
+    told.add_text("parameters", "a crown <lora:crown-simple:0.9>, <lora:rocket-retro:0.3>\nSteps: 4, Seed: 1")
+    Image.new("RGB", (8, 8)).save(tmp_path / "theirs.png", pnginfo=told)
+    browser.find("#open-file").send_keys(str(tmp_path / "theirs.png"))
+    browser.until("document.querySelector('.weight')?.value !== '0.6'")
+    assert browser.find("#prompt").get_attribute("value") == "a crown"
+    assert "rocket-retro" in browser.texts("#choices .card-title")
+    browser.js(_DROP, "not a picture", "theirs.png")
+    browser.until("document.getElementById('prompt-error').textContent")
+    assert "theirs.png" in browser.texts("#prompt-error")[0]
+    assert browser.find("#prompt").get_attribute("value") == "a crown", "nothing is lost"
+
+
+_DROP = """
+const dropped = new DataTransfer();
+dropped.items.add(new File([arguments[0]], arguments[1]));
+const event = new DragEvent('drop', {dataTransfer: dropped, bubbles: true, cancelable: true});
+document.getElementById('prompt').dispatchEvent(event);
+"""
+
+
+@needs_browser
+def test_the_page_does_not_wait_for_the_checkpoint(
+    browser: Browser, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(served.studio, "glance", lambda: None)
+    with served.studio._opening:  # as whoever is loading it holds it
+        browser.open(served.url)
+        assert "base is being loaded …" in browser.texts("#about span")
+        assert browser.find("#prompt").is_displayed()
+        browser.find("#prompt").send_keys("a red rocket", "\ue007")
+        browser.until("document.getElementById('compose-status').textContent.includes('once the checkpoint is loaded')")
+    settle(browser)
+    browser.until("[...document.querySelectorAll('#about span')].some((one) => one.textContent === 'base')")
+    assert browser.texts("#painter") == ["base"]
+    assert browser.find("#width").get_attribute("placeholder") == "32"
 
 
 @needs_browser

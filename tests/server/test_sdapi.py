@@ -310,6 +310,8 @@ def test_pictures_are_enlarged(api: webuiapi.WebUIApi) -> None:
         api.extra_single_image(picture, upscaler_1="R-ESRGAN 4x+")
     with pytest.raises(RuntimeError, match="at most 2048"):
         api.extra_single_image(Image.new("1", (2000, 8)), upscaling_resize=8)
+    with pytest.raises(RuntimeError, match="2048x1 has no pixels left"):
+        api.extra_single_image(Image.new("RGB", (2048, 1)), upscaling_crop=False, **sized)
 
 
 def test_a_pictures_story_is_read(api: webuiapi.WebUIApi) -> None:

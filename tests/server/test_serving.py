@@ -9,18 +9,25 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
+import requests
+import uvicorn
 from commands import velatura
+from playground_server import opened
 
 from velatura.errors import InputError
 from velatura.playground.library import weights_folder
+from velatura.server import create_app
+from velatura.server.stopping import Server
 from velatura.serving import address, listen, read_token
 
 TOKEN = "a-token-of-the-tests"
@@ -118,3 +125,23 @@ def test_a_catalogue_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     done = velatura("serve", home=tmp_path)
     assert done.returncode == 1
     assert "run `velatura index FOLDER" in done.stderr
+
+
+def test_whoever_waits_when_the_server_is_stopped_is_answered(playground: Path) -> None:
+    """With what was painted so far: cut off, clients would read of a server that failed."""
+    with opened(playground) as velatura, listen("127.0.0.1", 0) as listening, ThreadPoolExecutor(1) as pool:
+        app = create_app(velatura)
+        server = Server(app, uvicorn.Config(app, log_level="warning"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+        thread.start()
+        asked = {"prompt": "a fox", "steps": 150, "batch_size": 16, "width": 32, "height": 32}
+        answer = pool.submit(requests.post, f"{address(listening)}/sdapi/v1/txt2img", json=asked, timeout=60)
+        end = time.monotonic() + 60
+        while not (server.started and app.state.studio.jobs.at_work):
+            assert time.monotonic() < end, "nothing is painted"
+            time.sleep(0.01)
+        server.should_exit = True
+        thread.join(20)
+        assert not thread.is_alive()
+        assert answer.result().status_code == 200
+        assert len(answer.result().json()["images"]) < 16

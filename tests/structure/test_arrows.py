@@ -42,7 +42,9 @@ ALLOWED: dict[str, set[str]] = {
     "composing": MIDDLE | STAGES | {"resolve", "wiring"},
     "painting": MIDDLE | STAGES | {"wiring"},
     "probes": MIDDLE | STAGES | {"painting", "wiring"},
-    "pipeline": MIDDLE | STAGES | {"refiner", "retriever", "resolve", "wiring", "composing", "painting", "probes"},
+    "pipeline": MIDDLE
+    | STAGES
+    | {"refiner", "retriever", "resolve", "gates", "wiring", "composing", "painting", "probes"},
     "methods": MIDDLE | STAGES | {"pipeline", "composing"},
     "experiment": MIDDLE | STAGES | {"pipeline", "methods", "painting"},
     "gates": MIDDLE | STAGES,
