@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DOCS_READY := $(VENV)/.docs-ready
 
-.PHONY: setup demo test check slow wheel-test docs docs-serve link clean
+.PHONY: setup demo test check slow wheel-test rest docs docs-serve docs-package link clean
 
 setup: $(READY)
 
@@ -49,13 +49,17 @@ rest: setup   ## what `make wheel-test` has not run
 	$(BIN)/pytest -q -n 2 --dist worksteal $(PACKED:%=--ignore=%)
 
 # Kept out of `make check`: it installs two dozen packages that nothing else needs, and tests look after links and commands.
-docs: $(DOCS_READY) link   ## the documentation as a site: build/site/index.html; a broken link fails it
+docs: $(DOCS_READY) docs-package   ## the documentation as a site: build/site/index.html; a broken link fails it
 	$(BIN)/python docs/generate/settings.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-docs-serve: $(DOCS_READY) link   ## the same while it is written: http://127.0.0.1:8000
+docs-serve: $(DOCS_READY) docs-package   ## the same while it is written: http://127.0.0.1:8000
 	$(BIN)/python docs/generate/settings.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+
+docs-package:   # the package by itself: whoever walks through the root's link walks through the environment, too, and in circles
+	@rm -rf build/package && mkdir -p build/package/velatura
+	@for part in *.py $$(dirname */__init__.py); do ln -s "$(CURDIR)/$$part" build/package/velatura/; done
 
 $(DOCS_READY): $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from .jobs import Job, Jobs
 
+GONE: Final = 499
+"""The status of an answer to a client that went away, as proxies log it."""
 _LOOK: Final = 0.5
 """Seconds between two looks at whether a client is still there."""
 

@@ -19,6 +19,9 @@ _FLAGS = [
     "--headless=new",
     "--no-sandbox",
     "--disable-gpu",
+    "--disable-software-rasterizer",
+    "--disable-extensions",
+    "--force-prefers-reduced-motion",
     "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",
@@ -68,10 +71,11 @@ class Browser:
 
     def until(self, condition: str, seconds: float = 60) -> None:
         """Wait until an expression is true."""
-        end = time.monotonic() + seconds
+        end, pause = time.monotonic() + seconds, 0.02
         while not self.js(f"return Boolean({condition})"):
             assert time.monotonic() < end, f"not within {seconds} s: {condition}\n{self.driver.get_log('browser')}"
-            time.sleep(0.02)
+            time.sleep(pause)
+            pause = min(pause * 1.2, 0.2)  # each look costs the browser and its driver some milliseconds of work
 
     def find(self, selector: str) -> Any:
         """Return the first element."""

@@ -14,14 +14,13 @@ from ...generation.file_names import bare
 from ..answers import answers_of
 from ..errors_told import TOKEN
 from ..failures import WrongField
-from ..following import finished
+from ..following import GONE, finished
 from ..json_answer import Json
 from ..orders import as_written, ordered, pictures_of
 from ..studio import studio_of
 from ..threads import awaited
 from ..uploads import Uploads
-from . import extras as sdapi_extras
-from . import lists as sdapi_lists
+from . import extras, lists
 from .info import info_of
 from .models import OptionsAsked, PictureAsked, TextAsked
 from .pictures import start_of
@@ -32,10 +31,9 @@ if TYPE_CHECKING:
     from ..studio import Studio
 
 router = APIRouter(prefix="/sdapi/v1", tags=["A1111"], dependencies=[TOKEN])
-router.include_router(sdapi_lists.router)
-router.include_router(sdapi_extras.router)
+router.include_router(lists.router)
+router.include_router(extras.router)
 
-_GONE: Final = 499
 _LONGEST: Final = 1000
 """Characters of a text that is told back."""
 
@@ -61,7 +59,7 @@ async def _painted(asked: TextAsked, request: Request) -> Response:
     _check_model(asked.checkpoint, studio, "override_settings.sd_model_checkpoint")
     job = await awaited(lambda: _ordered(asked, studio, request.state.client))
     if not await finished(job, studio.jobs, request):
-        return Response(status_code=_GONE)
+        return Response(status_code=GONE)
 
     def told() -> dict[str, Any]:
         made = pictures_of(studio, job)
@@ -178,7 +176,7 @@ def skip(request: Request) -> Response:
 @router.get("/options", summary="The settings that A1111's clients look at")
 def options(request: Request) -> Response:
     """Return the checkpoint, and what else clients look at."""
-    name = sdapi_lists.checkpoint(studio_of(request))
+    name = lists.checkpoint(studio_of(request))
     told = {"sd_model_checkpoint": name, "sd_checkpoint_hash": "", "sd_vae": "Automatic"}
     return Json({**told, "samples_format": "png", "CLIP_stop_at_last_layers": 1, "sd_lora": "None"})
 
@@ -194,7 +192,7 @@ def set_options(asked: OptionsAsked, request: Request) -> Response:
 
 
 def _check_model(name: object, studio: Studio, field: str) -> None:
-    mine = sdapi_lists.checkpoint(studio)
+    mine = lists.checkpoint(studio)
     if name in (None, ""):
         return
     if mine is None or not isinstance(name, str) or _plain(name) != _plain(mine):

@@ -20,7 +20,7 @@ from ...records import Start
 from ..answers import answers_of
 from ..errors_told import TOKEN, errors
 from ..failures import WrongField
-from ..following import finished
+from ..following import GONE, finished
 from ..json_answer import Json
 from ..orders import chosen, ordered
 from ..studio import studio_of
@@ -38,7 +38,6 @@ router = APIRouter(prefix="/v1", tags=["OpenAI"], dependencies=[TOKEN])
 
 _SINCE: Final = int(time.time())
 """When the model was made, as far as this server knows."""
-_GONE: Final = 499
 _MOST_FILES: Final = 4
 _MOST_FIELDS: Final = 100
 _TELLING: Final = ("RGBA", "LA", "PA")
@@ -126,7 +125,7 @@ async def _painted(asked: PicturesAsked, request: Request, sent: Mapping[str, by
     if asked.stream:
         return PictureEvents(job, studio, answers, asked=asked, kind="image_edit" if sent else "image_generation")
     if not await finished(job, studio.jobs, request):
-        return Response(status_code=_GONE)
+        return Response(status_code=GONE)
     if job.state == "cancelled":
         raise Cancelled("the job was cancelled")
     address = str(request.base_url) if asked.response_format == "url" else None

@@ -19,7 +19,7 @@ from ...refiner.picture_file import SUFFIXES
 from ..answers import Answers, answers_of
 from ..errors_told import TOKEN, errors
 from ..failures import WrongField
-from ..json_answer import Json
+from ..json_answer import Json, dumped
 from ..sent import composition_of, named, within_gates
 from ..studio import Studio, studio_of
 from ..threads import awaited, computed
@@ -109,7 +109,6 @@ async def export(asked: ExportAsked, request: Request) -> Response:
 
 def _exported(asked: ExportAsked, studio: Studio, answers: Answers) -> dict[str, Any]:
     from ...composer.formats import load_workflow, write
-    from ..json_answer import dumped
 
     if asked.loras is not None and not answers.is_local:
         # The names relative to a folder would tell where files lie to whoever guesses folders.

@@ -18,6 +18,7 @@ from ..answers import answers_of
 from ..errors_told import TOKEN, errors
 from ..jobs import View
 from ..json_answer import Json
+from ..orders import SEEDS
 from ..sent import composition_of
 from ..stories import story_of
 from ..studio import Refused, Studio, studio_of
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 router = APIRouter(tags=["Paint"], dependencies=[TOKEN])
 
-_SEEDS: Final = 1 << 32
 _STREAM: Final = "text/event-stream"
 _LISTED: Final = 100
 _EVENTS: Final[dict[int | str, dict[str, Any]]] = {
@@ -130,7 +130,7 @@ def _asked(asked: PaintAsked, studio: Studio, uploads: Uploads | None) -> tuple[
         wishes = studio.for_painting(wishes)
         composition = studio.compose(asked.prompt or "", wishes=wishes, locked=asked.locked)
     fields = asked.fields()
-    fields["seed"] = secrets.randbelow(_SEEDS) if asked.seed is None else asked.seed
+    fields["seed"] = secrets.randbelow(SEEDS) if asked.seed is None else asked.seed
     if asked.start is not None and uploads is not None:
         picture = uploads.add_text(asked.start.picture, "picture")
         mask = None if asked.start.mask is None else uploads.add_text(asked.start.mask, "mask")
