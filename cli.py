@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from . import (
-    __version__,
+from . import __version__
+from .commands import (
     assisting,
     choosing,
     comparing,
@@ -23,16 +23,15 @@ from . import (
     evaluating,
     finding,
     generating,
+    initialising,
     probing,
     pushing,
     running,
     serving,
-    starting,
     watching,
 )
-from .embedding import embed_pictures, embed_texts, embed_what_can_be
-from .errors import VelaturaError
-from .options import (
+from .commands.embedding import embed_pictures, embed_texts, embed_what_can_be
+from .commands.options import (
     Db,
     Json,
     PictureModel,
@@ -42,6 +41,7 @@ from .options import (
     read_settings,
     refuse_missing,
 )
+from .errors import VelaturaError
 from .playground.cli import app as playground
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def index(
 ) -> None:
     """Bring the catalogue into step with folders, dumps or sites. Nothing is written into your folders."""
     from .catalog import open_source
-    from .screen import Progress, print_reports
+    from .commands.screen import Progress, print_reports
 
     if model is not None and not weights:
         raise typer.BadParameter("it is only measured with --weights", param_hint="--model")
@@ -140,13 +140,13 @@ def index(
 
 
 app.command()(watching.watch)
-app.command(name="init")(starting.init)
+app.command(name="init")(initialising.init)
 
 
 @app.command()
 def embed(picture_model: PictureModel = None, db: Db = None, as_json: Json = False) -> None:
     """Embed what has no vector yet; can be stopped at any moment and goes on where it was."""
-    from .screen import print_reports
+    from .commands.screen import print_reports
 
     with open_velatura(db=db, picture_model=picture_model) as velatura:
         refuse_missing(velatura.settings.db)
@@ -192,8 +192,8 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Say which adapter files work on a model, and how much of each."""
+    from .commands.screen import print_checked
     from .pipeline import Velatura
-    from .screen import print_checked
 
     with Velatura(read_settings()) as velatura:
         details = len(files) == 1 and files[0].is_file()
@@ -207,7 +207,7 @@ app.command()(finding.show)
 @app.command()
 def stats(db: Db = None, as_json: Json = False) -> None:
     """Count what the catalogue holds."""
-    from .screen import print_stats
+    from .commands.screen import print_stats
 
     with open_velatura(db=db, read_only=True) as velatura:
         print_stats(velatura.store.stats(), as_json=as_json)
@@ -220,7 +220,7 @@ def rejected(
     as_json: Json = False,
 ) -> None:
     """List what could not be catalogued, with the reason for each."""
-    from .screen import print_rejections
+    from .commands.screen import print_rejections
 
     with open_velatura(db=db, read_only=True) as velatura:
         print_rejections(velatura.store.rejections(limit), as_json=as_json)
@@ -255,7 +255,7 @@ app.add_typer(playground, name="playground")
 @app.command()
 def config(as_json: Json = False) -> None:
     """Show every setting, its value, and where the value comes from."""
-    from .screen import print_settings
+    from .commands.screen import print_settings
     from .settings import explain
 
     print_settings(explain(), as_json=as_json)
@@ -264,8 +264,8 @@ def config(as_json: Json = False) -> None:
 @app.command()
 def doctor(db: Db = None, as_json: Json = False) -> None:
     """Check this installation: packages, models, catalogue, devices. Exits with 1 when something is broken."""
+    from .commands.screen import print_findings
     from .doctor import examine
-    from .screen import print_findings
 
     findings = examine(read_settings(db=db))
     print_findings(findings, as_json=as_json)
@@ -288,7 +288,7 @@ def _note(message: Warning | str, *_: Any, **__: Any) -> None:
 
 def _measure(velatura: Velatura, *, again: bool) -> tuple[MeasureReport, BaseNorms | None]:
     """Measure the checkpoint, if one is named, then the files; `again` is that the command itself named it."""
-    from .screen import Progress
+    from .commands.screen import Progress
 
     base = None
     if velatura.settings.model is not None:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands import Done, velatura
 from safetensors.torch import load_file, save_file
 
+from commands import Done, velatura
+from velatura.commands.screen import print_adapter
 from velatura.errors import Cancelled, InputError
 from velatura.painting import Painting
 from velatura.pipeline import Velatura
@@ -20,7 +21,6 @@ from velatura.playground.sample import make_adapter, make_checkpoint
 from velatura.probes import Grid
 from velatura.protocols import Watch
 from velatura.records import AdapterRecord, Composition, GenerationRequest, RefinedAdapter
-from velatura.screen import print_adapter
 from velatura.settings import default_settings
 
 EVALUATOR = str(find_weights() / "evaluator")

@@ -8,10 +8,10 @@ from pathlib import Path
 from survey_raters import METHODS, attentive, file_of, paint, write
 from typer.testing import CliRunner, Result
 
+from velatura.commands.surveying import survey
 from velatura.errors import InputError
 from velatura.eval.manifest import write_manifest
 from velatura.eval.survey import open_survey
-from velatura.surveying import survey
 
 
 def run(*arguments: object) -> Result:

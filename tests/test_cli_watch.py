@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import velatura as command
 
 import velatura.watcher as module
-from velatura import Velatura, watching
+from commands import velatura as command
+from velatura import Velatura
+from velatura.commands import watching
+from velatura.commands.options import print_json
 from velatura.errors import CatalogueError, InputError, MissingDependency
-from velatura.options import print_json
 from velatura.playground.library import weights_folder
 from velatura.records import Filter
 from velatura.watcher import Look, Watcher

@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 import typer
 
-from velatura.paint_options import FREEU, make_fields, read_control, read_enlargement, read_freeu, read_image_prompt
+from velatura.commands.paint_options import (
+    FREEU,
+    make_fields,
+    read_control,
+    read_enlargement,
+    read_freeu,
+    read_image_prompt,
+)
 from velatura.records import Control, Enlargement, ImagePrompt, Picture, Start
 
 

@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from velatura.commands.screen import print_adapter, print_composition, print_rejections, print_story
 from velatura.plain import to_plain
 from velatura.records import (
     AdapterRecord,
@@ -17,7 +18,6 @@ from velatura.records import (
     Refinement,
     Rejection,
 )
-from velatura.screen import print_adapter, print_composition, print_rejections, print_story
 
 HOSTILE = "\x1b]0;title\x07\x1b[2J\x9b1m:heart: [red]x[/] [/nothing] \ud800\r狐\ttab"
 SHOWN = "]0;title[2J1m:heart: [red]x[/] [/nothing] \ufffd狐"

@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import commands
 import pytest
 
+import commands
 from velatura.playground import cli, demo, library, measure, training
 from velatura.playground.cli import Left
 from velatura.playground.sample import make_adapter, make_checkpoint

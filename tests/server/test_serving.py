@@ -21,14 +21,14 @@ from urllib.request import Request, urlopen
 import pytest
 import requests
 import uvicorn
-from commands import velatura
 from playground_server import opened
 
+from commands import velatura
+from velatura.commands.serving import address, listen, read_token
 from velatura.errors import InputError
 from velatura.playground.library import weights_folder
 from velatura.server import create_app
 from velatura.server.stopping import Server
-from velatura.serving import address, listen, read_token
 
 TOKEN = "a-token-of-the-tests"
 LORAS = sorted((weights_folder() / "loras").glob("*.safetensors"))[:2]

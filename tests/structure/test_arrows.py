@@ -54,53 +54,14 @@ ALLOWED: dict[str, set[str]] = {
     "timed_stages": MIDDLE | STAGES | {"pipeline"},
     "playground": MIDDLE | STAGES | {"refiner", "retriever", "pipeline", "methods", "experiment", "timed_stages"},
     "doctor": MIDDLE | STAGES | {"refiner", "retriever"},
-    "screen": MIDDLE | STAGES | {"refiner", "retriever", "doctor"},
-    "completing": MIDDLE | STAGES,
-    "paint_options": BASE | {"completing"},
-    "paint_screen": MIDDLE | STAGES | {"screen", "options"},
-    "generating": MIDDLE
-    | STAGES
-    | {"pipeline", "screen", "paint_screen", "options", "paint_options", "choosing", "resolve"},
-    "running": MIDDLE | STAGES | {"pipeline", "screen", "options", "paint_options", "choosing", "generating"},
-    "options": MIDDLE | STAGES | {"refiner", "retriever", "pipeline", "completing"},
-    "finding": MIDDLE | STAGES | {"refiner", "retriever", "pipeline", "screen", "probe_screen", "options"},
-    "choice_screen": MIDDLE | STAGES | {"screen"},
-    "choosing": MIDDLE | STAGES | {"refiner", "pipeline", "screen", "options", "choice_screen"},
-    "describing_screen": MIDDLE | STAGES | {"refiner", "screen", "options", "choice_screen"},
-    "embedding": MIDDLE | {"refiner", "pipeline", "screen"},
-    "describing": MIDDLE
-    | STAGES
-    | {"embedding", "refiner", "pipeline", "wiring", "screen", "options", "describing_screen"},
-    "comparing": MIDDLE
-    | STAGES
-    | {"pipeline", "comparison", "comparison_sheet", "screen", "options", "paint_options", "choosing", "generating"},
-    "clocking": MIDDLE
-    | STAGES
-    | {"pipeline", "timed_stages", "screen", "evaluating_screen", "options", "paint_options", "choosing"},
-    "eval_doctor": MIDDLE | STAGES | {"screen", "options", "paint_options", "doctor"},
-    "measuring": MIDDLE | STAGES | {"options", "paint_options", "screen"},
-    "judging": MIDDLE | STAGES | {"screen", "options", "choice_screen"},
-    "surveying": MIDDLE | STAGES | {"screen", "options"},
-    "evaluating_screen": MIDDLE | STAGES | {"screen"},
-    "evaluating": MIDDLE
-    | STAGES
-    | {"pipeline", "methods", "experiment", "screen", "evaluating_screen"}
-    | {"options", "paint_options", "measuring", "judging", "surveying", "clocking", "eval_doctor"},
-    "serving": MIDDLE | {"pipeline", "server", "watcher", "options", "paint_options", "choosing"},
-    "assisting": MIDDLE | {"server", "serving", "options", "paint_options", "choosing"},
-    "probe_screen": MIDDLE | STAGES | {"screen", "probes"},
-    "probing": MIDDLE | STAGES | {"pipeline", "probes", "gates", "screen", "probe_screen", "options", "paint_options"},
     "comfyui": MIDDLE | STAGES | {"pipeline"},
-    "pushing": MIDDLE | STAGES | {"refiner", "pipeline", "screen", "options", "choosing"},
     "settings_file": BASE,
     "watcher": MIDDLE | STAGES | {"refiner", "pipeline"},
-    "watching": MIDDLE | STAGES | {"pipeline", "screen", "options", "watcher"},
-    "starting": MIDDLE | STAGES | {"embedding", "settings_file", "screen", "options"},
-    "cli": MIDDLE
+    "commands": MIDDLE
     | STAGES
-    | {"assisting", "pushing", "serving", "starting", "watching"}
-    | {"refiner", "retriever", "pipeline", "playground", "doctor", "screen", "options", "finding"}
-    | {"choosing", "comparing", "describing", "embedding", "evaluating", "generating", "probing", "running"},
+    | {"comparison", "comparison_sheet", "doctor", "experiment", "gates", "methods", "pipeline", "probes"}
+    | {"refiner", "resolve", "retriever", "server", "settings_file", "timed_stages", "watcher", "wiring"},
+    "cli": MIDDLE | STAGES | {"commands", "refiner", "retriever", "pipeline", "playground", "doctor"},
     "__main__": {"cli"},
     "__init__": MIDDLE | {"pipeline"},
 }

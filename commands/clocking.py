@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..errors import InputError
 from .choosing import Composer
-from .errors import InputError
 from .options import Choose, Db, Json, filtered, handed, open_velatura, print_json, warn_unembedded
 from .paint_options import Fields, Flags, make_fields, make_flags
 
 if TYPE_CHECKING:
-    from .eval.tables import Cell, Table
-    from .eval.timing import Times
-    from .timed_stages import Measured
+    from ..eval.tables import Cell, Table
+    from ..eval.timing import Times
+    from ..timed_stages import Measured
 
 _LARGEST_BATCH = 256
 
@@ -51,10 +51,10 @@ def time_(
     Medians and quartiles on your own catalogue and checkpoint, with adapter files cold and warm, by batch size. A
     language model that composes is asked once for each prompt, and once before.
     """
-    from .eval.timing import overheads, stacks_of, timings_of
+    from ..eval.timing import overheads, stacks_of, timings_of
+    from ..timed_stages import measure_stages, prompts_for
     from .evaluating_screen import print_table
     from .screen import Progress, out, shown
-    from .timed_stages import measure_stages, prompts_for
 
     sizes, given = _sizes(batches), {name: value for name, value in fields().items() if value not in (None, "")}
     _refuse_other_figures(output)
@@ -88,7 +88,7 @@ def time_(
         _print_rest(measured)
     # Last, so that what was measured is told whatever becomes of the figure.
     if output is not None:
-        from .eval.plots import stacked_figure
+        from ..eval.plots import stacked_figure
 
         title = "Median seconds by stage; in brackets what choosing adds"
         stacked_figure(stacks_of(measured.times), title=title).save(output)
@@ -119,15 +119,15 @@ def _refuse_other_figures(output: Path | None) -> None:
 
 
 def _prompts(file: Path | None, limit: int | None) -> list[str]:
-    from .eval.datasets import read_prompts, subsample
+    from ..eval.datasets import read_prompts, subsample
 
     return [] if file is None else [prompt.text for prompt in subsample(read_prompts(file), limit)]
 
 
 def _table(measured: Measured, sizes: Sequence[int]) -> Table:
     """Return the seconds: a row for each stage, of what is done once a prompt and of each batch size."""
-    from .eval.tables import Number, Table
-    from .eval.timing import TITLES, overheads
+    from ..eval.tables import Number, Table
+    from ..eval.timing import TITLES, overheads
 
     rows: list[tuple[Cell, ...]] = []
     for name, warm in dict.fromkeys((one.stage, one.warm) for one in measured.times):
@@ -149,7 +149,7 @@ def _table(measured: Measured, sizes: Sequence[int]) -> Table:
 
 
 def _seconds(times: Times | None) -> Any:
-    from .eval.tables import Number
+    from ..eval.tables import Number
 
     if times is None:
         return None
@@ -162,7 +162,7 @@ def _state(warm: bool | None) -> str:
 
 
 def _print_rest(measured: Measured) -> None:
-    from .eval.anchors import anchors
+    from ..eval.anchors import anchors
     from .screen import out
 
     paper = ", ".join(f"{row.values['overhead']:g} % at {row.group}" for row in anchors()["stylus-time"].rows)

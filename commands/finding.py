@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from ..protocols import Method
+from ..syntax import quoted
 from .options import (
     Choose,
     Db,
@@ -20,8 +22,6 @@ from .options import (
     read_prompts,
     warn_unembedded,
 )
-from .protocols import Method
-from .syntax import quoted
 
 
 @filtered
@@ -54,7 +54,7 @@ def search(
     choose: Choose,
 ) -> None:
     """Find the adapters that could serve a prompt, that a trigger calls or a picture shows, and say what matched."""
-    from .plain import to_plain
+    from ..plain import to_plain
     from .screen import print_candidates
 
     asked = [name for name, value in (("--trigger", trigger), ("--image", image)) if value is not None]
@@ -98,7 +98,7 @@ def similar(
     choose: Choose,
 ) -> None:
     """Find adapters that do what another one does, and say what they share. Its copies and versions are left out."""
-    from .plain import to_plain
+    from ..plain import to_plain
     from .screen import print_candidates, print_likened
 
     with open_velatura(read_only=True, db=db) as velatura:
@@ -123,7 +123,7 @@ def show(
     from .screen import print_adapter, print_story
 
     if Path(what).suffix.lower() in (".png", ".jpg", ".jpeg", ".webp") and Path(what).is_file():
-        from .generation.story import read_story
+        from ..generation.story import read_story
 
         print_story(read_story(Path(what)), as_json=as_json)
         return

@@ -17,9 +17,9 @@ from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElap
 from rich.progress import Progress as Bars
 from rich.table import Table
 
-from .families import TITLES
-from .plain import from_plain, to_plain
-from .records import (
+from ..families import TITLES
+from ..plain import from_plain, to_plain
+from ..records import (
     AdapterRecord,
     BaseNorms,
     BlockNorm,
@@ -33,13 +33,13 @@ from .records import (
 )
 
 if TYPE_CHECKING:
-    from .db import Stats, Store, SyncReport
-    from .doctor import Finding
-    from .generation.adapters.check import Checked
-    from .refiner.embed import EmbedReport
-    from .refiner.pictures import PictureReport
-    from .refiner.weights import MeasureReport, NearDuplicate
-    from .settings import Explained
+    from ..db import Stats, Store, SyncReport
+    from ..doctor import Finding
+    from ..generation.adapters.check import Checked
+    from ..refiner.embed import EmbedReport
+    from ..refiner.pictures import PictureReport
+    from ..refiner.weights import MeasureReport, NearDuplicate
+    from ..settings import Explained
 
 _LEFT_OUT = {
     "installed": "not on this machine",

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from .errors import VelaturaError
+from ..errors import VelaturaError
 
 if TYPE_CHECKING:
-    from .pipeline import Velatura
-    from .refiner.embed import EmbedReport
-    from .refiner.pictures import PictureReport
+    from ..pipeline import Velatura
+    from ..refiner.embed import EmbedReport
+    from ..refiner.pictures import PictureReport
 
 
 def embed_what_can_be(velatura: Velatura) -> tuple[EmbedReport | None, PictureReport | None]:

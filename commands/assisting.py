@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from ..errors import MissingDependency
 from .choosing import Composer
-from .errors import MissingDependency
 from .options import Db, handed, open_velatura, print_json, read_settings, refuse_missing
 from .paint_options import Flags, make_flags
 from .serving import address, listen, read_token
@@ -19,9 +19,9 @@ from .serving import address, listen, read_token
 if TYPE_CHECKING:
     from mcp.server.lowlevel import Server
 
-    from .server.mcp.server import Desk
-    from .server.studio import Studio
-    from .settings import Settings
+    from ..server.mcp.server import Desk
+    from ..server.studio import Studio
+    from ..settings import Settings
 
 _HOST: Final = "127.0.0.1"
 _PORT: Final = 7871
@@ -57,14 +57,14 @@ def mcp(
         print_json({"mcpServers": {"velatura": _started_by_a_client(settings, given, folder)}})
         return
     try:
-        from .server.mcp.server import make, serve_stdio
+        from ..server.mcp.server import make, serve_stdio
     except ModuleNotFoundError as error:
         raise MissingDependency(error.name or "mcp", extra="mcp") from None
 
     with contextlib.ExitStack() as opened:
 
         def open_studio() -> Studio:
-            from .server.studio import Studio
+            from ..server.studio import Studio
 
             return Studio(opened.enter_context(open_velatura(read_only=True, resident=True, **given)))
 
@@ -79,7 +79,7 @@ def _serve_http(server: Server[Desk], settings: Settings, port: int) -> None:
     try:
         import uvicorn
 
-        from .server.mcp.http import PATH, application
+        from ..server.mcp.http import PATH, application
     except ModuleNotFoundError as error:
         raise MissingDependency(error.name or "uvicorn", extra="server") from None
     token = read_token(_HOST)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .families import TITLES
-from .records import USES
+from ..families import TITLES
+from ..records import USES
 
 
 def complete_family(typed: str) -> Iterator[tuple[str, str]]:
@@ -20,13 +20,13 @@ def complete_use(typed: str) -> Iterator[str]:
 
 def complete_checkpoint(typed: str) -> Iterator[str]:
     """Yield the checkpoints of `velatura checkpoints` that begin as typed; a shell completes files where none does."""
-    from .generation.known import known
+    from ..generation.known import known
 
     yield from (one.known.name for one in known() if one.known.name.startswith(typed))
 
 
 def complete_backend(typed: str) -> Iterator[str]:
     """Yield the backends that begin as typed."""
-    from .generation import BACKENDS
+    from ..generation import BACKENDS
 
     yield from (name for name in BACKENDS if name.startswith(typed))

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .errors import VelaturaError
+from ..errors import VelaturaError
 from .options import Db, Json, folders_of, open_velatura, print_json
 
 if TYPE_CHECKING:
-    from .db import SyncReport
-    from .pipeline import Velatura
-    from .watcher import Look
+    from ..db import SyncReport
+    from ..pipeline import Velatura
+    from ..watcher import Look
 
 
 def watch(
@@ -42,8 +42,8 @@ def watch(
     as_json: Json = False,
 ) -> None:
     """Keep the catalogue in step with folders while their files come, change and go. Ends with Ctrl-C."""
+    from ..watcher import Watcher
     from .screen import Progress
-    from .watcher import Watcher
 
     with _terminable() as was_terminated, open_velatura(db=db) as velatura:
         named = folders_of(velatura, folders)
@@ -149,6 +149,6 @@ def _moves(report: SyncReport) -> list[tuple[str, int]]:
 
 
 def _say(line: str) -> None:
-    from .catalog.text import clean_line
+    from ..catalog.text import clean_line
 
     typer.echo(f"{time.strftime('%H:%M:%S')}  {clean_line(line, 4000)}", err=True)

@@ -13,8 +13,8 @@ from .options import Db, Json, handed, make_filter, open_velatura, print_json, r
 from .paint_options import Flags, make_flags
 
 if TYPE_CHECKING:
-    from .pipeline import Velatura
-    from .probes import Grid, ProbeReport
+    from ..pipeline import Velatura
+    from ..probes import Grid, ProbeReport
     from .screen import Progress
 
 
@@ -89,7 +89,7 @@ def probe(
 
 def _every(velatura: Velatura) -> tuple[list[int], int]:
     """Return all that the checkpoint wears and the settings allow, and how many they keep out."""
-    from .records import Filter
+    from ..records import Filter
 
     chosen = make_filter(velatura, family=velatura.backend.family, installed=True)
     numbers = velatura.store.select(chosen).tolist()
@@ -98,7 +98,7 @@ def _every(velatura: Velatura) -> tuple[list[int], int]:
 
 def _named(velatura: Velatura, names: Sequence[str]) -> list[int]:
     """Return what is named, where the settings allow it."""
-    from .gates import admitted
+    from ..gates import admitted
 
     return admitted(velatura.store, [(name, velatura.find(name)) for name in names], make_filter(velatura))
 
@@ -107,7 +107,7 @@ class _Shown:
     """How far a run of probes is, on stderr."""
 
     def __init__(self, bar: Progress) -> None:
-        from .protocols import Watch
+        from ..protocols import Watch
 
         self._bar = bar
         self._done, self._whole = 0, 1
@@ -126,7 +126,7 @@ class _Shown:
 
 
 def _grid(weights: str | None, prompts: Path | None, seeds: int | None) -> Grid:
-    from .probes import SEEDS, WEIGHTS, Grid
+    from ..probes import SEEDS, WEIGHTS, Grid
 
     try:
         asked = WEIGHTS if weights is None else tuple(float(weight) for weight in weights.split(","))

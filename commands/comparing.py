@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..errors import InputError
 from .choosing import Composer, composition_in
-from .errors import InputError
 from .generating import composition_for
 from .options import Commercial, Db, Json, PictureModel, Safe, handed, make_filter, open_velatura, print_json
 from .paint_options import Fields, Flags, make_fields, make_flags
 
 if TYPE_CHECKING:
-    from .comparison import Comparison
-    from .pipeline import Velatura
-    from .records import Composition, Filter
+    from ..comparison import Comparison
+    from ..pipeline import Velatura
+    from ..records import Composition, Filter
 
 _LARGEST = 10.0
 """Of weights and factors."""
@@ -67,11 +67,11 @@ def compare(
     All from the same noise. With a picture model, the CLIP score stands below each picture. It goes on where it was
     stopped, and exits with 1 when a picture could not be painted.
     """  # fmt: skip
-    from .comparison import SWEEP, sheet_name
-    from .comparison import compare as paint
-    from .comparison_sheet import draw_sheet
-    from .generation.runs.manifest import replace_file
-    from .protocols import Watch
+    from ..comparison import SWEEP, sheet_name
+    from ..comparison import compare as paint
+    from ..comparison_sheet import draw_sheet
+    from ..generation.runs.manifest import replace_file
+    from ..protocols import Watch
     from .screen import Progress, out, print_composition, shown
 
     weights = () if no_sweep else SWEEP if sweep is None else _weights(sweep)
@@ -105,8 +105,8 @@ def compare(
 
 
 def _named(velatura: Velatura, prompt: str, adapters: Sequence[str], chosen: Filter) -> Composition:
-    from .comparison import named_adapters
-    from .words import words
+    from ..comparison import named_adapters
+    from ..words import words
 
     if composition_in(velatura, prompt) is not None:
         raise InputError(
@@ -142,7 +142,7 @@ def _weights(text: str) -> tuple[float, ...]:
 
 
 def _plain(comparison: Comparison, composition: Composition, sheet: Path) -> dict[str, Any]:
-    from .plain import to_plain
+    from ..plain import to_plain
 
     panels = []
     for panel, pictures in zip(comparison.panels, comparison.pictures, strict=True):

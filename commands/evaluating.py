@@ -11,24 +11,24 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from ..errors import InputError
+from ..records import Filter
 from .clocking import time_
-from .errors import InputError
 from .eval_doctor import doctor
 from .judging import judge
 from .measuring import Metrics, Open, against, end, listed, make_opened, plain, refuse_aimless, scored, told_of
 from .options import Choose, Db, Json, filtered, handed, open_velatura, print_json, read_settings, refuse_missing
 from .paint_options import Fields, Flags, make_fields, make_flags
-from .records import Filter
 from .surveying import survey
 
 if TYPE_CHECKING:
-    from .eval.gathering import Pareto
-    from .eval.grid import Plan
-    from .eval.judge import Verdict
-    from .eval.manifest import Manifest as Samples
-    from .eval.records import Prompt
-    from .eval.report.results import Survey
-    from .pipeline import Velatura
+    from ..eval.gathering import Pareto
+    from ..eval.grid import Plan
+    from ..eval.judge import Verdict
+    from ..eval.manifest import Manifest as Samples
+    from ..eval.records import Prompt
+    from ..eval.report.results import Survey
+    from ..pipeline import Velatura
 
 app = typer.Typer(
     help="Measure pictures, ours or anybody's: scores with intervals, paired comparisons, fronts, judges and reports.",
@@ -91,9 +91,9 @@ def run(
 
     It goes on where it was stopped, and a larger experiment adds what it lacks.
     """
+    from ..experiment import SAMPLES, Experiment
+    from ..methods import Methods
     from .evaluating_screen import print_rejected
-    from .experiment import SAMPLES, Experiment
-    from .methods import Methods
     from .screen import Progress, out, shown
 
     wanted = _planned(plan, methods, guidances, samples)
@@ -233,8 +233,8 @@ def ablate(
     opening: Open,
 ) -> None:
     """Make the table of an ablation: every method with its figures, and what it loses or gains against the baseline."""
-    from .eval.ablation import ablation_table
-    from .eval.tables import to_csv, to_latex, to_markdown
+    from ..eval.ablation import ablation_table
+    from ..eval.tables import to_csv, to_latex, to_markdown
     from .evaluating_screen import print_notes, print_table
 
     opened = opening(manifest, metrics)
@@ -283,8 +283,8 @@ def report(
     opening: Open,
 ) -> None:
     """Write one page of figures, tables, fronts and pictures side by side, with results.json, LaTeX and Markdown."""
-    from .eval.gathering import gains_of, gather, method_notes
-    from .eval.report import write_report
+    from ..eval.gathering import gains_of, gather, method_notes
+    from ..eval.report import write_report
     from .evaluating_screen import print_notes
 
     refuse_aimless(baseline, fail_if_worse=fail_if_worse)
@@ -350,8 +350,8 @@ def crop(
     as_json: Json = False,
 ) -> None:
     """Cut crops out of large pictures, at their own resolution, so that FID and IS see their details."""
-    from .eval.crops import make_crops
-    from .eval.manifest import read_manifest, write_manifest
+    from ..eval.crops import make_crops
+    from ..eval.manifest import read_manifest, write_manifest
     from .evaluating_screen import print_rejected
 
     known = read_manifest(manifest, images=images)
@@ -374,7 +374,7 @@ def crop(
 @app.command("metrics")
 def list_metrics(as_json: Json = False) -> None:
     """List the metrics, and what each needs."""
-    from .eval.metrics import METRICS
+    from ..eval.metrics import METRICS
     from .evaluating_screen import print_metrics
 
     if as_json:
@@ -405,8 +405,8 @@ def _print_written(*paths: Path | None) -> None:
 
 
 def _surveyed(folder: Path | None) -> Survey | None:
-    from .eval.report import survey_of
-    from .eval.survey import score_survey
+    from ..eval.report import survey_of
+    from ..eval.survey import score_survey
 
     return None if folder is None else survey_of(score_survey(folder))
 
@@ -415,10 +415,10 @@ def _judged(
     manifest: Samples, method: str | None, baseline: str | None, transcripts: Path | None
 ) -> tuple[Verdict, ...]:
     """Return what a judge said of a method, by transcripts; of those of several judges, what the model set said."""
-    from .eval.gathering import judged
-    from .eval.judge import Transcripts
-    from .eval.judge.judges import llm_judge_name
-    from .settings import home
+    from ..eval.gathering import judged
+    from ..eval.judge import Transcripts
+    from ..eval.judge.judges import llm_judge_name
+    from ..settings import home
 
     if method is None or baseline is None:
         return ()
@@ -439,8 +439,8 @@ def _draw(found: Pareto, output: Path) -> None:
 
 
 def _planned(plan: str, methods: str | None, guidances: str | None, samples: int | None) -> Plan:
-    from .eval.grid import read_plan
-    from .methods import refuse_unknown
+    from ..eval.grid import read_plan
+    from ..methods import refuse_unknown
 
     wanted = read_plan(plan)
     if methods is not None:
@@ -465,9 +465,9 @@ def _numbers(text: str) -> tuple[float, ...]:
 
 
 def _prompts(plan: Plan, file: Path | None, limit: int | None) -> list[Prompt]:
-    from .eval.datasets import read_prompts, subsample
-    from .eval.manifest import prompt_id
-    from .eval.records import Prompt
+    from ..eval.datasets import read_prompts, subsample
+    from ..eval.manifest import prompt_id
+    from ..eval.records import Prompt
 
     if file is not None:
         return subsample(read_prompts(file), limit)

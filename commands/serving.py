@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from ..errors import InputError, MissingDependency, VelaturaError
 from .choosing import Composer
-from .errors import InputError, MissingDependency, VelaturaError
 from .options import Db, PictureModel, handed, open_velatura, print_json, refuse_missing
 from .paint_options import Flags, make_flags
 
 if TYPE_CHECKING:
-    from .server.studio import Studio
-    from .settings import Settings
+    from ..server.studio import Studio
+    from ..settings import Settings
 
 TOKEN: Final = "VELATURA_TOKEN"  # noqa: S105 - the variable's name
 _SHORTEST: Final = 16
@@ -59,8 +59,8 @@ def serve(
         import uvicorn
     except ModuleNotFoundError:
         raise MissingDependency("uvicorn", extra="server") from None
-    from .server import create_app
-    from .server.stopping import Server
+    from ..server import create_app
+    from ..server.stopping import Server
 
     given = {"host": host, "port": port, "composer": composer, "picture_model": picture_model, "db": db}
     devices = tuple(worker) if worker else None
@@ -92,7 +92,7 @@ def read_token(host: str) -> str | None:
     Raises:
         InputError: others can ask, and there is none; or it is too short.
     """
-    from .server.guard import is_loopback
+    from ..server.guard import is_loopback
 
     token = os.environ.get(TOKEN) or None
     if token is not None and (len(token) < _SHORTEST or not token.isascii() or token != token.strip()):
@@ -137,8 +137,8 @@ def address(listening: socket.socket) -> str:
 @contextlib.contextmanager
 def _watching(settings: Settings, folders: list[Path]) -> Iterator[None]:
     """Index folders in the background while the block runs; what is found there is told on stderr."""
-    from .pipeline import Velatura
-    from .watcher import Look, Watcher
+    from ..pipeline import Velatura
+    from ..watcher import Look, Watcher
 
     def tell(look: Look) -> None:
         for sentence in look.trouble:

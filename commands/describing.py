@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from ..errors import InputError, LanguageModelUnavailable, VelaturaError
+from ..records import Filter
 from .embedding import embed_what_can_be
-from .errors import InputError, LanguageModelUnavailable, VelaturaError
 from .options import Db, Json, open_velatura, print_json, refuse_missing
-from .records import Filter
 
 if TYPE_CHECKING:
+    from ..pipeline import Velatura
+    from ..protocols import Describer
+    from ..refiner.refine_report import RefineReport
+    from ..settings import Settings
     from .describing_screen import Outcome
-    from .pipeline import Velatura
-    from .protocols import Describer
-    from .refiner.refine_report import RefineReport
-    from .settings import Settings
 
 Batch = Literal["submit", "collect"]
 
@@ -114,10 +114,10 @@ def _clear(velatura: Velatura, *, dry_run: bool) -> Outcome:
 
 
 def _estimate(velatura: Velatura, asked: Describer, limit: int | None, *, retry: bool) -> Outcome:
+    from ..refiner.undescribed import estimate
+    from ..refiner.vlm import VlmDescriber
+    from ..wiring import under_way
     from .describing_screen import estimated
-    from .refiner.undescribed import estimate
-    from .refiner.vlm import VlmDescriber
-    from .wiring import under_way
 
     tokens = asked.tokens if isinstance(asked, VlmDescriber) else None
     sent = under_way(velatura.store, asked.name)
@@ -153,11 +153,11 @@ def _describe(
 
 
 def _batch(velatura: Velatura, asked: Describer, what: Batch, limit: int | None, *, retry: bool) -> Outcome:
+    from ..refiner.batch import collect, submit
+    from ..refiner.vlm import VlmDescriber
+    from ..wiring import BATCHES, beside
     from .describing_screen import batched
-    from .refiner.batch import collect, submit
-    from .refiner.vlm import VlmDescriber
     from .screen import Progress
-    from .wiring import BATCHES, beside
 
     if not isinstance(asked, VlmDescriber):
         raise InputError(f"{asked.name} takes no batches")

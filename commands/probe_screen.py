@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from .probe_rules import checkpoint_of
+from ..probe_rules import checkpoint_of
 from .screen import console, out, shown
 
 if TYPE_CHECKING:
-    from .probes import ProbeReport
-    from .records import Probe, RefinedAdapter
+    from ..probes import ProbeReport
+    from ..records import Probe, RefinedAdapter
 
 
 def plain_probe(probe: Probe) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from .errors import InputError
+from ..errors import InputError
 from .options import (
     Choose,
     Db,
@@ -24,8 +24,8 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from .pipeline import Velatura
-    from .records import Composition
+    from ..pipeline import Velatura
+    from ..records import Composition
 
 Composer = Annotated[
     Literal["builtin", "llm", "stylus"] | None,
@@ -73,8 +73,8 @@ def compose(
     choose: Choose,
 ) -> None:
     """Choose adapters for the words of a prompt, with weights and reasons. `--json` can be edited and painted."""
+    from ..plain import to_plain
     from .choice_screen import print_masks, print_usage, print_weights
-    from .plain import to_plain
     from .screen import print_composition
 
     flags = {"db": db, "composer": composer, "most": most, "least": least, "weighing": weighing}
@@ -114,8 +114,8 @@ def validate(
     """Say what does not go together in a set of adapters that you chose, and what to do. Exits with 1 on an error."""
     from dataclasses import asdict, replace
 
+    from ..families import TITLES
     from .choice_screen import print_conflicts
-    from .families import TITLES
 
     if family is not None and family not in TITLES:
         raise typer.BadParameter(f"{family!r} is none of {', '.join(TITLES)}", param_hint="--family")
@@ -153,7 +153,7 @@ def export(
     as_json: Annotated[bool, typer.Option("--json", help="Print the text and the notes as JSON.")] = False,
 ) -> None:
     """Write a composition for another tool: A1111, ComfyUI, rgthree, Lora Manager, InvokeAI, AIR, CSV, JSON."""
-    from .composer.formats import load_workflow, write
+    from ..composer.formats import load_workflow, write
 
     with open_velatura(read_only=True, db=db) as velatura:
         composition = composition_in(velatura, what)
@@ -186,7 +186,7 @@ def import_(
     as_json: Json = False,
 ) -> None:
     """Read the adapters of another tool's picture, workflow, recipe or prompt as a composition of your catalogue."""
-    from .plain import to_plain
+    from ..plain import to_plain
     from .screen import out, print_composition, shown
 
     with open_velatura(read_only=True, db=db) as velatura:
@@ -209,7 +209,7 @@ def composition_in(velatura: Velatura, what: str) -> Composition | None:
 
 def _set_of(velatura: Velatura, what: list[str]) -> Composition:
     """Return the set that a person names: one thing that holds several adapters, or each by its name."""
-    from .records import Choice, Composition
+    from ..records import Choice, Composition
 
     if len(what) == 1 and ("<lora:" in what[0].lower() or _is_file(what[0])):
         return _foreign(velatura, what[0])
@@ -233,9 +233,9 @@ def _weighted(velatura: Velatura, text: str) -> tuple[str, float]:
 
 
 def _foreign(velatura: Velatura, what: str) -> Composition:
-    from .composer.formats import PICTURE_TEXTS
-    from .generation.picture_text import read_texts
-    from .refiner.picture_file import SUFFIXES
+    from ..composer.formats import PICTURE_TEXTS
+    from ..generation.picture_text import read_texts
+    from ..refiner.picture_file import SUFFIXES
 
     if what == "-":
         return velatura.read_composition(sys.stdin.buffer.read(), "stdin")

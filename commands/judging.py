@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from .errors import InputError
+from ..errors import InputError
 from .options import Json, PictureModel, print_json, read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .eval.judge.judges import Judge
-    from .eval.judge.records import Criterion, Hearing, Share, Trial, Verdict
-    from .eval.judge.transcripts import Transcripts
-    from .settings import Settings
+    from ..eval.judge.judges import Judge
+    from ..eval.judge.records import Criterion, Hearing, Share, Trial, Verdict
+    from ..eval.judge.transcripts import Transcripts
+    from ..settings import Settings
 
 _TRANSCRIPTS = "judge.jsonl"
 """The file of answers in the person's own folder."""
@@ -65,10 +65,10 @@ def judge(
     as_json: Json = False,
 ) -> None:
     """Have a judge compare the pictures of two methods in both orders, and say whether it can be believed."""
-    from .eval.judge import Transcripts, hear, pair_up, reach_verdicts, read_people
-    from .eval.manifest import read_manifest
+    from ..eval.judge import Transcripts, hear, pair_up, reach_verdicts, read_people
+    from ..eval.manifest import read_manifest
+    from ..settings import home
     from .screen import Progress
-    from .settings import home
 
     settings: Settings = read_settings(picture_model=picture_model)
     known = read_manifest(manifest, images=images)
@@ -96,7 +96,7 @@ def judge(
 
 
 def _criteria(told: str) -> list[Criterion]:
-    from .eval.judge.records import CRITERIA
+    from ..eval.judge.records import CRITERIA
 
     names = [name.strip() for name in told.split(",") if name.strip()]
     wrong = next((name for name in names if name not in CRITERIA), None)
@@ -112,10 +112,10 @@ def _judge(by: str, settings: Settings, transcripts: Transcripts, *, replayed: b
         InputError: no model is named for it, or it cannot be opened.
         MissingDependency: a package that it needs is not installed.
     """
-    from .eval.judge import ClipJudge, LlmJudge, ReplayJudge
+    from ..eval.judge import ClipJudge, LlmJudge, ReplayJudge
 
     if by == "clip":
-        from .eval.extract.clip import Clip
+        from ..eval.extract.clip import Clip
 
         if settings.picture_model is None:
             raise InputError("no CLIP model is named; give --picture-model, or set VELATURA_PICTURE_MODEL")
@@ -123,7 +123,7 @@ def _judge(by: str, settings: Settings, transcripts: Transcripts, *, replayed: b
         return ClipJudge(Clip(settings.picture_model, device=device, local_files_only=settings.offline))
     if replayed:
         return ReplayJudge(transcripts, None if settings.llm is None else _replayed(settings.llm, transcripts))
-    from .llm import LanguageModel
+    from ..llm import LanguageModel
 
     if settings.llm is None:
         raise InputError(
@@ -139,8 +139,8 @@ def _replayed(model: str, transcripts: Transcripts) -> str:
     Raises:
         InputError: it answered on several.
     """
-    from .eval.judge.judges import llm_judge_name
-    from .eval.judge.records import HOST
+    from ..eval.judge.judges import llm_judge_name
+    from ..eval.judge.records import HOST
 
     name = llm_judge_name(model)
     known = [judge for judge in transcripts.judges if judge == name or judge.startswith(name + HOST)]

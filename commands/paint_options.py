@@ -8,8 +8,8 @@ from typing import Annotated, Any, Final, Literal, cast, get_args
 
 import typer
 
+from ..records import Control, Enlargement, ImagePrompt, Mode, Picture, Start
 from .completing import complete_backend, complete_checkpoint
-from .records import Control, Enlargement, ImagePrompt, Mode, Picture, Start
 
 Checkpoint = Annotated[
     str | None,

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..errors import InputError
 from . import choosing
 from .choosing import Composer, MaskScheme, Weighted
-from .errors import InputError
 from .options import (
     Commercial,
     Db,
@@ -26,9 +26,9 @@ from .paint_options import Checkpoint, Device, Fields, Flags, Force, Precision, 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from .pipeline import Velatura
-    from .protocols import Watch
-    from .records import Composition
+    from ..pipeline import Velatura
+    from ..protocols import Watch
+    from ..records import Composition
     from .screen import Progress
 
 
@@ -98,7 +98,7 @@ def repaint(
     as_json: Json = False,
 ) -> None:
     """Paint a picture of ours again, as its story says: the same adapters, seed, steps and all the rest."""
-    from .generation import read_story, request_of
+    from ..generation import read_story, request_of
     from .screen import Progress, print_paths
 
     story = read_story(picture)
@@ -119,7 +119,7 @@ def repaint(
 
 def checkpoints(as_json: Json = False) -> None:
     """List the checkpoints that are known by name, with what paints with them and how."""
-    from .generation.known import known
+    from ..generation.known import known
     from .paint_screen import print_checkpoints
 
     print_checkpoints(known(), as_json=as_json)
@@ -136,8 +136,8 @@ def plan(
     fields: Fields,
 ) -> None:
     """Say what a picture larger than the model's own takes: passes through the model, tiles, time. Paints nothing."""
+    from ..records import Composition
     from .paint_screen import print_plan
-    from .records import Composition
 
     given = fields()
     with open_velatura(model=model, backend="demofusion", device=device, dtype=dtype) as velatura:
@@ -173,8 +173,8 @@ def compose(
     Raises:
         InputError: a prompt has no words, or pins an adapter that is not in the catalogue.
     """
-    from .resolve import PROMPT
-    from .words import words
+    from ..resolve import PROMPT
+    from ..words import words
 
     if not prompts:
         return []
@@ -195,7 +195,7 @@ def compose(
 
 
 def _watch(progress: Progress, preview: Path | None, *, overwrite: bool) -> Watch:
-    from .protocols import Watch
+    from ..protocols import Watch
 
     if preview is None:
         return Watch(progress=progress.painted)

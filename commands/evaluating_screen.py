@@ -11,12 +11,12 @@ from rich.table import Table
 from .screen import console, out, shown
 
 if TYPE_CHECKING:
-    from .eval.metrics import Row
-    from .eval.records import CellName, Difference, Figure
-    from .eval.report.results import Front
-    from .eval.scores import Scores
-    from .eval.tables import Number
-    from .eval.tables import Table as Numbers
+    from ..eval.metrics import Row
+    from ..eval.records import CellName, Difference, Figure
+    from ..eval.report.results import Front
+    from ..eval.scores import Scores
+    from ..eval.tables import Number
+    from ..eval.tables import Table as Numbers
 
 _COLOURS = {"better": "green", "worse": "red"}
 
@@ -64,7 +64,7 @@ def print_differences(differences: Sequence[Difference], scores: Scores) -> None
 
     A method is called better or worse where the adjusted p says so, and `maybe` where only its own interval does.
     """
-    from .eval.scores import holm
+    from ..eval.scores import holm
 
     adjusted = dict(zip(differences, holm(differences), strict=True)) if differences else {}
     for metric in scores.metrics:
@@ -89,8 +89,8 @@ def print_differences(differences: Sequence[Difference], scores: Scores) -> None
 
 def print_detectable(differences: Sequence[Difference], scores: Scores) -> None:
     """Print of each metric the smallest difference that its comparisons would have seen."""
-    from .eval.stats import detectable_difference
-    from .eval.tables import Number, decimals
+    from ..eval.stats import detectable_difference
+    from ..eval.tables import Number, decimals
 
     for metric in scores.metrics:
         errors = [(one.error, one.prompts) for one in differences if one.metric == metric.name and one.p is not None]
@@ -101,7 +101,7 @@ def print_detectable(differences: Sequence[Difference], scores: Scores) -> None:
 
 
 def _verdict(one: Difference, p: float | None) -> str:
-    from .eval.scores import LEVEL
+    from ..eval.scores import LEVEL
 
     if one.verdict == "unclear":
         return "[dim]unclear[/]"
@@ -113,7 +113,7 @@ def written(figure: Figure) -> str:
     """Write a value with half of its interval, with the digits that this allows."""
     if figure.low is None or figure.high is None:
         return f"{figure.value:.4g}"
-    from .eval.tables import decimals
+    from ..eval.tables import decimals
 
     half = (figure.high - figure.low) / 2
     digits = decimals(half) if half > 0 else 3
@@ -170,7 +170,7 @@ def print_metrics(rows: Mapping[str, Row]) -> None:
 
 
 def _celled(cell: str | int | Number) -> str:
-    from .eval.tables import Number
+    from ..eval.tables import Number
 
     text = _named(cell)
     return f"[bold]{text}[/]" if isinstance(cell, Number) and cell.best else text
@@ -190,6 +190,6 @@ def _line(text: str) -> str:
 
 
 def _with_error(value: float, error: float | None) -> str:
-    from .eval.tables import Number
+    from ..eval.tables import Number
 
     return str(Number(value=value, error=error))

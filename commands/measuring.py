@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .errors import InputError
+from ..errors import InputError
 from .options import read_settings
 from .paint_options import Device
 
 if TYPE_CHECKING:
-    from .eval.opening import Opened
-    from .eval.records import Difference
-    from .eval.scores import Scores
+    from ..eval.opening import Opened
+    from ..eval.records import Difference
+    from ..eval.scores import Scores
 
 Open = Callable[..., Any]
 """Opens a manifest, for some metrics, with the options of a command; see `make_opened`."""
@@ -68,15 +68,15 @@ def make_opened(
     device: Device = None,
 ) -> Opened:
     """Open a manifest as a command's options say, with everything extracted that the metrics need."""
-    from .eval.manifest import read_manifest
-    from .eval.opening import open_evaluation
+    from ..eval.manifest import read_manifest
+    from ..eval.opening import open_evaluation
+    from ..settings import home
     from .screen import Progress
-    from .settings import home
 
     settings = read_settings(device=device)
 
     def seer() -> Any:
-        from .llm import LanguageModel
+        from ..llm import LanguageModel
 
         return LanguageModel(settings.llm, url=settings.llm_url)
 
@@ -135,7 +135,7 @@ def told_of(scores: Scores, opened: Opened, baseline: str | None = None) -> dict
 
 def plain(differences: Sequence[Difference]) -> list[dict[str, Any]]:
     """Return differences for JSON, p adjusted for all of them."""
-    from .eval.scores import holm
+    from ..eval.scores import holm
 
     adjusted = holm(differences) if differences else ()
     return [
@@ -150,7 +150,7 @@ def end(scores: Scores, opened: Opened, differences: Sequence[Difference] = (), 
         InputError: a method must not be worse, and no difference has a p.
         typer.Exit: as said.
     """
-    from .eval.scores import surely_worse
+    from ..eval.scores import surely_worse
 
     worse = surely_worse(differences) if fail_if_worse else ()
     if worse:

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from ..errors import InputError
 from .choosing import composition_in
-from .errors import InputError
 from .options import Choose, Db, Json, filtered, open_velatura, print_json, warn_unembedded
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from .pipeline import Velatura
-    from .records import Composition
-    from .settings import Settings
+    from ..pipeline import Velatura
+    from ..records import Composition
+    from ..settings import Settings
 
 Target = Annotated[
     Literal["lora-manager", "recipe"],
@@ -93,9 +93,9 @@ def _send(
     *,
     as_json: bool,
 ) -> None:
-    from .composer.formats import write
-    from .generation.remote.lora_manager import URL, LoraManager, node_of
-    from .plain import to_plain
+    from ..composer.formats import write
+    from ..generation.remote.lora_manager import URL, LoraManager, node_of
+    from ..plain import to_plain
 
     named = settings.server if settings.backend == "comfyui" else None
     manager = LoraManager(server or named or URL)
@@ -118,7 +118,7 @@ def _send(
 
 
 def _keep(composition: Composition, folder: Path, picture: Image | None, negative: str, *, as_json: bool) -> None:
-    from .composer.formats.recipe_files import keep
+    from ..composer.formats.recipe_files import keep
 
     if not composition.choices:
         if as_json:
@@ -151,7 +151,7 @@ def _digested(velatura: Velatura, composition: Composition) -> Composition:
 
 def _shown(what: str, picture: Path | None) -> Image | None:
     """Return the picture of a recipe: the one that is named, or else what the composition was read from."""
-    from .refiner.picture_file import SUFFIXES, read_picture_file
+    from ..refiner.picture_file import SUFFIXES, read_picture_file
 
     if picture is None and Path(what).suffix.lower() in SUFFIXES:
         picture = Path(what)

@@ -10,10 +10,10 @@ from rich.table import Table
 from .screen import console, out, shown
 
 if TYPE_CHECKING:
-    from .composer.budget import Row
-    from .composer.worn import Conflict
-    from .records import Composition, Usage
-    from .settings import Settings
+    from ..composer.budget import Row
+    from ..composer.worn import Conflict
+    from ..records import Composition, Usage
+    from ..settings import Settings
 
 _COLOURS = {"error": "red", "warning": "yellow", "note": "dim"}
 

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.table import Table
 
-from .records import Usage
+from ..records import Usage
 from .screen import console, out, shown
 
 if TYPE_CHECKING:
-    from .refiner.batch import BatchReport
-    from .refiner.embed import EmbedReport
-    from .refiner.pictures import PictureReport
-    from .refiner.refine_report import RefineReport
-    from .refiner.undescribed import Estimate
-    from .settings import Settings
+    from ..refiner.batch import BatchReport
+    from ..refiner.embed import EmbedReport
+    from ..refiner.pictures import PictureReport
+    from ..refiner.refine_report import RefineReport
+    from ..refiner.undescribed import Estimate
+    from ..settings import Settings
 
 PRICES: Final = "set VELATURA_PRICE_READ and VELATURA_PRICE_WRITTEN to what a million tokens cost"
 _AGAIN: Final = "--retry asks again, --failures tells why"

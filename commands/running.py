@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from ..errors import InputError
+from ..records import Composition
 from . import choosing
 from .choosing import Composer, MaskScheme, Weighted
-from .errors import InputError
 from .generating import compose
 from .options import (
     Commercial,
@@ -26,12 +27,11 @@ from .options import (
     print_json,
 )
 from .paint_options import Device, Fields, Flags, make_fields, make_flags
-from .records import Composition
 
 if TYPE_CHECKING:
-    from .generation.runs import RunReport
-    from .pipeline import Velatura
-    from .records import GenerationRequest
+    from ..generation.runs import RunReport
+    from ..pipeline import Velatura
+    from ..records import GenerationRequest
 
 _LINES = (".txt", ".jsonl", ".ndjson")
 """Files of which each line is a picture to paint."""
@@ -70,7 +70,7 @@ def run(
     A picture that is there as it was painted is not painted again, and pictures of other prompts are added. Exits
     with 1 when some could not be painted.
     """
-    from .generation.runs import run as paint
+    from ..generation.runs import run as paint
 
     given = fields()
     with open_velatura(read_only=True, db=db, composer=composer, **flags()) as velatura:
@@ -93,7 +93,7 @@ def sheet(
     as_json: Json = False,
 ) -> None:
     """Make the contact sheet of a run anew: all of its pictures small, with prompts, seeds and adapters."""
-    from .generation.runs import read_manifest, write_sheets
+    from ..generation.runs import read_manifest, write_sheets
     from .screen import out, shown
 
     paths = write_sheets(read_manifest(folder), folder)
@@ -136,7 +136,7 @@ class _Shown:
     """How far a run is, on stderr; says at an interruption how much is there."""
 
     def __init__(self, folder: Path, whole: int) -> None:
-        from .protocols import Watch
+        from ..protocols import Watch
         from .screen import Progress
 
         self._folder = folder
@@ -191,8 +191,8 @@ def _asked(velatura: Velatura, what: str) -> list[str | Composition]:
 
 def _lines(file: str) -> list[str | Composition]:
     """Return the prompts of a file, and the compositions, where lines hold these."""
-    from .plain import loads
-    from .syntax import encodable
+    from ..plain import loads
+    from ..syntax import encodable
 
     text = sys.stdin.read() if file == "-" else _text(Path(file))
     asked: list[str | Composition] = []

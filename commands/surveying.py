@@ -10,7 +10,7 @@ import typer
 from .options import Json, print_json
 
 if TYPE_CHECKING:
-    from .eval.survey.records import Plan
+    from ..eval.survey.records import Plan
 
 survey = typer.Typer(
     name="survey",
@@ -54,9 +54,9 @@ def make(
     as_json: Json = False,
 ) -> None:
     """Write survey.html for the raters, plan.json to publish before anybody answers, and key.json to keep."""
-    from .eval.manifest import read_manifest
-    from .eval.survey import make_survey
-    from .eval.survey.design import Load
+    from ..eval.manifest import read_manifest
+    from ..eval.survey import make_survey
+    from ..eval.survey.design import Load
     from .screen import Progress
 
     read = read_manifest(manifest)
@@ -90,7 +90,7 @@ def collect(
     """Read raters' files into the survey's answers.jsonl, beside what it has. What cannot be used is told."""
     from dataclasses import asdict
 
-    from .eval.survey import collect_answers
+    from ..eval.survey import collect_answers
     from .screen import out, shown
 
     found = collect_answers(folder, answers)
@@ -111,9 +111,9 @@ def collect(
 @survey.command()
 def score(folder: Folder, as_json: Json = False) -> None:
     """Join the answers with the key: who was preferred, how surely, and how far raters agreed."""
-    from .eval.survey import score_survey
-    from .eval.survey.results import plain_score
-    from .eval.survey.table import score_lines
+    from ..eval.survey import score_survey
+    from ..eval.survey.results import plain_score
+    from ..eval.survey.table import score_lines
     from .screen import out, shown
 
     found = score_survey(folder)

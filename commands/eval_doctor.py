@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from .doctor import Finding, find_torchvision
-from .errors import VelaturaError
+from ..doctor import Finding, find_torchvision
+from ..errors import VelaturaError
 from .options import Json, print_json, read_settings
 from .paint_options import Device
 
 if TYPE_CHECKING:
-    from .eval.metrics import Row
-    from .eval.protocols import FeatureExtractor
-    from .settings import Settings
+    from ..eval.metrics import Row
+    from ..eval.protocols import FeatureExtractor
+    from ..settings import Settings
 
 _EXTRA: Final = "pip install 'velatura[eval]'"
 _PACKAGES: Final = (
@@ -61,7 +61,7 @@ def doctor(
     as_json: Json = False,
 ) -> None:
     """Say what can be measured here, and what to do for the rest. Exits with 1 when what is set is broken."""
-    from .settings import home
+    from ..settings import home
 
     settings = read_settings(device=device)
     models = {"clip": clip or settings.picture_model, "inception": inception, "resnet50": resnet50, "dinov2": dinov2}
@@ -94,7 +94,7 @@ def examine_metrics(settings: Settings, models: Mapping[str, str], cache: Path) 
         models: By the extractor's name the folder, file or hub id.
         cache: The folder that keeps features and scores.
     """
-    from .eval.metrics import METRICS, MODELS
+    from ..eval.metrics import METRICS, MODELS
 
     findings = [*_packages(), _torchvision()]
     opened: dict[str, FeatureExtractor] = {}
@@ -130,7 +130,7 @@ def _model(name: str, model: str | None, settings: Settings, opened: dict[str, F
         return Finding(what=name, state="missing", detail=f"none is named; give --{name}{also}")
     from PIL import Image
 
-    from .eval.extract import open_extractor
+    from ..eval.extract import open_extractor
 
     device = settings.device or "cpu"
     try:
@@ -150,7 +150,7 @@ def _language_model(settings: Settings) -> Finding:
     if settings.llm is None:
         detail = "none is named; set VELATURA_LLM for the metric yes and for velatura eval judge"
         return Finding(what=what, state="missing", detail=detail)
-    from .llm import LanguageModel
+    from ..llm import LanguageModel
 
     try:
         LanguageModel(settings.llm, url=settings.llm_url)
@@ -184,7 +184,7 @@ def _measurable(name: str, row: Row, opened: Mapping[str, Any], states: Mapping[
 
 def _lacking(name: str, row: Row, opened: Mapping[str, Any], states: Mapping[str, str]) -> str | None:
     """Say what a metric needs that is not there; None where it can be measured."""
-    from .eval.metrics import Kit, make_metric
+    from ..eval.metrics import Kit, make_metric
 
     if states["scipy"] != "good":
         return f"intervals need scipy; run: {_EXTRA}"

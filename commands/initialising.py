@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 
 import typer
 
-from .errors import InputError
+from ..errors import InputError
 from .options import Json, open_velatura, print_json, read_settings
 
 if TYPE_CHECKING:
-    from .catalog.installs import CheckpointFile
-    from .catalog.programs import Installation
+    from ..catalog.installs import CheckpointFile
+    from ..catalog.programs import Installation
 
 Answer = TypeVar("Answer")
 
@@ -37,9 +37,9 @@ def init(
     as_json: Json = False,
 ) -> None:
     """Find the LoRAs of A1111, Forge, ComfyUI, InvokeAI and others, ask a few questions, and write the settings."""
-    from .catalog.installs import find_installations
-    from .settings import home
-    from .settings_file import merge_settings, read_settings_file, write_settings_file
+    from ..catalog.installs import find_installations
+    from ..settings import home
+    from ..settings_file import merge_settings, read_settings_file, write_settings_file
 
     settings = read_settings()  # a file that is broken is told before anything is asked
     path = home() / "settings.toml"
@@ -85,7 +85,7 @@ def init(
 
 
 def _ask_folders(found: Sequence[Installation], current: Sequence[str]) -> tuple[str, ...]:
-    from .catalog.installs import count_adapters
+    from ..catalog.installs import count_adapters
 
     offered = _offered(found, current)
     programs = {folder: one.program for one in found for folder in one.adapters}
@@ -109,7 +109,7 @@ def _ask_folders(found: Sequence[Installation], current: Sequence[str]) -> tuple
 
 def _ask_rest(settings: Any, found: Sequence[Installation]) -> dict[str, Any]:
     """Ask for the checkpoint, what may be found, and the language model; return the settings by name."""
-    from .catalog.installs import list_checkpoints
+    from ..catalog.installs import list_checkpoints
 
     checkpoints = list_checkpoints([folder for one in found for folder in one.checkpoints])
     values: dict[str, Any] = {"model": _ask_checkpoint(checkpoints, settings.model)}
@@ -120,7 +120,7 @@ def _ask_rest(settings: Any, found: Sequence[Installation]) -> dict[str, Any]:
         values["nsfw"] = _RATINGS[rating]
     else:
         _say(f"   the settings have nsfw = {settings.nsfw}, which stays")
-    from .records import USES
+    from ..records import USES
 
     _say(
         "Must licences allow a commercial use? Unknown counts as no. image is selling pictures, rentcivit and rent are"
@@ -221,14 +221,14 @@ def _numbered(answer: str, listed: Sequence[str]) -> str | None:
 
 
 def _folder(named: str) -> str:
-    from .catalog import FolderSource
+    from ..catalog import FolderSource
 
     return FolderSource(named).scope
 
 
 def _checkpoint(named: str) -> str:
     """Return a file or a folder by its whole path, which is the same from everywhere; all else as it was named."""
-    from .generation.file_names import is_path
+    from ..generation.file_names import is_path
 
     if not is_path(_printable(named)):
         return named

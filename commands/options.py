@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from ..errors import InputError
+from ..syntax import encodable
 from .completing import complete_family, complete_use
-from .errors import InputError
-from .syntax import encodable
 
 if TYPE_CHECKING:
-    from .pipeline import Velatura
-    from .records import Filter
+    from ..pipeline import Velatura
+    from ..records import Filter
 
 Db = Annotated[str | None, typer.Option("--db", metavar="PATH", help="The catalogue; a SQLite file.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
@@ -54,14 +54,14 @@ Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="Ca
 
 def read_settings(**flags: object) -> Any:
     """Return the settings; a flag that is None was not given."""
-    from .settings import load_settings
+    from ..settings import load_settings
 
     return load_settings(**flags)
 
 
 def open_velatura(*, read_only: bool = False, **flags: object) -> Velatura:
     """Open the catalogue that the settings name."""
-    from .pipeline import Velatura
+    from ..pipeline import Velatura
 
     return Velatura(read_settings(**flags), read_only=read_only)
 
@@ -110,8 +110,8 @@ def make_filter(
     ] = None,
 ) -> Filter:
     """Return the filter of a command's options; what they leave open is as the settings have it."""
-    from .families import TITLES
-    from .records import USES, Filter
+    from ..families import TITLES
+    from ..records import USES, Filter
 
     if family is not None and family not in TITLES:
         raise typer.BadParameter(f"{family!r} is none of {', '.join(TITLES)}", param_hint="--family")

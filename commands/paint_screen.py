@@ -12,9 +12,9 @@ from .options import print_json
 from .screen import console, out, shown
 
 if TYPE_CHECKING:
-    from .generation.demofusion import Plan
-    from .generation.known import Listed
-    from .records import GenerationRequest
+    from ..generation.demofusion import Plan
+    from ..generation.known import Listed
+    from ..records import GenerationRequest
 
 
 def print_checkpoints(listed: Sequence[Listed], *, as_json: bool) -> None:
