@@ -8,7 +8,7 @@ import { exporter } from "./export.js";
 import { filters } from "./filters.js";
 import { maskGrid } from "./masks.js";
 import { recall, remember } from "./memory.js";
-import { namesAdapters, opened, written } from "./opening.js";
+import { opened } from "./opening.js";
 import { rename } from "./router.js";
 
 const PAUSE = 600; // milliseconds without a key before adapters are chosen unasked
@@ -122,7 +122,7 @@ export function refresh() {
   if (composition !== null) choose();
 }
 
-/** Has adapters chosen for the prompt; those that it names itself are taken as they are, and so is what a file holds. */
+/** Has adapters chosen for the prompt, or takes prompt and adapters as a file holds them. */
 async function choose(file = null) {
   underWay?.abort();
   if (!file && !promptText()) {
@@ -136,9 +136,8 @@ async function choose(file = null) {
   $("compose-status").textContent = about.loading ? "choosing, once the checkpoint is loaded …" : "choosing …";
   $("choices").setAttribute("aria-busy", "true");
   try {
-    if (file || namesAdapters(body.prompt)) {
-      const found = await (file ? opened(file, running.signal) : written(body.prompt, running.signal));
-      if (!file && promptText() !== body.prompt) return; // what is being written is not replaced
+    if (file) {
+      const found = await opened(file, running.signal);
       restore(found);
       $("notes").open = found.notes.length > 0;
     } else {
