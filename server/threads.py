@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-AT_ONCE: Final = min(8, 2 * (os.cpu_count() or 1))
-"""Searches, and whatever else computes, at once: more of them only slow each other down."""
+AT_ONCE: Final = os.cpu_count() or 1
+"""Searches, and whatever else computes, at once: more of them only slow each other down (`benchmarks/serve_search.py`;
+with eight clients on two cores, eight at once answer half as many a second as two)."""
 
 
 def open_threads() -> CapacityLimiter:
