@@ -14,7 +14,7 @@ from ..gates import admitted
 from ..plain import brief, from_plain
 from ..records import AdapterRecord, Choice, Composition
 from .json_answer import dumped
-from .studio import LONGEST_PROMPT, Refused
+from .studio import Refused, bounded
 
 if TYPE_CHECKING:
     from .answers import Answers
@@ -55,8 +55,7 @@ def composition_of(studio: Studio, plain: Mapping[str, Any], *, wishes: Wishes |
             raise Refused(f"the composition has {len(choices):,} adapters, and this server takes at most {MOST}")
         choices = [_identified(studio, choice) for choice in choices]
     composition = from_plain(Composition, {**plain, "choices": choices, "refused": []})
-    if len(composition.prompt) > LONGEST_PROMPT:
-        raise Refused(f"the prompt is longer than the {LONGEST_PROMPT:,} characters that this server reads")
+    bounded(composition.prompt)
     return studio.admit(composition, **({} if wishes is None else {"wishes": wishes}))
 
 
@@ -92,7 +91,11 @@ def within_gates(studio: Studio, answers: Answers, composition: Composition) -> 
     """Return what another tool's file says without the adapters that the gates keep out, and with notes that say so.
 
     What the catalogue does not know is kept by the name that the file gives it.
+
+    Raises:
+        Refused: its prompt is longer than this server reads, as a text is that was no prompt.
     """
+    bounded(composition.prompt)
     store = studio.velatura.store
     choices, notes = [], list(composition.notes)
     for choice in composition.choices:

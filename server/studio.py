@@ -154,7 +154,7 @@ class Studio:
 
     def search(self, prompt: str, *, wishes: Wishes = Wishes(), limit: int = 10) -> list[Candidate]:
         """Return the adapters that could serve a prompt, best first, as `Velatura.search`."""
-        return self.velatura.search(_told(prompt), filter=self.filter(wishes), limit=limit)
+        return self.velatura.search(bounded(prompt), filter=self.filter(wishes), limit=limit)
 
     def compose(
         self, prompt: str, *, wishes: Wishes = Wishes(), locked: Mapping[int, float | None] | None = None
@@ -167,7 +167,7 @@ class Studio:
             locked: Weights by catalogue number of what is to be laid on in any case; None takes the advised one.
         """
         kept = {number: self._kept(number, weight) for number, weight in (locked or {}).items()}
-        return self.velatura.compose(_told(prompt), filter=self.filter(wishes), locked=kept)
+        return self.velatura.compose(bounded(prompt), filter=self.filter(wishes), locked=kept)
 
     def _kept(self, number: int, weight: float | None) -> Choice:
         from ..composer.weights import advise
@@ -199,7 +199,7 @@ class Studio:
             replace(choice, adapter=adapter.record)
             for choice, adapter in zip(composition.choices, adapters, strict=True)
         )
-        return replace(composition, prompt=_told(composition.prompt), choices=choices, refused=())
+        return replace(composition, prompt=bounded(composition.prompt), choices=choices, refused=())
 
     # ---------------------------------------------------------------- painting
 
@@ -252,7 +252,12 @@ def studio_of(request: Request) -> Studio:
     return studio
 
 
-def _told(prompt: str) -> str:
+def bounded(prompt: str) -> str:
+    """Return a prompt that is not too long.
+
+    Raises:
+        Refused: it is longer than this server reads.
+    """
     if len(prompt) > LONGEST_PROMPT:
         raise Refused(f"the prompt has {len(prompt):,} characters, and this server reads at most {LONGEST_PROMPT:,}")
     return prompt

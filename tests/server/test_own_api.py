@@ -287,6 +287,7 @@ def test_what_other_tools_wrote_is_read(api: Api, composition: dict[str, Any]) -
     file = base64.b64encode(table.encode()).decode()
     read = api.post("/import", {"file": file, "name": "../../x.csv"}, told.ComposeTold)
     assert len(read["choices"]) == len(composition["choices"])
+    assert "at most 10,000" in api.refused("/import", {"text": "a fox, " * 2000})  # a text that is no prompt
     strange = api.post("/import", {"text": "a fox <lora:nobody:0.5>"}, told.ComposeTold)
     assert strange["choices"][0]["id"] is None
 
