@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import velatura
 
-from commands import velatura
 from velatura.playground.sample import make_adapter, make_checkpoint
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from chat_server import chat_server, refused, said
+from command_line import velatura
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from commands import velatura
 from velatura.playground.sample import make_adapter, make_checkpoint
 
 PROMPT = "a red fox in snow, stainedglass"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from command_line import Done, velatura
 from PIL import Image
 
-from commands import Done, velatura
 from velatura.playground.library import find_weights
 from velatura.playground.sample import make_adapter, make_checkpoint
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from commands import velatura as command
+from command_line import velatura as command
 
 
 def complete(line: str, home: Path) -> set[str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from command_line import Done, velatura
 from judges import position
 from PIL import Image
 from run_painter import Painter
@@ -17,7 +18,6 @@ from survey_raters import attentive, file_of, survey_of
 from survey_raters import write as write_answers
 from tiny_networks import noise, resnet_folder
 
-from commands import Done, velatura
 from velatura.eval.judge import Transcripts, hear, pair_up
 from velatura.eval.manifest import read_manifest
 from velatura.eval.survey import collect_answers

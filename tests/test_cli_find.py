@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from commands import velatura
+from command_line import velatura
 
 from velatura.pipeline import Velatura
 from velatura.playground.sample import make_adapter, make_checkpoint

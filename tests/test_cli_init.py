@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import requests
-from commands import Done
-from commands import velatura as command
+from command_line import Done
+from command_line import velatura as command
 
 from velatura.catalog import installs
 from velatura.playground.library import weights_folder

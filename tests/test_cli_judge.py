@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 from chat_server import chat_server, said
+from command_line import Done, velatura
 from judges import Colours, paint
 from PIL import Image
 
-from commands import Done, velatura
 from velatura.eval.judge import Transcripts
 from velatura.eval.judge.records import Answer
 from velatura.eval.manifest import write_manifest

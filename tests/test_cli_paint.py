@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from command_line import Done, velatura
 from PIL import Image
 
-from commands import Done, velatura
 from velatura.generation import read_story, request_of
 from velatura.playground.library import find_weights
 from velatura.playground.sample import make_adapter, make_checkpoint

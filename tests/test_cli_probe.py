@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from command_line import Done, velatura
 from safetensors.torch import load_file, save_file
 
-from commands import Done, velatura
 from velatura.commands.screen import print_adapter
 from velatura.errors import Cancelled, InputError
 from velatura.painting import Painting

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import velatura
+from command_line import velatura
 from paint_servers import PaintServer, Sent, serving
 from PIL import Image
 

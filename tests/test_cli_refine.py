@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 from batch_server import Mill, batch_server, chat, described
 from chat_server import Answer, Reply, Script, chat_server, each, refused, said
+from command_line import Done, velatura
 from PIL import Image
 from shelf import Given, adapter
 
-from commands import Done, velatura
 from velatura import Velatura
 from velatura.db import open_store
 from velatura.db.pictures import Seen

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 from chat_server import chat_server, said
+from command_line import Done, velatura
 from PIL import Image
 
-from commands import Done, velatura
 from velatura.generation import read_story, request_of
 from velatura.generation.sd import StableDiffusionBackend
 from velatura.playground.library import find_weights

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 from chat_server import chat_server, said
+from command_line import velatura
 from run_painter import Painter
 from shelf import Given, adapter
 
-from commands import velatura
 from velatura import Velatura
 from velatura.errors import InputError
 from velatura.painting import Painting

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import velatura as command
 
 import velatura.watcher as module
-from commands import velatura as command
 from velatura import Velatura
 from velatura.commands import watching
 from velatura.commands.options import print_json

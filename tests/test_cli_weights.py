@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from command_line import Done, velatura
 from safetensors.torch import save_file
 
-from commands import Done, velatura
 from velatura.playground.sample import make_checkpoint
 
 MODULES = {

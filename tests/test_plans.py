@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 import torch
+from command_line import velatura as command
 from generation.test_fusion import make_ip_adapter
 from tiny_networks import clip_folder, inception_file, noise, resnet_folder
 
-from commands import velatura as command
 from velatura import Velatura
 from velatura.errors import InputError
 from velatura.eval.crops import make_crops

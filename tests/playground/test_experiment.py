@@ -9,8 +9,8 @@ from queue import SimpleQueue
 
 import pytest
 import torch
+from command_line import velatura
 
-from commands import velatura
 from velatura.eval.manifest import read_manifest
 from velatura.playground import experiment, experiment_parts, experiment_report
 from velatura.playground.experiment import METHODS, REFINED, make_prompts, paint_experiment

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 from chat_server import chat_server, refused, said
+from command_line import velatura
 from shelf import BagEmbedder, Given, adapter
 
-from commands import velatura
 from velatura.db import Store, open_store
 from velatura.errors import InputError
 from velatura.llm import LanguageModel

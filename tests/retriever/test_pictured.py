@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import velatura as run
 from PIL import Image
 from shelf import BagEmbedder, Given, adapter
 
-from commands import velatura as run
 from velatura import Velatura
 from velatura.db import Store, open_store
 from velatura.errors import InputError, UnreadableFile

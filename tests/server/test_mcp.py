@@ -18,7 +18,7 @@ from typing import Any
 
 import anyio
 import pytest
-from commands import velatura
+from command_line import velatura
 from mcp import Client, MCPError
 from mcp.client.stdio import StdioServerParameters
 from mcp.server.lowlevel import Server

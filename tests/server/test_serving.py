@@ -21,9 +21,9 @@ from urllib.request import Request, urlopen
 import pytest
 import requests
 import uvicorn
+from command_line import velatura
 from playground_server import opened
 
-from commands import velatura
 from velatura.commands.serving import address, listen, read_token
 from velatura.errors import InputError
 from velatura.playground.library import weights_folder
