@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import command_line
 import pytest
 
-import commands
 from velatura.playground import cli, demo, library, measure, training
 from velatura.playground.cli import Left
 from velatura.playground.sample import make_adapter, make_checkpoint
@@ -22,7 +22,7 @@ from velatura.records import AdapterRecord, Choice, Composition
 def velatura(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Run a command in an empty folder."""
     monkeypatch.chdir(tmp_path)
-    return partial(commands.velatura, home=tmp_path)
+    return partial(command_line.velatura, home=tmp_path)
 
 
 @pytest.fixture(scope="module")
