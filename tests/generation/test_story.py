@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import struct
 import zlib
@@ -15,6 +16,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from velatura.errors import InputError, UnreadableFile
+from velatura.generation import story
 from velatura.generation.sd import StableDiffusionBackend
 from velatura.generation.story import image_name, read_story, request_of, save_png, story_json
 from velatura.records import (
@@ -230,11 +232,13 @@ def test_a_file_is_not_replaced_unless_that_is_asked(tmp_path: Path) -> None:
 
 
 def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(self: Image.Image, stream: Any, **options: Any) -> None:
-        stream.write(b"half")
-        raise OSError(28, "No space left on device")
+    class FullDisk(io.FileIO):
+        def write(self, content: Any) -> int:
+            super().write(content[:4])
+            raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Image.Image, "save", full)
+    monkeypatch.setattr(story, "png_bytes", lambda image: b"a picture")
+    monkeypatch.setattr(Path, "open", lambda self, mode: FullDisk(self, mode))
     with pytest.raises(InputError, match="cannot be written: No space left on device"):
         save_png(picture(), tmp_path / "a.png")
     assert list(tmp_path.iterdir()) == []

@@ -54,6 +54,7 @@ def pictures(folder: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in (folder / "pictures").rglob("*.png")}
 
 
+@pytest.mark.slow
 def test_one_command_paints_scores_and_reports_everything_and_goes_on(tiny: Path, tmp_path: Path) -> None:
     how = ("playground", "experiment", "--quick", "--weights", tiny, "-o", "out", "--samples", 2, "--json")
     told = velatura(*how, "--guidances", "2,6,2.0", home=tmp_path).json

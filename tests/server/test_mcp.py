@@ -494,7 +494,7 @@ def test_it_ends_when_it_is_interrupted(playground: Path, tmp_path: Path) -> Non
 
 def test_starting_imports_nothing_heavy() -> None:
     code = (
-        "import sys, velatura.assisting, velatura.server.mcp.server\n"
+        "import sys, velatura.commands.assisting, velatura.server.mcp.server\n"
         "print(sorted({'torch', 'transformers', 'diffusers', 'faiss', 'sqlalchemy', 'fastapi'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
