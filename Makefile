@@ -20,7 +20,7 @@ demo: setup   ## three prompts, each painted with and without the picked adapter
 test: setup   ## every test but the slow ones
 	$(BIN)/pytest -q -n 2 --dist worksteal
 
-slow: setup   ## full-size models with random weights: minutes and gigabytes
+slow: setup   ## full-size models with random weights, and long runs: minutes and gigabytes
 	$(BIN)/pytest -q -m slow
 
 check: setup link

@@ -39,7 +39,7 @@ def main() -> None:
         take(browser, "search", DESK, "light", 900)
         take(browser, "search-phone", PHONE, "dark", 1100)
         go(browser, "catalogue", "#rejected li")
-        take(browser, "catalogue", DESK, "dark")
+        take(browser, "catalogue", DESK, "dark", 835)  # above what was rejected, which tells where files lie
         take(browser, "catalogue-phone", PHONE, "light", 1300)
         go(browser, f"compare?prompt={PROMPT}", "#compare-go")
         fill(browser, {"#compare-steps": "20", "#compare-guidance": "2", "#compare-seed": "7"})
