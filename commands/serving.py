@@ -7,6 +7,7 @@ import os
 import secrets
 import socket
 import threading
+import time
 import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,9 @@ from .options import Db, PictureModel, handed, open_velatura, print_json, refuse
 from .paint_options import Flags, make_flags
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from ..server.stopping import Server
     from ..server.studio import Studio
     from ..settings import Settings
 
@@ -158,12 +162,10 @@ def _watching(settings: Settings, folders: list[Path]) -> Iterator[None]:
             thread.join(_STILL)
 
 
-def _announce(server: object, app: object, url: str, as_json: bool, open_page: bool) -> None:
+def _announce(server: Server, app: FastAPI, url: str, as_json: bool, open_page: bool) -> None:
     """Tell the address once the server answers, then load what the first request would wait for."""
-    import time
-
-    while not server.started:  # type: ignore[attr-defined]
-        if server.should_exit:  # type: ignore[attr-defined]
+    while not server.started:
+        if server.should_exit:
             return
         time.sleep(0.01)
     if as_json:
@@ -172,7 +174,7 @@ def _announce(server: object, app: object, url: str, as_json: bool, open_page: b
         typer.echo(url)
     if open_page:
         webbrowser.open(url)
-    warm(app.state.studio)  # type: ignore[attr-defined]
+    warm(app.state.studio)
 
 
 def warm(studio: Studio) -> None:

@@ -55,7 +55,6 @@ def composition_of(studio: Studio, plain: Mapping[str, Any], *, wishes: Wishes |
             raise Refused(f"the composition has {len(choices):,} adapters, and this server takes at most {MOST}")
         choices = [_identified(studio, choice) for choice in choices]
     composition = from_plain(Composition, {**plain, "choices": choices, "refused": []})
-    bounded(composition.prompt)
     return studio.admit(composition, **({} if wishes is None else {"wishes": wishes}))
 
 

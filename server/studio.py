@@ -186,6 +186,7 @@ class Studio:
             InputError: an adapter is not in the catalogue.
             InputError: the filter's gates keep one out.
         """
+        prompt = bounded(composition.prompt)
         store = self.velatura.store
         named = []
         for choice in composition.choices:
@@ -199,7 +200,7 @@ class Studio:
             replace(choice, adapter=adapter.record)
             for choice, adapter in zip(composition.choices, adapters, strict=True)
         )
-        return replace(composition, prompt=bounded(composition.prompt), choices=choices, refused=())
+        return replace(composition, prompt=prompt, choices=choices, refused=())
 
     # ---------------------------------------------------------------- painting
 

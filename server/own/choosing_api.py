@@ -52,10 +52,10 @@ async def compose(asked: ComposeAsked, request: Request) -> Response:
     """Choose adapters for the words of a prompt, with weights, reasons, refusals, and what does not go together."""
     studio, answers = studio_of(request), answers_of(request)
 
-    wishes = asked.filter.wishes()
+    wanted = wishes = asked.filter.wishes()
     if asked.for_painting and studio.settings.model is not None:
         # Where the checkpoint is still being loaded this waits, and keeps no search from being computed.
-        wishes = await awaited(lambda: studio.for_painting(asked.filter.wishes()))
+        wishes = await awaited(lambda: studio.for_painting(wanted))
 
     def work() -> dict[str, Any]:
         composition = studio.compose(asked.prompt, wishes=wishes, locked=asked.locked)
