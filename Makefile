@@ -4,8 +4,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DOCS_READY := $(VENV)/.docs-ready
+# Tests start hundreds of processes: each would compile the package anew.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo test check slow wheel-test rest docs docs-serve docs-package link clean
+.PHONY: setup demo test check slow audit wheel-test rest docs docs-serve docs-package link clean
 
 setup: $(READY)
 
@@ -47,6 +49,10 @@ wheel-test: setup   ## the built wheel, installed elsewhere: every module, every
 
 rest: setup   ## what `make wheel-test` has not run
 	$(BIN)/pytest -q -n 2 --dist worksteal $(PACKED:%=--ignore=%)
+
+audit: setup   ## known vulnerabilities in what is pinned; asks PyPI's advisory service, so it needs the network
+	$(PYTHON) -m venv $(VENV)/audit && $(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	$(VENV)/audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip
 
 # Kept out of `make check`: it installs two dozen packages that nothing else needs, and tests look after links and commands.
 docs: $(DOCS_READY) docs-package   ## the documentation as a site: build/site/index.html; a broken link fails it

@@ -21,6 +21,7 @@ from .commands import (
     comparing,
     describing,
     evaluating,
+    fetching,
     finding,
     generating,
     initialising,
@@ -164,6 +165,7 @@ app.command()(choosing.validate)
 app.command()(choosing.export)
 app.command(name="import")(choosing.import_)
 app.command()(pushing.push)
+app.command()(fetching.fetch)
 
 
 app.command()(generating.generate)

@@ -8,8 +8,10 @@ VelaturaError                 one clear sentence; the command line prints it and
 ├── CatalogueError            the database is missing, locked, or of another version
 ├── LanguageModelError        a language model cannot be reached, or gives no answer of use
 │   ├── LanguageModelUnavailable  ... now: a later try may succeed
+│   │   └── LanguageModelSpent    ... since the money that was set for it is spent
 │   └── LanguageModelRefusal  ... and will not answer: asking again would bring the same
 ├── BackendError              a program or service that paints for us cannot be reached, or fails
+│   └── EngineError           a cluster, or a worker on it, cannot be reached, or is lost
 ├── Cancelled                 painting was stopped by whoever asked for it
 ├── IncompatibleAdapter       an adapter does not fit the model it is asked onto
 └── MissingDependency         an optional package is not installed; says the line that installs it
@@ -61,12 +63,20 @@ class LanguageModelUnavailable(LanguageModelError):
     """A language model's server cannot be reached, or is full or failing; a later try may succeed."""
 
 
+class LanguageModelSpent(LanguageModelUnavailable):
+    """The money that was set for a language model is spent; nothing more is asked."""
+
+
 class LanguageModelRefusal(LanguageModelError):
     """A language model will not answer; asking again would bring the same."""
 
 
 class BackendError(VelaturaError):
     """A program or service that paints for us cannot be reached, or fails."""
+
+
+class EngineError(BackendError):
+    """A cluster, or a worker on it, cannot be reached, or is lost."""
 
 
 class Cancelled(VelaturaError):

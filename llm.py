@@ -16,9 +16,11 @@ from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from .answers import object_in
-from .endpoint import KEY, Endpoint, RefusedCall
+from .endpoint import KEY, KEYS, safe
 from .errors import InputError, LanguageModelError, LanguageModelRefusal, MissingDependency
+from .fleet import Fleet, RefusedCall
 from .records import Usage
+from .spending import Purse
 from .syntax import encodable
 
 _URL: Final = "OPENAI_BASE_URL"
@@ -36,21 +38,28 @@ Messages = list[dict[str, Any]]
 class LanguageModel:
     """A model that is asked for JSON, by any number of threads at once.
 
-    The key is read from `OPENAI_API_KEY`, and servers of one's own need none.
+    The key is read from `OPENAI_API_KEY`, and servers of one's own need none. `VELATURA_LLM_KEYS` gives each of several
+    servers its own, with commas between them and nothing for a server that needs none; `OPENAI_API_KEY` is then sent
+    to no one.
 
     Args:
         model: Its name, as the server has it.
-        url: Where it is served, such as `http://127.0.0.1:11434/v1`; None takes `OPENAI_BASE_URL`, else OpenAI's.
+        url: Where it is served, such as `http://127.0.0.1:11434/v1`; several addresses of the same model have commas
+            between them. None takes `OPENAI_BASE_URL`, else OpenAI's.
         timeout: Seconds that the server may be silent.
         deadline: Seconds that a question may take, with waits, repetitions and the second answer.
         retries: How often a call is repeated that met a full or failing server. The pauses grow, or are what the
-            server asks for, and while it asks to wait, no question of this object is sent. A server that is full and
-            meanwhile answers others is asked on until the deadline.
+            server asks for, and while it asks to wait, it is sent no question of this object. A server that is full
+            and meanwhile answers others is asked on until the deadline.
         temperature: 0 for the likeliest answer; higher for more diverse ones.
+        rate: The most requests a minute that each server is sent.
+        tokens: The most tokens a minute of each server, of questions and answers.
+        purse: What may be spent.
 
     Raises:
         MissingDependency: openai is not installed.
-        InputError: The address is none, or OpenAI's is asked and there is no key.
+        InputError: An address is none, there are not as many keys as addresses, or OpenAI's is asked and there is no
+            key.
     """
 
     def __init__(
@@ -62,16 +71,15 @@ class LanguageModel:
         deadline: float = 180.0,
         retries: int = 3,
         temperature: float = 0.0,
+        rate: float | None = None,
+        tokens: float | None = None,
+        purse: Purse | None = None,
     ) -> None:
         if importlib.util.find_spec("openai") is None:
             raise MissingDependency("openai", extra="llm")
         self.model = model
-        url = url or os.environ.get(_URL) or None
-        if url is not None and not _is_address(url):
-            raise InputError("the language model's address must begin with http:// or https:// and name a host")
-        if url is None and not os.environ.get(KEY):
-            raise InputError(f"there is no key for OpenAI; set {KEY}, or VELATURA_LLM_URL to a server of your own")
-        self._endpoint = Endpoint(url, timeout=timeout, retries=retries)
+        servers = _servers(url or os.environ.get(_URL) or None)
+        self._fleet = Fleet(servers, timeout=timeout, retries=retries, rate=rate, tokens=tokens, purse=purse)
         self._deadline = deadline
         self._lock = threading.Lock()
         self._usage = Usage()
@@ -87,10 +95,10 @@ class LanguageModel:
 
     @property
     def client(self) -> Any:
-        """An `openai.OpenAI` of the same server, for files and batches."""
+        """An `openai.OpenAI` of the same server, of several the first, for files and batches."""
         with self._lock:
             if self._client is None:
-                self._client = self._endpoint.client()
+                self._client = self._fleet.client()
             return self._client
 
     def ask(
@@ -233,7 +241,7 @@ class LanguageModel:
         message = choice.get("message") if isinstance(choice, dict) else None
         refusal, text = (message.get(name) if isinstance(message, dict) else None for name in ("refusal", "content"))
         if isinstance(refusal, str) and refusal:
-            raise LanguageModelRefusal(f"{self.model} refused: {self._endpoint.safe(refusal)}")
+            raise LanguageModelRefusal(f"{self.model} refused: {safe(refusal)}")
         if _finish(reply) == "content_filter":
             raise LanguageModelRefusal(f"{self.model} refused: its server's filter of contents stopped the answer")
         if not isinstance(text, str):
@@ -261,12 +269,12 @@ class LanguageModel:
             if words is not None:
                 body |= {name: words[0] for name in _LIMITS if name in options} | dict(words[1])
             try:
-                reply = self._endpoint.call(body, ends)
+                reply = self._fleet.call(body, ends, usage_of)
             except RefusedCall as refusal:
                 if refusal.code in _FILTERED:
-                    raise LanguageModelRefusal(f"{self._endpoint.host} refuses what is asked: {refusal}") from None
+                    raise LanguageModelRefusal(f"{refusal.host} refuses what is asked: {refusal}") from None
                 if not _leave_away(str(refusal), formats, options):
-                    raise LanguageModelError(f"{self._endpoint.host} refuses the call: {refusal}") from None
+                    raise LanguageModelError(f"{refusal.host} refuses the call: {refusal}") from None
                 learned = True
             else:
                 break
@@ -356,6 +364,29 @@ def _leave_away(refusal: str, formats: list[str], options: dict[str, Any]) -> bo
 def _tokens(told: Any, name: str) -> int:
     number = told.get(name) if isinstance(told, dict) else None
     return number if isinstance(number, int) and number > 0 else 0
+
+
+def _servers(urls: str | None) -> list[tuple[str | None, str | None]]:
+    """Return addresses with their keys; no address is OpenAI's.
+
+    Raises:
+        InputError: As `LanguageModel`.
+    """
+    shared = os.environ.get(KEY)
+    if urls is None:
+        if not shared:
+            raise InputError(f"there is no key for OpenAI; set {KEY}, or VELATURA_LLM_URL to a server of your own")
+        return [(None, shared)]
+    named = [url.strip() for url in urls.split(",")]
+    if not all(_is_address(url) for url in named):
+        raise InputError("the language model's address must begin with http:// or https:// and name a host")
+    own = os.environ.get(KEYS)
+    if not own:
+        return [(url, shared) for url in named]
+    keys = [key.strip() or None for key in own.split(",")]
+    if len(keys) != len(named):
+        raise InputError(f"{KEYS} has {len(keys)} keys for {len(named)} addresses; leave one empty for none")
+    return list(zip(named, keys, strict=True))
 
 
 def _is_address(url: str) -> bool:

@@ -109,6 +109,37 @@ class Index(Protocol):
         """
 
 
+class PassageIndex(Protocol):
+    """Finds the adapters whose passages, texts or pictures, are nearest to a vector, as the catalogue is now."""
+
+    def __len__(self) -> int:
+        """Return how many passages can be found."""
+
+    @property
+    def passages(self) -> Ids:
+        """The passages' ids, ascending."""
+
+    @property
+    def adapters(self) -> Ids:
+        """The adapter of each of `passages`."""
+
+    def refresh(self) -> bool:
+        """Bring the index up to date with the catalogue, whoever changed it; return whether anything had changed.
+
+        A copy made before goes on answering as it did.
+        """
+
+    def best(self, vector: Vectors, field: str, k: int, allowed: Ids | None = None) -> dict[int, float]:
+        """Return the adapters with the k nearest passages of a field, and the cosine of each one's nearest.
+
+        Args:
+            vector: Shape (dimension,), of length 1.
+            field: `card`, `prompt` or `image`.
+            k: Passages looked at; several may belong to one adapter.
+            allowed: Sorted catalogue numbers; None allows all. What is not in it never takes a place.
+        """
+
+
 class Reranker(Protocol):
     """Reads a prompt beside what is known of each adapter, and says how well it serves the prompt."""
 

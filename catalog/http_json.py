@@ -89,7 +89,7 @@ class JsonClient:
             with self._session.get(
                 url, params=params, headers=self._headers, timeout=self._timeout, stream=True
             ) as response:
-                status, asked = response.status_code, _asked_pause(response.headers.get("Retry-After"))
+                status, asked = response.status_code, asked_pause(response.headers.get("Retry-After"))
                 if status == 429 or status >= 500:
                     return None, f"HTTP {status}", asked
                 self._refuse(status, response.headers.get("Content-Type", ""))
@@ -129,7 +129,7 @@ def _body(response: requests.Response) -> bytes:
     return b"".join(parts)
 
 
-def _asked_pause(value: str | None) -> float | None:
+def asked_pause(value: str | None) -> float | None:
     """Return the seconds of a `Retry-After` header, which holds a number or a date."""
     if value is None:
         return None

@@ -75,7 +75,9 @@ def digest(data: bytes) -> str:
 
 
 def storable(text: str) -> str:
-    """Return the text as a database can hold it: lone surrogates become visible escapes."""
+    """Return the text as a database can hold it: lone surrogates and NUL become visible escapes."""
+    if "\0" in text:
+        text = text.replace("\0", "\\x00")
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -102,7 +102,7 @@ def _text(value: int | str | None) -> str | None:
 
 def _hash(value: str | None) -> str | None:
     # Trainers write the hash of nothing where they could not compute one; it would make strangers equal.
-    if not value or _EMPTY.startswith(value.lower()):
+    if not value or len(value) > len(_EMPTY) or _EMPTY.startswith(value.lower()):
         return None
     return codec.storable(value.lower())
 

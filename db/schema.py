@@ -13,6 +13,8 @@
 - `measure`: what an adapter's file does to weights; `base_norm`: how large the weights of a family's checkpoint are.
 - `probe`: what an adapter does to pictures, one for each base family that it was tried on.
 - `meta`: facts about the catalogue itself.
+
+Beside these stand the tables of `velatura.db.full_text`, and on PostgreSQL those of `velatura.db.postgres`.
 """
 
 from __future__ import annotations
@@ -27,11 +29,28 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     Table,
-    Text,
     UniqueConstraint,
+    text,
 )
+from sqlalchemy import Text as AnyText
 
 metadata = MetaData()
+
+Text = AnyText().with_variant(AnyText(collation="C"), "postgresql")
+"""Text that is compared byte by byte on every database, so that it sorts alike on all of them."""
+Number = BigInteger().with_variant(Integer(), "sqlite")
+"""What numbers rows; SQLite counts to 2**63 by itself, and only in a column of this type."""
+
+
+def _unique(name: str, first: str, second: str) -> tuple[UniqueConstraint, Index]:
+    """Let no two rows have the same two texts, the second of any length: an index of PostgreSQL takes 2,700 bytes."""
+    digest = Index(f"{name}_{second}_digest", first, text(f"md5({second})"), unique=True)
+    return UniqueConstraint(first, second).ddl_if(dialect="sqlite"), digest.ddl_if(dialect="postgresql")
+
+
+def _equal(name: str, column: str) -> Index:
+    """Look a text of any length up as a whole."""
+    return Index(f"{name}_{column}", column, postgresql_using="hash").ddl_if(dialect="postgresql")
 
 meta = Table(
     "meta",
@@ -43,29 +62,30 @@ meta = Table(
 scope = Table(
     "scope",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Number, primary_key=True),
     Column("source", Text, nullable=False),
     Column("scope", Text, nullable=False),
     Column("bookmark", Text),  # where a source read page by page goes on
     Column("unfinished", Boolean, nullable=False),  # a run wrote and has not come to its end
-    Column("settled", Integer, nullable=False),  # adapters above this number came after the last finished run
-    UniqueConstraint("source", "scope"),
+    Column("settled", Number, nullable=False),  # adapters above this number came after the last finished run
+    *_unique("scope", "source", "scope"),
 )
 
 entry = Table(
     "entry",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Number, primary_key=True),
     Column("scope_id", ForeignKey("scope.id", ondelete="CASCADE"), nullable=False),
     Column("locator", Text, nullable=False),
     Column("stamp", Text),  # NULL: to be read again whatever its stamp
-    UniqueConstraint("scope_id", "locator"),
+    *_unique("entry", "scope_id", "locator"),
+    _equal("entry", "locator"),
 )
 
 adapter = Table(
     "adapter",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Number, primary_key=True),
     Column("source", Text, nullable=False),
     Column("key", Text, nullable=False),
     Column("digest", Text, nullable=False),  # of the record's JSON
@@ -92,16 +112,17 @@ adapter = Table(
     Column("missing_since", Text),  # ISO 8601; NULL while a source offers it
     Column("described", Text),  # digest of what a describer says of it; NULL where none says anything
     Column("passages_from", Text),  # what the passages were made from
-    UniqueConstraint("source", "key"),
-    Index("adapter_model", "model_id"),
-    Index("adapter_version", "version_id"),
-    Index("adapter_title", "title_key"),
-    Index("adapter_stem", "stem_key"),
-    Index("adapter_path", "path"),
+    *_unique("adapter", "source", "key"),
+    _equal("adapter", "key"),
+    Index("adapter_model", "model_id", postgresql_using="hash"),
+    Index("adapter_version", "version_id", postgresql_using="hash"),
+    Index("adapter_title", "title_key", postgresql_using="hash"),
+    Index("adapter_stem", "stem_key", postgresql_using="hash"),
+    Index("adapter_path", "path", postgresql_using="hash"),
     Index("adapter_sha256", "sha256"),
     Index("adapter_autov2", "autov2"),
     Index("adapter_autov3", "autov3"),
-    Index("adapter_fingerprint", "fingerprint"),
+    Index("adapter_fingerprint", "fingerprint", postgresql_using="hash"),
     Index("adapter_missing", "missing_since"),
     sqlite_autoincrement=True,  # a number is never given twice
 )
@@ -167,8 +188,8 @@ trigger = Table(
 word_change = Table(
     "word_change",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("adapter_id", Integer, nullable=False),  # it may be gone
+    Column("id", Number, primary_key=True),
+    Column("adapter_id", Number, nullable=False),  # it may be gone
     Column("stamp", BigInteger, nullable=False),  # drawn at random for each change
     sqlite_autoincrement=True,
 )
@@ -176,7 +197,7 @@ word_change = Table(
 rejection = Table(
     "rejection",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Number, primary_key=True),
     Column("scope_id", ForeignKey("scope.id", ondelete="CASCADE"), nullable=False),
     Column("entry_id", ForeignKey("entry.id", ondelete="CASCADE")),  # NULL: the source itself rejected it
     Column("source", Text, nullable=False),
@@ -189,7 +210,7 @@ rejection = Table(
 passage = Table(
     "passage",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Number, primary_key=True),
     Column("adapter_id", ForeignKey("adapter.id", ondelete="CASCADE"), nullable=False),
     Column("field", Text, nullable=False),
     Column("ordinal", Integer, nullable=False),
@@ -201,7 +222,7 @@ passage = Table(
 encoder = Table(
     "encoder",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Number, primary_key=True),
     Column("model", Text, nullable=False),
     Column("revision", Text, nullable=False),
     Column("dimension", Integer, nullable=False),

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
+from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event
+
+from ..errors import CatalogueError
 
 APPLICATION_ID = 1447382081
 """`VELA` in the file's header: a catalogue, and not another program's database."""
@@ -26,12 +29,62 @@ _MEANINGS = (
 )
 
 
-def connect(path: Path, *, read_only: bool) -> Engine:
+READING: Mapping[str, Any] = {}
+WRITING: Mapping[str, Any] = {"writes": True}
+
+
+def checked(url: URL) -> URL:
+    """Return the URL with the path of its file.
+
+    Raises:
+        CatalogueError: It names none.
+    """
+    if url.database in (None, "", ":memory:"):
+        raise CatalogueError("a catalogue needs a file; give a path or sqlite:///PATH")
+    return URL.create("sqlite", database=str(Path(str(url.database)).expanduser()))
+
+
+def name_of(url: URL) -> str:
+    """Return the path."""
+    return str(url.database)
+
+
+def file_of(url: URL) -> Path:
+    """Return the file."""
+    return Path(str(url.database))
+
+
+def beside(url: URL, what: str) -> Path:
+    """Return the path of a file next to the catalogue's."""
+    path = file_of(url)
+    return path.with_name(f"{path.name}.{what}")
+
+
+def prepare(url: URL, *, read_only: bool) -> None:
+    """Make the file's folder.
+
+    Raises:
+        CatalogueError: It cannot be made, or there is no file to read.
+    """
+    path = file_of(url)
+    if path.is_dir():
+        raise CatalogueError(f"{path} is a folder; name a file inside it, such as {path / 'catalogue.db'}")
+    if read_only and not path.exists():
+        raise CatalogueError(f"there is no catalogue at {path}; run `velatura index FOLDER --db {path}` first")
+    if not read_only:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CatalogueError(f"the folder of {path} cannot be made: {error.strerror}") from error
+
+
+def connect(url: URL, *, read_only: bool) -> Engine:
     """Return an engine over the file; nothing is opened yet.
 
     Transactions of a connection with the execution option `writes` take the writer's lock when they begin, so that
     none fails half-way for having read first.
     """
+    path = file_of(url)
     uri = f"{path.absolute().as_uri()}?{_mode(path, read_only)}"
 
     def open_file() -> sqlite3.Connection:
@@ -56,13 +109,35 @@ def connect(path: Path, *, read_only: bool) -> Engine:
     return engine
 
 
+def identity(url: URL) -> Hashable:
+    """Return where the file lies on its disk; None where there is none."""
+    try:
+        found = file_of(url).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def mark(engine: Engine, url: URL) -> Hashable:
+    """Return time and size of the file and of its log, where every transaction is written first."""
+    told = []
+    path = file_of(url)
+    for one in (path, _log_of(path)):
+        try:
+            stat = one.stat()
+        except OSError:
+            continue
+        told.append((stat.st_mtime_ns, stat.st_size))
+    return tuple(told)
+
+
 def is_foreign(connection: Connection) -> bool:
     """Return whether the file holds another program's tables."""
     ours = connection.exec_driver_sql("PRAGMA application_id").scalar() == APPLICATION_ID
     return not ours and bool(connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar())
 
 
-def let_readers_go_on(engine: Engine) -> None:
+def make_ready(engine: Engine, name: str) -> None:
     """Switch the file to write-ahead logging, once; waits for others that are just creating it."""
     deadline = time.monotonic() + WAIT
     connection = engine.raw_connection()
@@ -81,6 +156,18 @@ def let_readers_go_on(engine: Engine) -> None:
         connection.close()
 
 
+def last_numbers(connection: Connection) -> dict[str, int]:
+    """Return the last number that was given in each table with `AUTOINCREMENT`."""
+    return dict(connection.exec_driver_sql("SELECT name, seq FROM sqlite_sequence").tuples().all())
+
+
+def set_last_numbers(connection: Connection, numbers: Mapping[str, int]) -> None:
+    """Let the numbers of such tables go on after these; what is no such table is passed over."""
+    for name, last in numbers.items():
+        connection.exec_driver_sql("DELETE FROM sqlite_sequence WHERE name = ?", (name,))
+        connection.exec_driver_sql("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (name, last))
+
+
 def explain(error: BaseException, name: str) -> str | None:
     """Return one sentence about an error of the driver, or None when it speaks of a fault in the program."""
     if not (type(error) is sqlite3.DatabaseError or isinstance(error, sqlite3.OperationalError)):
@@ -95,8 +182,11 @@ def explain(error: BaseException, name: str) -> str | None:
 def _mode(path: Path, read_only: bool) -> str:
     if not read_only:
         return "mode=rwc"
-    log = path.with_name(path.name + "-wal")
     # On a read-only medium the shared-memory file of the log cannot be made; without a log it is not needed.
-    if not os.access(path.parent, os.W_OK) and not log.exists():
+    if not os.access(path.parent, os.W_OK) and not _log_of(path).exists():
         return "immutable=1"
     return "mode=ro"
+
+
+def _log_of(path: Path) -> Path:
+    return path.with_name(path.name + "-wal")

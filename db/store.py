@@ -120,6 +120,12 @@ class Store:
             )
             return connection.execute(statement).scalar()
 
+    def scopes(self, source: str) -> list[str]:
+        """Return what was read of a source so far: the folders of `folder`, for one."""
+        with self._database.reading() as connection:
+            found = connection.execute(select(scope.c.scope).where(scope.c.source == codec.storable(source)))
+            return sorted(found.scalars())
+
     def adapter(self, number: int) -> RefinedAdapter:
         """Return the adapter with this catalogue number, missing or not.
 

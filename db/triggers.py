@@ -12,6 +12,8 @@ from .connect import chunks
 from .schema import trigger
 
 _LONGEST, _LONGEST_UNSPACED = 8, 24
+LONGEST = 600
+"""Characters of a phrase that is kept; an index of PostgreSQL takes 2,700 bytes."""
 
 
 def longest(cut: Sequence[str]) -> int:
@@ -29,7 +31,8 @@ def phrases(record: AdapterRecord) -> list[str]:
     ['red fox', 'fur']
     """
     cut = (words(phrase) for group in record.triggers for phrase in group)
-    return list(dict.fromkeys(" ".join(parts) for parts in cut if 0 < len(parts) <= longest(parts)))
+    kept = dict.fromkeys(" ".join(parts) for parts in cut if 0 < len(parts) <= longest(parts))
+    return [phrase for phrase in kept if len(phrase) <= LONGEST]
 
 
 def write(connection: Connection, rows: Sequence[tuple[int, AdapterRecord]], *, new: bool) -> None:

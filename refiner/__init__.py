@@ -14,7 +14,7 @@ card.py       describes by rules over the card, without any model; prose.py, fac
 vlm.py        describes by a language model that sees pictures; vlm_text.py, vlm_answer.py: what it is told, and says
 local_vlm.py  the same by a model on this machine
 batch.py      the same in batches, within a day; batch_files.py, batch_ledger.py, batch_service.py: what for
-shown.py      which pictures a model is shown; picture_fetch.py, public_http.py: those of sites
+shown.py      which pictures a model is shown; picture_fetch.py: those of sites
 interrogate.py   puts pictures into words by CLIP; word_lists.py: the words; interrogate_llm.py: by a language model
 weights.py    keeps what adapters do to weights up to date, and finds the files that do the same
 """

@@ -11,8 +11,9 @@ import time
 from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
+from ..addresses import is_fetchable, shown_address, trouble
 from ..errors import InputError, SourceError, UnreadableFile
 from .picture_file import decode_picture
 
@@ -30,7 +31,6 @@ _SECONDS: Final = 30.0
 _SILENCE: Final = 10.0
 _HOPS: Final = 3
 _PART: Final = 65_536
-_LONGEST_URL: Final = 2_000
 _MOVED: Final = frozenset({301, 302, 303, 307, 308})
 _TYPES: Final = frozenset(
     {"", "image/png", "image/jpeg", "image/jpg", "image/webp", "image/gif", "application/octet-stream",
@@ -99,7 +99,7 @@ class PictureFetcher:
         path = self._path(digest)
         try:
             if not path.is_file():
-                _write(path, shrink(decode_picture(content, _shown(url), most_pixels=_MOST_PIXELS)))
+                _write(path, shrink(decode_picture(content, shown_address(url), most_pixels=_MOST_PIXELS)))
             # Last, so that what it names is there whenever it is.
             _write(link, digest.encode())
             return path.read_bytes()
@@ -126,7 +126,7 @@ class PictureFetcher:
             _check_url(url)
             left = end - time.monotonic()
             if left <= 0:
-                raise SourceError(f"{_shown(start)} takes longer than {self._seconds:g} s")
+                raise SourceError(f"{shown_address(start)} takes longer than {self._seconds:g} s")
             try:
                 with self._open().get(
                     url, stream=True, allow_redirects=False, timeout=(left, min(left, _SILENCE))
@@ -134,15 +134,15 @@ class PictureFetcher:
                     if response.status_code in _MOVED and response.headers.get("Location"):
                         url = urljoin(url, response.headers["Location"])
                         continue
-                    return _body(response, _shown(start), end)
+                    return _body(response, shown_address(start), end)
             except (requests.RequestException, OSError, ValueError) as error:
-                raise SourceError(f"{_shown(start)} cannot be fetched ({_reason(error)})") from None
-        raise SourceError(f"{_shown(start)} redirects more than {_HOPS} times")
+                raise SourceError(f"{shown_address(start)} cannot be fetched ({trouble(error)})") from None
+        raise SourceError(f"{shown_address(start)} redirects more than {_HOPS} times")
 
     def _open(self) -> requests.Session:
         with self._lock:
             if self._session is None:
-                from .public_http import public_session
+                from ..public_http import public_session
 
                 self._session = public_session()
             return self._session
@@ -161,26 +161,9 @@ def shrink(picture: Image) -> bytes:
     return file.getvalue()
 
 
-def is_fetchable(url: str) -> bool:
-    """Say whether an address is one that is asked at all: http or https, a host, no name and no password in it."""
-    if len(url) > _LONGEST_URL or not url.isprintable() or " " in url or "\\" in url:
-        return False
-    try:
-        parts = urlsplit(url)
-        return (
-            parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc and _port(parts.port)
-        )
-    except ValueError:
-        return False
-
-
-def _port(port: int | None) -> bool:
-    return port is None or port > 0
-
-
 def _check_url(url: str) -> None:
     if not is_fetchable(url):
-        raise InputError(f"{_shown(url)} is no address that pictures are fetched from; it must be http or https")
+        raise InputError(f"{shown_address(url)} is no address that pictures are fetched from; it must be http or https")
 
 
 def _body(response: requests.Response, name: str, end: float) -> bytes:
@@ -222,20 +205,3 @@ def _write(path: Path, content: bytes) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-
-
-def _shown(url: str) -> str:
-    """Return an address as an error shows it: what may be a secret in it is left out."""
-    try:
-        parts = urlsplit(url)
-        told = f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
-    except ValueError:
-        told = "an address"
-    return "".join(letter if letter.isprintable() else " " for letter in told)[:120]
-
-
-def _reason(error: BaseException) -> str:
-    """Return what is behind a chain of errors, in one line."""
-    told = str(getattr(error, "reason", None) or (error.args[0] if error.args else error))
-    told = told.rpartition(": ")[2] if "Max retries" in told else told
-    return " ".join(told.split())[:120].strip("'\")") or type(error).__name__

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from ..addresses import is_fetchable
 from ..errors import InputError, SourceError
 from ..records import BLOCKED, AdapterRecord, Rejection
-from .picture_fetch import is_fetchable, shrink
+from .picture_fetch import shrink
 from .picture_file import read_picture_file, stamp
 from .pictures import local_pictures
 

@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import io
 import os
-import socket
 import struct
-import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
+from public_site import PUBLIC, Route, Site, give, moved, running_site
 
 from velatura.errors import InputError, SourceError, UnreadableFile, VelaturaError
+from velatura.public_http import is_public, public_session, resolve
 from velatura.records import BLOCKED, PG, PG13, XXX, AdapterRecord, Example, R
 from velatura.refiner.picture_fetch import PictureFetcher, shrink
 from velatura.refiner.picture_file import read_picture_file
-from velatura.refiner.public_http import is_public, public_session, resolve
 from velatura.refiner.shown import ShownPictures
-
-PUBLIC = "93.184.216.34"
 
 
 def encoded(color: str = "red", size: tuple[int, int] = (900, 600), kind: str = "PNG", **options: Any) -> bytes:
@@ -47,77 +42,14 @@ def bomb(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
-Route = Callable[[BaseHTTPRequestHandler], None]
-
-
-@dataclass
-class Site:
-    """A server on this machine, which hosts of other names may lead to."""
-
-    port: int = 0
-    routes: dict[str, Route] = field(default_factory=dict)
-    asked: list[tuple[str, str]] = field(default_factory=list)
-    """(host, path) of each request."""
-    headers: list[dict[str, str]] = field(default_factory=list)
-    names: dict[str, list[str]] = field(default_factory=lambda: {"pictures.example": [PUBLIC]})
-    connected: list[str] = field(default_factory=list)
-    """The addresses to which a connection was opened."""
-
-    def resolve(self, host: str, port: int) -> Sequence[str]:
-        if host not in self.names:
-            raise socket.gaierror(8, "unknown")
-        return self.names[host]
-
-    def connect(self, address: str, port: int, seconds: float) -> socket.socket:
-        self.connected.append(address)
-        return socket.create_connection(("127.0.0.1", self.port), seconds)
-
-    def fetcher(self, folder: Path, **options: Any) -> PictureFetcher:
-        return PictureFetcher(folder, session=public_session(self.resolve, self.connect), **options)
-
-
-def give(content: bytes, kind: str | None = "image/png", status: int = 200, **headers: str) -> Route:
-    def answer(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(status)
-        if kind is not None:
-            handler.send_header("Content-Type", kind)
-        for name, value in headers.items():
-            handler.send_header(name.replace("_", "-"), value)
-        if "Content_Length" not in headers:
-            handler.send_header("Content-Length", str(len(content)))
-        handler.end_headers()
-        handler.wfile.write(content)
-
-    return answer
-
-
-def moved(to: str, status: int = 302) -> Route:
-    return give(b"", None, status, Location=to)
-
-
 @pytest.fixture
 def site() -> Iterator[Site]:
-    found = Site()
+    with running_site() as found:
+        yield found
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            found.asked.append((self.headers["Host"], self.path))
-            found.headers.append(dict(self.headers))
-            route = found.routes.get(self.path.partition("?")[0], give(b"", status=404))
-            with suppress(OSError):
-                route(self)
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    found.port = server.server_port
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield found
-    server.shutdown()
-    thread.join()
-    server.server_close()
+def fetcher(site: Site, folder: Path, **options: Any) -> PictureFetcher:
+    return PictureFetcher(folder, session=site.session(), **options)
 
 
 URL = "http://pictures.example/fox.png"
@@ -128,7 +60,7 @@ URL = "http://pictures.example/fox.png"
 
 def test_fetched_picture_is_a_small_jpeg(site: Site, tmp_path: Path) -> None:
     site.routes["/fox.png"] = give(encoded())
-    with Image.open(io.BytesIO(site.fetcher(tmp_path).fetch(URL))) as picture:
+    with Image.open(io.BytesIO(fetcher(site, tmp_path).fetch(URL))) as picture:
         assert (picture.format, picture.size) == ("JPEG", (512, 341))
     assert site.connected == [PUBLIC]
     assert site.asked == [("pictures.example", "/fox.png")]
@@ -136,20 +68,20 @@ def test_fetched_picture_is_a_small_jpeg(site: Site, tmp_path: Path) -> None:
 
 def test_nothing_is_fetched_twice_by_another_process_either(site: Site, tmp_path: Path) -> None:
     site.routes["/fox.png"] = site.routes["/same.png"] = give(encoded())
-    first = site.fetcher(tmp_path).fetch(URL)
-    assert site.fetcher(tmp_path).fetch(URL) == first
+    first = fetcher(site, tmp_path).fetch(URL)
+    assert fetcher(site, tmp_path).fetch(URL) == first
     assert len(site.asked) == 1
-    site.fetcher(tmp_path).fetch("http://pictures.example/same.png")
+    fetcher(site, tmp_path).fetch("http://pictures.example/same.png")
     assert len(list(tmp_path.glob("*.jpg"))) == 1
     assert not list(tmp_path.rglob("*.part"))
 
 
 def test_damaged_cache_is_fetched_again(site: Site, tmp_path: Path) -> None:
     site.routes["/fox.png"] = give(encoded())
-    first = site.fetcher(tmp_path).fetch(URL)
+    first = fetcher(site, tmp_path).fetch(URL)
     for damage in (b"../../../../etc/passwd", b"", b"\xff\xfe", b"0" * 32):
         next((tmp_path / "urls").iterdir()).write_bytes(damage)
-        assert site.fetcher(tmp_path).fetch(URL) == first
+        assert fetcher(site, tmp_path).fetch(URL) == first
 
 
 def test_threads_that_want_the_same_picture_share_one_request(site: Site, tmp_path: Path) -> None:
@@ -158,20 +90,20 @@ def test_threads_that_want_the_same_picture_share_one_request(site: Site, tmp_pa
         give(encoded())(handler)
 
     site.routes["/fox.png"] = slow
-    fetcher = site.fetcher(tmp_path)
+    pictures = fetcher(site, tmp_path)
     with ThreadPoolExecutor(8) as threads:
-        assert len(set(threads.map(fetcher.fetch, [URL] * 8))) == 1
+        assert len(set(threads.map(pictures.fetch, [URL] * 8))) == 1
     assert len(site.asked) == 1
 
 
 def test_failure_is_remembered_for_the_run_alone(site: Site, tmp_path: Path) -> None:
-    fetcher = site.fetcher(tmp_path)
+    pictures = fetcher(site, tmp_path)
     for _ in range(3):
         with pytest.raises(SourceError, match="HTTP 404"):
-            fetcher.fetch(URL)
+            pictures.fetch(URL)
     assert len(site.asked) == 1
     site.routes["/fox.png"] = give(encoded())
-    assert site.fetcher(tmp_path).fetch(URL)
+    assert fetcher(site, tmp_path).fetch(URL)
 
 
 def test_failed_write_leaves_nothing_behind(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,7 +114,7 @@ def test_failed_write_leaves_nothing_behind(site: Site, tmp_path: Path, monkeypa
 
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(SourceError, match="No space left"):
-        site.fetcher(tmp_path).fetch(URL)
+        fetcher(site, tmp_path).fetch(URL)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
@@ -205,12 +137,12 @@ def test_failed_write_leaves_nothing_behind(site: Site, tmp_path: Path, monkeypa
 )
 def test_what_is_no_picture_costs_only_itself(site: Site, tmp_path: Path, route: Route, message: str) -> None:
     site.routes["/fox.png"], site.routes["/owl.png"] = route, give(encoded(), "application/octet-stream")
-    shown = ShownPictures(site.fetcher(tmp_path))
+    shown = ShownPictures(fetcher(site, tmp_path))
     record = shown_for("http://pictures.example/fox.png", "http://pictures.example/owl.png")
     assert len(shown.show(record)) == 1
     assert [failed.locator for failed in shown.failed] == [URL]
     with pytest.raises(VelaturaError, match=message):
-        site.fetcher(tmp_path).fetch(URL)
+        fetcher(site, tmp_path).fetch(URL)
 
 
 def test_picture_of_very_many_scans_is_not_decoded(site: Site, tmp_path: Path) -> None:
@@ -220,7 +152,7 @@ def test_picture_of_very_many_scans_is_not_decoded(site: Site, tmp_path: Path) -
     site.routes["/fox.png"] = give(content[:last] + content[last:-2] * 2000 + content[-2:], "image/jpeg")
     started = time.monotonic()
     with pytest.raises(UnreadableFile, match="more than 200 scans"):
-        site.fetcher(tmp_path).fetch(URL)
+        fetcher(site, tmp_path).fetch(URL)
     assert time.monotonic() - started < 5
 
 
@@ -237,7 +169,7 @@ def test_endless_picture_is_cut_off(site: Site, tmp_path: Path) -> None:
 
     site.routes["/fox.png"] = endless
     with pytest.raises(UnreadableFile, match="larger than 20 MB"):
-        site.fetcher(tmp_path).fetch(URL)
+        fetcher(site, tmp_path).fetch(URL)
     assert sent < 60_000_000
 
 
@@ -256,7 +188,7 @@ def test_dribbling_server_is_cut_off(site: Site, tmp_path: Path, part: str) -> N
     site.routes["/fox.png"] = dribble
     started = time.monotonic()
     with pytest.raises(SourceError):
-        site.fetcher(tmp_path, seconds=0.5).fetch(URL)
+        fetcher(site, tmp_path, seconds=0.5).fetch(URL)
     assert time.monotonic() - started < 3
 
 
@@ -285,7 +217,7 @@ def test_host_that_leads_into_the_house_is_not_connected_to(site: Site, tmp_path
     site.routes["/fox.png"] = give(encoded())
     site.names["pictures.example"] = [PUBLIC, address]
     with pytest.raises(SourceError, match="not on the public network"):
-        site.fetcher(tmp_path).fetch(URL)
+        fetcher(site, tmp_path).fetch(URL)
     assert not site.connected
     assert not site.asked
 
@@ -345,7 +277,7 @@ def test_redirection_to_where_nobody_may_go_is_refused(site: Site, tmp_path: Pat
     site.names["127.0.0.1"] = ["127.0.0.1"]
     site.routes["/fox.png"], site.routes["/owl.png"] = moved(target), give(encoded())
     with pytest.raises(VelaturaError):
-        site.fetcher(tmp_path).fetch(URL)
+        fetcher(site, tmp_path).fetch(URL)
     assert [path for _, path in site.asked] == ["/fox.png"]
 
 
@@ -353,9 +285,9 @@ def test_three_redirections_are_followed_and_a_fourth_is_not(site: Site, tmp_pat
     for number in range(4):
         site.routes[f"/{number}"] = moved(f"/{number + 1}", 307)
     site.routes["/4"] = give(encoded())
-    assert site.fetcher(tmp_path).fetch("http://pictures.example/1")
+    assert fetcher(site, tmp_path).fetch("http://pictures.example/1")
     with pytest.raises(SourceError, match="more than 3 times"):
-        site.fetcher(tmp_path).fetch("http://pictures.example/0")
+        fetcher(site, tmp_path).fetch("http://pictures.example/0")
 
 
 @pytest.mark.parametrize(
@@ -368,7 +300,7 @@ def test_three_redirections_are_followed_and_a_fourth_is_not(site: Site, tmp_pat
 )  # fmt: skip
 def test_addresses_that_are_never_asked(site: Site, tmp_path: Path, url: str) -> None:
     with pytest.raises(InputError, match="no address that pictures are fetched from"):
-        site.fetcher(tmp_path).fetch(url)
+        fetcher(site, tmp_path).fetch(url)
     assert not site.connected
 
 
@@ -380,15 +312,15 @@ def test_proxies_credentials_and_cookies_stay_at_home(
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     site.routes["/fox.png"] = give(encoded(), Set_Cookie="a=b")
     site.routes["/owl.png"] = give(encoded("blue"))
-    fetcher = site.fetcher(tmp_path)
-    fetcher.fetch(URL)
-    fetcher.fetch("http://pictures.example/owl.png")
+    pictures = fetcher(site, tmp_path)
+    pictures.fetch(URL)
+    pictures.fetch("http://pictures.example/owl.png")
     assert not {name for sent in site.headers for name in sent} & {"Cookie", "Authorization", "Proxy-Authorization"}
 
 
 def test_secrets_in_an_address_are_not_repeated(site: Site, tmp_path: Path) -> None:
     with pytest.raises(SourceError) as caught:
-        site.fetcher(tmp_path).fetch("http://pictures.example/fox.png?token=abcdef")
+        fetcher(site, tmp_path).fetch("http://pictures.example/fox.png?token=abcdef")
     assert "abcdef" not in str(caught.value)
 
 
@@ -415,7 +347,7 @@ def color_of(picture: bytes) -> tuple[int, ...]:
 def test_local_pictures_come_first_and_few_are_shown(site: Site, tmp_path: Path) -> None:
     site.routes["/fox.png"] = give(encoded("black", (20, 20)))
     record = local(tmp_path, examples=(Example(image=URL, nsfw=PG),), previews=("1.png", "gone.png", "1.png"))
-    shown = ShownPictures(site.fetcher(tmp_path / "cache"))
+    shown = ShownPictures(fetcher(site, tmp_path / "cache"))
     assert [color_of(picture) for picture in shown.show(record)] == [(1, 0, 0), (0, 0, 0)]
     assert [color_of(picture) for picture in ShownPictures(most=2).show(local(tmp_path))] == [(1, 0, 0), (0, 1, 0)]
     assert ShownPictures(most=0).show(record) == []
@@ -432,7 +364,7 @@ def test_rating_decides_what_is_shown(
     site: Site, tmp_path: Path, rating: int | None, allowed: int | None, is_shown: bool
 ) -> None:
     site.routes["/fox.png"] = give(encoded())
-    shown = ShownPictures(site.fetcher(tmp_path), nsfw=allowed)
+    shown = ShownPictures(fetcher(site, tmp_path), nsfw=allowed)
     for record in (shown_for(URL, nsfw=rating), local(tmp_path, nsfw=rating, examples=())):
         assert bool(shown.show(record)) is is_shown
         assert bool(shown.identities(record)) is is_shown
@@ -445,12 +377,12 @@ def test_local_example_that_is_rated_itself_stays_out(tmp_path: Path) -> None:
 
 def test_what_depicts_a_minor_is_not_shown(site: Site, tmp_path: Path) -> None:
     record = shown_for(URL, minor=True)
-    assert ShownPictures(site.fetcher(tmp_path)).show(record) == []
+    assert ShownPictures(fetcher(site, tmp_path)).show(record) == []
     assert not site.asked
 
 
 def test_identity_is_content_or_address_and_costs_no_request(site: Site, tmp_path: Path) -> None:
-    shown = ShownPictures(site.fetcher(tmp_path / "cache"))
+    shown = ShownPictures(fetcher(site, tmp_path / "cache"))
     assert shown.identities(shown_for(URL, "http://pictures.example/a.mp4", "ftp://a/b.png")) == (URL,)
     assert not site.asked
     record = local(tmp_path, previews=("1.png", "2.png"), examples=())

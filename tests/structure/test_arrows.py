@@ -23,8 +23,9 @@ BASE = {
     "air",
     "looks",
     "parameters",
+    "addresses",
 }
-MIDDLE = BASE | {"protocols", "settings", "plain", "llm", "endpoint"}
+MIDDLE = BASE | {"protocols", "settings", "plain", "llm", "endpoint", "public_http"}
 STAGES = {"catalog", "db", "composer", "generation", "eval"}
 
 ALLOWED: dict[str, set[str]] = {
@@ -33,6 +34,7 @@ ALLOWED: dict[str, set[str]] = {
     "settings": BASE,
     "plain": BASE,
     "endpoint": BASE,
+    "public_http": BASE,
     "llm": BASE | {"endpoint"},
     **dict.fromkeys(STAGES, MIDDLE),
     "refiner": MIDDLE | {"db"},
@@ -48,6 +50,7 @@ ALLOWED: dict[str, set[str]] = {
     "methods": MIDDLE | STAGES | {"pipeline", "composing"},
     "experiment": MIDDLE | STAGES | {"pipeline", "methods", "painting"},
     "gates": MIDDLE | STAGES,
+    "fetching": MIDDLE | {"catalog", "db", "gates"},
     "server": MIDDLE | STAGES | {"refiner", "retriever", "pipeline", "painting", "comparison", "resolve", "gates"},
     "comparison": MIDDLE | STAGES | {"pipeline", "gates"},
     "comparison_sheet": MIDDLE | STAGES | {"comparison"},
@@ -59,7 +62,7 @@ ALLOWED: dict[str, set[str]] = {
     "watcher": MIDDLE | STAGES | {"refiner", "pipeline"},
     "commands": MIDDLE
     | STAGES
-    | {"comparison", "comparison_sheet", "doctor", "experiment", "gates", "methods", "pipeline", "probes"}
+    | {"comparison", "comparison_sheet", "doctor", "experiment", "fetching", "gates", "methods", "pipeline", "probes"}
     | {"refiner", "resolve", "retriever", "server", "settings_file", "timed_stages", "watcher", "wiring"},
     "cli": MIDDLE | STAGES | {"commands", "refiner", "retriever", "pipeline", "playground", "doctor"},
     "__main__": {"cli"},

@@ -10,13 +10,15 @@ from alembic import op
 revision = "0003"
 down_revision = "0002"
 
+_NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
 
 def upgrade() -> None:
     """Create the table, and note every adapter."""
     op.create_table(
         "word_change",
-        sa.Column("id", sa.Integer, primary_key=True),
-        sa.Column("adapter_id", sa.Integer, nullable=False),
+        sa.Column("id", _NUMBER, primary_key=True),
+        sa.Column("adapter_id", _NUMBER, nullable=False),
         sa.Column("stamp", sa.BigInteger, nullable=False),
         sqlite_autoincrement=True,
     )

@@ -10,29 +10,32 @@ from alembic import op
 revision = "0005"
 down_revision = "0004"
 
+_NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+_TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+
 
 def upgrade() -> None:
     """Create the tables, and move there what was written beside the records."""
     kept = op.create_table(
         "refinement",
-        sa.Column("adapter_id", sa.Integer, sa.ForeignKey("adapter.id", ondelete="CASCADE"), primary_key=True),
-        sa.Column("json", sa.Text, nullable=False),
-        sa.Column("writer", sa.Text, nullable=False),
-        sa.Column("origin", sa.Text),
-        sa.Column("digest", sa.Text, nullable=False),
+        sa.Column("adapter_id", _NUMBER, sa.ForeignKey("adapter.id", ondelete="CASCADE"), primary_key=True),
+        sa.Column("json", _TEXT, nullable=False),
+        sa.Column("writer", _TEXT, nullable=False),
+        sa.Column("origin", _TEXT),
+        sa.Column("digest", _TEXT, nullable=False),
     )
     op.create_table(
         "unrefined",
-        sa.Column("adapter_id", sa.Integer, sa.ForeignKey("adapter.id", ondelete="CASCADE"), primary_key=True),
-        sa.Column("writer", sa.Text, nullable=False),
-        sa.Column("origin", sa.Text, nullable=False),
+        sa.Column("adapter_id", _NUMBER, sa.ForeignKey("adapter.id", ondelete="CASCADE"), primary_key=True),
+        sa.Column("writer", _TEXT, nullable=False),
+        sa.Column("origin", _TEXT, nullable=False),
     )
     op.create_table(
         "reply",
-        sa.Column("writer", sa.Text, primary_key=True),
-        sa.Column("origin", sa.Text, primary_key=True),
-        sa.Column("json", sa.Text),
-        sa.Column("failure", sa.Text),
+        sa.Column("writer", _TEXT, primary_key=True),
+        sa.Column("origin", _TEXT, primary_key=True),
+        sa.Column("json", _TEXT),
+        sa.Column("failure", _TEXT),
         sa.Column("refused", sa.Boolean, nullable=False),
         sa.Column("calls", sa.BigInteger, nullable=False),
         sa.Column("read", sa.BigInteger, nullable=False),

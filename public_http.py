@@ -66,29 +66,32 @@ def _connect(address: str, port: int, seconds: float) -> socket.socket:
     return socket.create_connection((address, port), seconds)
 
 
-def public_session(resolve: Resolve = resolve, connect: Connect = _connect) -> requests.Session:
-    """Return a session that reaches public addresses alone, and keeps each connection no longer than its timeout.
+def public_session(
+    resolve: Resolve = resolve, connect: Connect = _connect, *, kept: float | None = None
+) -> requests.Session:
+    """Return a session that reaches public addresses alone, and keeps each connection for a limited time.
 
     It heeds neither proxies nor `.netrc`, and keeps no cookies.
 
     Args:
         resolve: Knows the addresses of hosts.
         connect: Opens connections to addresses.
+        kept: How many seconds a connection is kept; None for as long as it may take to make it.
     """
     session = requests.Session()
     session.trust_env = False
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     session.headers.update({"User-Agent": "velatura", "Accept-Encoding": "identity", "Connection": "close"})
     for scheme in ("http://", "https://"):
-        session.mount(scheme, _PublicAdapter(resolve, connect))
+        session.mount(scheme, _PublicAdapter(resolve, connect, kept))
     return session
 
 
 class _PublicAdapter(HTTPAdapter):
     """Has its connections made by `_open`, and ends each answer when its time is over."""
 
-    def __init__(self, resolve: Resolve, connect: Connect) -> None:
-        self._resolve, self._connect = resolve, connect
+    def __init__(self, resolve: Resolve, connect: Connect, kept: float | None) -> None:
+        self._resolve, self._connect, self._kept = resolve, connect, kept
         self._here = threading.local()
         super().__init__(pool_connections=1, pool_maxsize=1)
 
@@ -137,7 +140,7 @@ class _PublicAdapter(HTTPAdapter):
     def _made(self, connection: HTTPConnection) -> socket.socket:
         """Return a connection that ends with the time that it is given."""
         made = _open(connection, self._resolve, self._connect)
-        self._here.watches.append(_Watch(made, _seconds(connection)))
+        self._here.watches.append(_Watch(made, self._kept or _seconds(connection)))
         return made
 
 

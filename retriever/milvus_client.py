@@ -1,0 +1,158 @@
+"""A Milvus server, or a folder of milvus-lite, whose errors are sentences."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from threading import Lock
+from typing import Any, Final
+from unittest.mock import patch
+from urllib.parse import urlsplit
+
+from ..errors import CatalogueError, InputError, MissingDependency
+
+TOKEN: Final = "VELATURA_MILVUS_TOKEN"
+"""The variable with the server's token, `user:password` or a key."""
+
+CONNECTING: Final = 10.0
+"""Seconds after which a server that does not answer is given up."""
+ANSWERING: Final = 60.0
+"""Seconds after which one question or one batch is given up."""
+
+_LITE: Final = ".db"
+_NO_COLLECTION: Final = 100
+
+
+class CollectionGone(CatalogueError):
+    """The collection asked for is not there."""
+
+
+class Milvus:
+    """Milvus at an address; nothing is opened before it is needed.
+
+    Args:
+        address: `http(s)://HOST:PORT[/DATABASE]`, or a path that ends in `.db`, where milvus-lite keeps its folder.
+
+    Raises:
+        InputError: The address is neither.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.is_lite = "://" not in address
+        self._address = str(Path(address).expanduser().absolute()) if self.is_lite else address
+        if self.is_lite:
+            _check_path(self._address)
+        else:
+            _check_url(address)
+        self.lock = Lock()
+        """Held by whoever changes a collection: milvus-lite bears one writer, and two would do the work twice."""
+
+    @cached_property
+    def client(self) -> Any:
+        """The `pymilvus.MilvusClient`.
+
+        Raises:
+            MissingDependency: pymilvus or milvus-lite is not installed.
+            CatalogueError: It cannot be reached, or another process has milvus-lite's folder open.
+        """
+        with self.lock:
+            return self.__dict__.get("client") or self._opened()
+
+    @cached_property
+    def takes_templates(self) -> bool:
+        """Whether values may stand beside a filter; milvus-lite, by whichever address, reads them in it alone."""
+        with self.speaking():
+            return "lite" not in str(self.client.get_server_version(timeout=ANSWERING))
+
+    @contextmanager
+    def speaking(self) -> Iterator[None]:
+        """Put what pymilvus raises into a sentence.
+
+        Raises:
+            CollectionGone: The collection is not there.
+            CatalogueError: Anything else.
+        """
+        from pymilvus.exceptions import MilvusException
+
+        try:
+            yield
+        except MilvusException as error:
+            if error.code == _NO_COLLECTION:
+                raise CollectionGone(f"a collection of {self._address} is gone") from error
+            raise CatalogueError(f"Milvus at {self._address} failed: {_told(error)}") from error
+
+    def close(self) -> None:
+        """Close the connection, and milvus-lite where it runs in this process."""
+        with self.lock:
+            client = self.__dict__.pop("client", None)
+            if client is None:
+                return
+            client.close()
+            if self.is_lite:
+                from milvus_lite.server_manager import server_manager_instance
+
+                server_manager_instance.release_server(self._address)
+
+    def _opened(self) -> Any:
+        try:
+            # pymilvus reads the next `.env` above it into this process's environment, which was not asked for.
+            with patch.dict(os.environ, PYTHON_DOTENV_DISABLED="1"):
+                from pymilvus import MilvusClient
+                from pymilvus.exceptions import MilvusException
+            if self.is_lite:
+                import milvus_lite  # noqa: F401
+        except ImportError as error:
+            raise MissingDependency("milvus_lite" if "lite" in str(error) else "pymilvus", extra="milvus") from error
+        # Both print a traceback for whatever they raise.
+        for name in ("pymilvus", "milvus_lite"):
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+        token = "" if self.is_lite else os.environ.get(TOKEN, "")
+        try:
+            if self.is_lite:
+                Path(self._address).parent.mkdir(parents=True, exist_ok=True)
+            return MilvusClient(self._address, token=token, timeout=CONNECTING)
+        except OSError as error:
+            raise CatalogueError(f"the folder of {self._address} cannot be made: {error.strerror}") from error
+        except MilvusException as error:
+            raise CatalogueError(self._unopened(error)) from error
+
+    def _unopened(self, error: Exception) -> str:
+        if self.is_lite:
+            return (
+                f"milvus-lite cannot open {self._address}: it may be damaged, or open in another process, of which "
+                "there can be one; end that one, or name a Milvus server with VELATURA_MILVUS"
+            )
+        return (
+            f"Milvus at {self._address} cannot be reached ({_told(error)}); start it, look at VELATURA_MILVUS and "
+            f"{TOKEN}, or set VELATURA_INDEX=faiss"
+        )
+
+
+def _check_path(address: str) -> None:
+    if not address.endswith(_LITE):
+        raise InputError(f"the setting milvus must be a URL or a path that ends in {_LITE}, not {address}")
+    if Path(address).is_file():
+        raise InputError(f"{address} is a file, and milvus-lite needs a folder of its own; name another path")
+
+
+def _check_url(address: str) -> None:
+    try:
+        parts = urlsplit(address)
+        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        fits = False
+    # What stands before an @ may be a password, so the address is not repeated.
+    if not fits:
+        raise InputError("the setting milvus must be http(s)://HOST:PORT, or a path that ends in .db")
+    if "@" in parts.netloc:
+        raise InputError(f"the setting milvus may hold no password; set {TOKEN}")
+
+
+def _told(error: Exception) -> str:
+    """Return the first line of what an error says, cut."""
+    message = str(getattr(error, "message", "") or error)
+    return " ".join(message.split())[:200]
