@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 from urllib.parse import urlsplit
 
 _LONGEST_URL: Final = 2_000
+_PASSWORD: Final = re.compile(r"(://[^/@?#\s]*?):[^/\s]*@")
+_KEY: Final = re.compile(r"([?&][^=&\s]*(?:pass|pw|key|token|secret|sig)[^=&\s]*=)[^&\s#,]+", re.IGNORECASE)
 
 
 def is_fetchable(url: str, *, longest: int = _LONGEST_URL) -> bool:
@@ -33,6 +36,15 @@ def shown_address(url: str) -> str:
     except ValueError:
         told = "an address"
     return "".join(letter if letter.isprintable() else " " for letter in told)[:120]
+
+
+def without_secrets(text: str) -> str:
+    """Return a text whose addresses hold neither passwords nor what is called a key.
+
+    >>> without_secrets("postgresql://ada:secret@db.example/loras, http://a.example/v1?api_key=secret&v=1")
+    'postgresql://ada:***@db.example/loras, http://a.example/v1?api_key=***&v=1'
+    """
+    return _KEY.sub(r"\1***", _PASSWORD.sub(r"\1:***@", text)) if "://" in text else text
 
 
 def trouble(error: BaseException) -> str:

@@ -19,6 +19,8 @@ from .commands import (
     assisting,
     choosing,
     comparing,
+    databases,
+    datasets,
     describing,
     evaluating,
     fetching,
@@ -33,9 +35,12 @@ from .commands import (
 )
 from .commands.embedding import embed_pictures, embed_texts, embed_what_can_be
 from .commands.options import (
+    Address,
     Db,
+    Engine,
     Json,
     PictureModel,
+    engine_flags,
     folders_of,
     open_velatura,
     print_json,
@@ -116,6 +121,8 @@ def index(
     model: Annotated[
         str | None, typer.Option(help="With --weights: also measure a checkpoint, to tell strengths relative to it.")
     ] = None,
+    engine: Engine = None,
+    address: Address = None,
     as_json: Json = False,
 ) -> None:
     """Bring the catalogue into step with folders, dumps or sites. Nothing is written into your folders."""
@@ -124,7 +131,7 @@ def index(
 
     if model is not None and not weights:
         raise typer.BadParameter("it is only measured with --weights", param_hint="--model")
-    with open_velatura(db=db, model=model) as velatura:
+    with open_velatura(db=db, model=model, **engine_flags(engine, address)) as velatura:
         sources = folders_of(velatura, what)
         for source in sources:  # a wrong name is told before anything is read
             open_source(source, kind=kind)
@@ -145,11 +152,17 @@ app.command(name="init")(initialising.init)
 
 
 @app.command()
-def embed(picture_model: PictureModel = None, db: Db = None, as_json: Json = False) -> None:
+def embed(
+    picture_model: PictureModel = None,
+    engine: Engine = None,
+    address: Address = None,
+    db: Db = None,
+    as_json: Json = False,
+) -> None:
     """Embed what has no vector yet; can be stopped at any moment and goes on where it was."""
     from .commands.screen import print_reports
 
-    with open_velatura(db=db, picture_model=picture_model) as velatura:
+    with open_velatura(db=db, picture_model=picture_model, **engine_flags(engine, address)) as velatura:
         refuse_missing(velatura.settings.db)
         embedded = embed_texts(velatura)
         print_reports([], embedded, pictures=embed_pictures(velatura, needed=True), as_json=as_json)
@@ -250,6 +263,8 @@ def demo(
         print_json({"compositions": compositions, "sheet": str(shown.sheet), "page": str(shown.page)})
 
 
+app.add_typer(databases.app, name="db")
+app.add_typer(datasets.app, name="dataset")
 app.add_typer(evaluating.app, name="eval")
 app.add_typer(playground, name="playground")
 

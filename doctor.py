@@ -8,7 +8,6 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from .errors import VelaturaError
@@ -106,12 +105,13 @@ def _device() -> Finding:
 
 
 def _catalogue(settings: Settings) -> Finding:
-    from .db import open_store
+    from .db import file_of, open_store
 
-    if "://" not in settings.db and not Path(settings.db).exists():
-        detail = f"none at {settings.db} yet; run `velatura index FOLDER`"
-        return Finding(what="catalogue", state="missing", detail=detail)
     try:
+        file = file_of(settings.db)
+        if file is not None and not file.exists():
+            detail = f"none at {file} yet; run `velatura index FOLDER`"
+            return Finding(what="catalogue", state="missing", detail=detail)
         with open_store(settings.db, read_only=True) as store:
             stats = store.stats()
             embedded = max(stats.embedded.values(), default=0)
@@ -120,5 +120,5 @@ def _catalogue(settings: Settings) -> Finding:
     return Finding(
         what="catalogue",
         state="good",
-        detail=f"{stats.files:,} files of {stats.models:,} models, {embedded:,} embedded, at {settings.db}",
+        detail=f"{stats.files:,} files of {stats.models:,} models, {embedded:,} embedded, at {store.name}",
     )

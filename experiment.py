@@ -280,7 +280,8 @@ class Experiment:
         if not variant.settings:
             return self._velatura.painting
         if variant.name not in self._paintings:
-            self._paintings[variant.name] = Painting(self._settings(variant), self._velatura.localised)
+            settings, velatura = self._settings(variant), self._velatura
+            self._paintings[variant.name] = Painting(settings, velatura.localised, velatura.engine)
         return self._paintings[variant.name]
 
     def _settings(self, variant: Variant) -> Settings:
@@ -309,9 +310,11 @@ class Experiment:
         if opening == _opening(self._velatura.settings):
             return self._velatura.backend
         if self._opened is None or self._opened[0] != opening:
+            if self._opened is not None:
+                self._opened[1].close()
             self._opened = None
             gc.collect()
-            self._opened = opening, Painting(opening, self._velatura.localised)
+            self._opened = opening, Painting(opening, self._velatura.localised, self._velatura.engine)
         return self._opened[1].backend
 
     def _paint(self, variant: Variant, jobs: Sequence[_Job], told: Told, watch: Watch | None) -> RunReport:

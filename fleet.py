@@ -254,9 +254,7 @@ class Fleet:
 
     # ------------------------------------------------------------ what goes wrong
 
-    def _fault(
-        self, endpoint: Endpoint, began: float, error: Any, tries: int, deadline: float, model: object
-    ) -> float:
+    def _fault(self, endpoint: Endpoint, began: float, error: Any, tries: int, deadline: float, model: object) -> float:
         """Note what went wrong, and return how long the call waits before it asks again; raise where none helps."""
         status, code, told = getattr(error, "status_code", None), code_of(error), told_by(error)
         if status in _FORMS:
@@ -324,4 +322,3 @@ def _known(usage: Usage, tokens: int, reply: Any) -> Usage:
     if usage.read or usage.written:
         return usage
     return Usage(calls=1, read=tokens, written=len(str(reply)) // _TOKEN)
-

@@ -392,6 +392,6 @@ def _servers(urls: str | None) -> list[tuple[str | None, str | None]]:
 def _is_address(url: str) -> bool:
     try:
         parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
-    return parts.scheme in ("http", "https") and bool(parts.hostname)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from .db import file_of, name_of
 from .errors import InputError
 from .looks import debias as known_debias
 from .records import Candidate, Choice, Composition, Filter
@@ -136,7 +136,8 @@ class Methods:
             "candidates", "reranker", "llm", "llm_url", "temperature", "embedder",
         )  # fmt: skip
         picker = self._composing_of(name).picker.name if name not in _MERGING else ""
-        db = str(Path(settings.db.removeprefix("sqlite:///")).expanduser().resolve())  # however it is named
+        file = file_of(settings.db)
+        db = name_of(settings.db) if file is None else str(file.resolve())  # however it is named
         own = (getattr(settings, name) for name in names)
         return [method, suffix, self._total, db, self._catalogue(), picker, *own, repr(self._filter)]
 

@@ -12,6 +12,7 @@ from .records import Composition, GeneratedImage, GenerationRequest
 from .settings import Settings
 
 if TYPE_CHECKING:
+    from .engines.on_ray import RayEngine
     from .generation.demofusion import Plan
     from .protocols import Backend, Watch
 
@@ -25,11 +26,18 @@ class Painting:
     Args:
         settings: The settings.
         localised: Gives a composition with each adapter's file on this machine.
+        engine: Where the checkpoint is opened; None for this process.
     """
 
-    def __init__(self, settings: Settings, localised: Callable[[Composition], Composition]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        localised: Callable[[Composition], Composition],
+        engine: RayEngine | None = None,
+    ) -> None:
         self._settings = settings
         self._localised = localised
+        self._engine = engine
 
     @cached_property
     def backend(self) -> Backend:
@@ -38,10 +46,21 @@ class Painting:
         Raises:
             InputError: no checkpoint is named, or it cannot be used.
             MissingDependency: a package that it needs is not installed.
+            EngineError: the engine's cluster does not answer.
         """
         from .wiring import painter
 
-        return painter(self._settings)
+        if self._engine is None:
+            return painter(self._settings)
+        from .engines.painting import EngineBackend, PaintRecipe
+
+        return EngineBackend(self._engine.workers(PaintRecipe.of(self._settings)))
+
+    def close(self) -> None:
+        """Let go of what was opened elsewhere to paint; what is open here goes with its last user."""
+        close = getattr(self.__dict__.get("backend"), "close", None)
+        if close is not None:
+            close()
 
     def request(self, composition: Composition, **fields: object) -> GenerationRequest:
         """Return a request for a composition, with the settings' values where a field is not given."""

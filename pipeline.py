@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .composer.worn import Conflict
     from .composing import Composing
     from .db import Store, SyncReport
+    from .engines.on_ray import RayEngine
     from .generation.adapters.check import Checked
     from .llm import LanguageModel
     from .painting import Painting
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from .refiner.refine import RefineReport
     from .refiner.weights import MeasureReport, NearDuplicate
     from .retriever import Retriever
+    from .retriever.milvus_client import Milvus
     from .retriever.pictured import PictureIndex
 
 LLM = "llm"
@@ -78,9 +80,20 @@ class Velatura:
         self.close()
 
     def close(self) -> None:
-        """Close the catalogue."""
+        """Close the catalogue, and end the workers of an engine."""
+        if self.__dict__.get("engine") is not None:
+            self.engine.close()
+        if self.__dict__.get("_milvus") is not None:
+            self._milvus.close()
         if "store" in self.__dict__:
             self.store.close()
+
+    @cached_property
+    def engine(self) -> RayEngine | None:
+        """Where models work that have much to do; None for this process."""
+        from .engines import open_engine
+
+        return open_engine(self.settings)
 
     @cached_property
     def store(self) -> Store:
@@ -101,14 +114,13 @@ class Velatura:
         """The language model; its `usage` says how many tokens it has read and written.
 
         Raises:
-            InputError: the settings name none, its address is none, or there is no key for it.
+            InputError: the settings name none, its address is none, there is no key for it, or money is set for it and
+                no prices.
             MissingDependency: openai is not installed.
         """
-        from .llm import LanguageModel
+        from .wiring import open_language_model
 
-        if self.settings.llm is None:
-            raise InputError("no language model is named; set VELATURA_LLM to its name, as its server has it")
-        return LanguageModel(self.settings.llm, url=self.settings.llm_url)
+        return open_language_model(self.settings)
 
     @cached_property
     def picture_embedder(self) -> ImageEmbedder:
@@ -155,7 +167,12 @@ class Velatura:
         """Embed what has no vector yet. Can be stopped at any moment and goes on where it was."""
         from .refiner.embed import embed
 
-        return embed(self.store, self.embedder, progress=progress)
+        if self.engine is None:
+            return embed(self.store, self.embedder, progress=progress)
+        from .engines.recipes import Embedding
+
+        with self.engine.workers(Embedding.of(self.settings, self.embedder)) as workers:
+            return embed(self.store, self.embedder, through=workers.each, progress=progress)
 
     def embed_pictures(self, progress: Callable[[PictureReport], None] | None = None) -> PictureReport:
         """Embed the pictures beside local adapters, and every card, with the picture model, where that was not done.
@@ -260,8 +277,30 @@ class Velatura:
         from .retriever import Retriever
 
         embedder = self.embedder if self.lacking_embedder() is None else None
-        path = self.store.path.with_name(f"{self.store.path.name}.faiss")
-        return Retriever(self.store, embedder, path, reranker=self.reranker, reranked=self.settings.candidates)
+        path = self.store.beside("faiss")
+        return Retriever(
+            self.store,
+            embedder,
+            path,
+            milvus=self._milvus,
+            reranker=self.reranker,
+            reranked=self.settings.candidates,
+        )
+
+    @cached_property
+    def _milvus(self) -> Milvus | None:
+        """Where vectors are kept; None for files beside the catalogue.
+
+        Raises:
+            InputError: the settings want it in Milvus, and name none, or nothing that can be one.
+        """
+        if self.settings.index != "milvus":
+            return None
+        from .retriever.milvus_client import Milvus
+
+        if self.settings.milvus is None:
+            raise InputError("the index is to be in Milvus, and no Milvus is named; set VELATURA_MILVUS to its address")
+        return Milvus(self.settings.milvus)
 
     @cached_property
     def reranker(self) -> Reranker | None:
@@ -351,8 +390,8 @@ class Velatura:
     def _picture_index(self) -> PictureIndex:
         from .retriever.pictured import PictureIndex
 
-        path = self.store.path.with_name(f"{self.store.path.name}.pictures.faiss")
-        return PictureIndex(self.store, self.picture_embedder, path)
+        path = self.store.beside("pictures.faiss")
+        return PictureIndex(self.store, self.picture_embedder, path, self._milvus)
 
     def interrogate(
         self,
@@ -509,10 +548,16 @@ class Velatura:
         from .refiner.refine import refine
         from .wiring import under_way
 
+        crew = None
+        if self.engine is not None:
+            from .engines.describing import open_crew
+
+            crew = open_crew(self.engine, self.settings, describer)
         return refine(
             self.store,
             describer,
             under_way=under_way(self.store, describer.name),
+            crew=crew,
             workers=self.settings.workers,
             limit=limit,
             retry=retry,
@@ -527,7 +572,7 @@ class Velatura:
         """What paints with the checkpoint of the settings."""
         from .painting import Painting
 
-        return Painting(self.settings, self.localised)
+        return Painting(self.settings, self.localised, self.engine)
 
     @property
     def backend(self) -> Backend:

@@ -21,7 +21,6 @@ from .families import TITLES, support
 from .fenced import line
 from .probe_rules import METHOD
 from .records import Choice, Composition, Filter, GenerationRequest, Probe, RefinedAdapter, Rejection
-from .wiring import beside
 
 if TYPE_CHECKING:
     import numpy as np
@@ -112,7 +111,7 @@ class Probing:
         self._store = store
         self._painting = painting
         self._open_clip = clip
-        self.folder = folder or beside(store.path, _FOLDER)
+        self.folder = folder or store.beside(_FOLDER)
 
     @cached_property
     def _clip(self) -> ImageEmbedder:

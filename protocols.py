@@ -109,7 +109,7 @@ class Index(Protocol):
         """
 
 
-class PassageIndex(Protocol):
+class NearestPassages(Protocol):
     """Finds the adapters whose passages, texts or pictures, are nearest to a vector, as the catalogue is now."""
 
     def __len__(self) -> int:

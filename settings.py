@@ -2,8 +2,8 @@
 
 A value comes from the first place that has it: a command's own flag, the environment (`VELATURA_MODEL`), the
 settings file (`settings.toml` in `VELATURA_HOME`, by default `~/.velatura`), the default below. Secrets are not
-settings: `CIVITAI_API_TOKEN`, `HF_TOKEN`, `OPENAI_API_KEY` and `VELATURA_TOKEN` are read from the environment where
-they are used, and never stored.
+settings: `CIVITAI_API_TOKEN`, `HF_TOKEN`, `OPENAI_API_KEY`, `VELATURA_LLM_KEYS`, `VELATURA_MILVUS_TOKEN` and
+`VELATURA_TOKEN` are read from the environment where they are used, and never stored.
 """
 
 from __future__ import annotations
@@ -58,12 +58,24 @@ class Settings(BaseSettings):
     blocked: tuple[str, ...] = ()
     """Adapters that may never be found: numbers, files, titles, hashes or civitai ids."""
 
+    index: Literal["faiss", "milvus"] = "faiss"
+    """Where vectors are searched: in files beside the catalogue, or in Milvus."""
+    milvus: str | None = None
+    """With the index milvus: `http(s)://HOST:PORT`, with `/NAME` for a database of its own, or a path that ends in
+    `.db`, where milvus-lite keeps a folder for one process at a time."""
+
     # Language model
     llm: str | None = None
     """Its name, as its server has it; unset for none."""
     llm_url: str | None = None
-    """An OpenAI-compatible server, such as `http://127.0.0.1:11434/v1`; unset takes OpenAI's."""
-
+    """An OpenAI-compatible server, such as `http://127.0.0.1:11434/v1`; several of the same model with commas between
+    them; unset takes OpenAI's."""
+    llm_rate: float | None = Field(default=None, gt=0)
+    """The most requests a minute that each server is sent; unset as many as it answers."""
+    llm_tokens: float | None = Field(default=None, gt=0)
+    """The most tokens a minute of each server, of questions and answers."""
+    llm_spend: float | None = Field(default=None, ge=0)
+    """How much a process may spend on it by the two prices, in their money; nothing is asked beyond that."""
     llm_deadline: float = Field(default=60.0, gt=0, le=3600)
     """Seconds after which a question is given up."""
     temperature: float = Field(default=0.0, ge=0, le=2)
@@ -150,6 +162,12 @@ class Settings(BaseSettings):
     output: str = "."
     """The folder that pictures are written to."""
 
+    # Scaling out
+    engine: Literal["local", "ray"] = "local"
+    """Where models work that embed, describe, paint and look at pictures: in this process, or in workers on Ray."""
+    ray_address: str | None = None
+    """With the engine ray: the cluster, `host:port`, `ray://host:port` or `auto`; unset starts one on this machine."""
+
     # Serving
     host: str = "127.0.0.1"
     """The address that `serve` listens on; any but this machine's own needs a token."""
@@ -216,7 +234,9 @@ def load_settings(**flags: object) -> Settings:
         raise InputError(
             f"setting {name}: {first['msg']}; look at VELATURA_{name.upper()} and {home() / 'settings.toml'}"
         ) from None
-    except ValueError as error:  # tomllib's own
+    except OSError as error:
+        raise InputError(f"{home() / 'settings.toml'} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:  # tomllib's own
         raise InputError(f"{home() / 'settings.toml'} is not TOML: {error}") from None
 
 

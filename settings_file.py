@@ -14,8 +14,12 @@ from typing import Any
 
 from .errors import InputError
 
-_LARGEST = 100_000
-"""Bytes; a file of settings is not larger."""
+_LARGEST = 50_000
+"""Bytes; a file of settings is not larger. A key of so many parts takes Python's reader two seconds."""
+_PIECE = re.compile(
+    r'"""(?:\\.|[^\\])*?"{3,5}|\'\'\'.*?\'{3,5}|"(?:\\.|[^"\\\n])*"|\'[^\'\n]*\'|#[^\n]*|[\[\]{}\n]', re.DOTALL
+)
+"""What decides where a value of TOML ends: its texts, comments, brackets and the ends of lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,7 @@ def merge_settings(text: str, values: Mapping[str, Any]) -> str:
     expected |= {name: _plain(value) for name, value in values.items() if value is not None}
     try:
         is_safe = tomllib.loads(merged) == expected
-    except ValueError:
+    except (ValueError, RecursionError):
         is_safe = False
     if not is_safe:
         raise InputError("the settings file is written in a way that cannot be changed safely; edit it by hand")
@@ -146,30 +150,40 @@ def _parse(text: str, name: str = "the settings file") -> dict[str, Any]:
 
 def _statements(text: str) -> Iterator[_Statement]:
     """Yield what TOML stands in a text, in its order; a value may span lines."""
-    lines = re.findall(r"[^\n]*\n|[^\n]+", text)
     start = 0
-    while start < len(lines):
-        first = lines[start].strip()
+    while start < len(text):
+        line = text[start : text.find("\n", start) + 1 or None]
+        first = line.strip()
         if first.startswith("["):
-            yield _Statement("".join(lines[start:]), is_table=True)
+            yield _Statement(text[start:], is_table=True)
             return
         if not first or first.startswith("#"):
-            yield _Statement(lines[start])
-            start += 1
+            yield _Statement(line)
+            start += len(line)
             continue
-        end = start + 1
-        while end < len(lines) and _only("".join(lines[start:end])) is None:
-            end += 1
-        statement = "".join(lines[start:end])
-        yield _Statement(statement, _only(statement))
+        end = _end(text, start)
+        yield _Statement(text[start:end], _only(text[start:end]))
         start = end
+
+
+def _end(text: str, start: int) -> int:
+    """Return where the line ends on which the value of a setting ends, in a text that is TOML."""
+    depth = 0
+    for piece in _PIECE.finditer(text, start):
+        if piece[0] in "[{":
+            depth += 1
+        elif piece[0] in "]}":
+            depth -= 1
+        elif piece[0] == "\n" and not depth:
+            return piece.end()
+    return len(text)
 
 
 def _only(statement: str) -> str | None:
     """Return the name that a statement sets; None where it is not a whole one."""
     try:
         return next(iter(tomllib.loads(statement)), None)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 
@@ -178,15 +192,7 @@ def _comment(statement: _Statement) -> str:
     line = statement.text.rstrip("\r\n")
     if "\n" in line:
         return ""
-    whole = tomllib.loads(line)
-    for place, character in enumerate(line):
-        if character == "#":
-            try:
-                if tomllib.loads(line[:place]) == whole:
-                    return line[place:]
-            except ValueError:
-                continue
-    return ""
+    return next((piece[0] for piece in _PIECE.finditer(line) if piece[0].startswith("#")), "")
 
 
 def _assignment(name: str, value: Any) -> str:

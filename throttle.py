@@ -8,17 +8,17 @@ from __future__ import annotations
 import math
 from typing import Final
 
-_FIRST: Final = 16.0
+_FIRST: Final = 32.0
 """Calls at once before anything is known of a server."""
 _FASTER: Final = 1.4
 """Twice the calls that take at most so many times as long are worth it: a server that answers many together answers
 each of them later. Where they take twice as long, they only stand in line."""
-_SLOW: Final = 1.5
-"""Times as long as usual: calls stand in line."""
+_USUAL, _SLOW = 1.15, 1.5
+"""Times as long as usual up to which answers come as they do, and beyond which calls stand in line."""
 _LESS: Final = 0.9
 _STILL: Final = 30.0
-"""Seconds without growth after a server turned calls away: every try beyond its room costs the wait it then asks for."""
-_FORGETTING: Final = 0.05
+"""Seconds without growth after a server turned calls away: each try beyond its room costs the wait it asks for then."""
+_FORGETTING: Final = 0.02
 """How much of what is usual follows what is now: questions of another kind may take longer for good."""
 _BURST: Final = 1.0
 """Seconds of a rate that may be used at once."""
@@ -74,7 +74,7 @@ class Window:
             self._resize(self.size / 2, now)
         elif slower > _SLOW:
             self._resize(self.size * _LESS, now)
-        elif now >= self._still:
+        elif slower <= _USUAL and now >= self._still:
             self.size += 1.0
 
     def turned_away(self, began: float, under_way: int, now: float) -> None:

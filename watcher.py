@@ -211,11 +211,12 @@ class Watcher:
     def _hear(self, folders: Sequence[str], stopped: threading.Event) -> Iterator[set[str]]:
         from watchfiles import Change, watch
 
-        own = str(self._velatura.store.path.resolve())
+        file = self._velatura.store.path
+        own = None if file is None else str(file.resolve())
 
         def matters(_: Change, path: str) -> bool:
             # The catalogue itself may lie in the folder, and a look at it must not be the reason for the next.
-            return not path.startswith(own) and not is_partial(path)
+            return not (own and path.startswith(own)) and not is_partial(path)
 
         milliseconds = int(self._tick * 1000)
         heard = watch(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,12 +18,44 @@ if TYPE_CHECKING:
     from .protocols import Backend, Describer, ImageEmbedder
     from .refiner.shown import ShownPictures
     from .settings import Settings
+    from .spending import Purse
 
 BATCHES = "batches.json"
 """The list of batches that are under way at a language model's server, beside the catalogue."""
 STYLUS = "stylus"
 STYLUS_READS = 150
 """Candidates that the paper's composer reads (its K)."""
+
+
+def open_language_model(settings: Settings) -> LanguageModel:
+    """Return the language model that the settings name. All that a process opens spend of the same money.
+
+    Raises:
+        InputError: they name none, its address is none, there is no key for it, or money is set and no prices.
+        MissingDependency: openai is not installed.
+    """
+    from .llm import LanguageModel
+
+    if settings.llm is None:
+        raise InputError("no language model is named; set VELATURA_LLM to its name, as its server has it")
+    purse = None
+    if settings.llm_spend is not None:
+        if settings.price_read is None or settings.price_written is None:
+            raise InputError(
+                "what is spent cannot be told; set VELATURA_PRICE_READ and VELATURA_PRICE_WRITTEN to what a million "
+                "tokens cost"
+            )
+        purse = _purse(settings.llm_spend, settings.price_read, settings.price_written)
+    return LanguageModel(
+        settings.llm, url=settings.llm_url, rate=settings.llm_rate, tokens=settings.llm_tokens, purse=purse
+    )
+
+
+@cache
+def _purse(limit: float, read: float, written: float) -> Purse:
+    from .spending import Purse
+
+    return Purse(limit, read=read, written=written)
 
 
 def picker(settings: Settings, language_model: Callable[[], LanguageModel], among: int) -> Picker:
@@ -97,7 +130,7 @@ def painter(settings: Settings) -> Backend:
 def describer(
     settings: Settings,
     language_model: Callable[[], LanguageModel],
-    store: Store,
+    store: Store | None,
     *,
     name: str | None = None,
     picture_embedder: Callable[[], ImageEmbedder] | None = None,
@@ -107,7 +140,7 @@ def describer(
     Args:
         settings: The settings.
         language_model: Opens the language model.
-        store: The catalogue.
+        store: The catalogue; None where it is elsewhere.
         name: The describer's name.
         picture_embedder: Gives the picture model where it is open already; None opens that of the settings.
 
@@ -158,11 +191,16 @@ def open_picture_model(settings: Settings) -> ImageEmbedder:
     return ClipEmbedder(settings.picture_model, device=settings.device)
 
 
-def _pictures(settings: Settings, store: Store) -> ShownPictures:
+def _pictures(settings: Settings, store: Store | None) -> ShownPictures:
     from .refiner.picture_fetch import PictureFetcher
     from .refiner.shown import ShownPictures
+    from .settings import home
 
-    fetcher = PictureFetcher(beside(store.path, "pictures")) if settings.fetch_pictures else None
+    if store is None:
+        fetcher = PictureFetcher(home() / "pictures") if settings.fetch_pictures else None
+        return ShownPictures(fetcher, most=settings.shown_pictures, nsfw=settings.nsfw)
+
+    fetcher = PictureFetcher(store.beside("pictures")) if settings.fetch_pictures else None
     # Pictures that were embedded need not be read again to know whether they are the same.
     seen = store.pictures(store.select(Filter(installed=True)).tolist()) if settings.shown_pictures else {}
     digests = {one.stamp: one.digest for pictures in seen.values() for one in pictures if one.digest}
@@ -177,9 +215,4 @@ def under_way(store: Store, writer: str) -> set[str]:
     """
     from .refiner.batch_ledger import BatchLedger
 
-    return BatchLedger(beside(store.path, BATCHES)).open_origins(writer)
-
-
-def beside(catalogue: Path, what: str) -> Path:
-    """Return where something lies that belongs to a catalogue."""
-    return catalogue.with_name(f"{catalogue.name}.{what}")
+    return BatchLedger(store.beside(BATCHES)).open_origins(writer)

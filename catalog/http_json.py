@@ -138,7 +138,7 @@ def asked_pause(value: str | None) -> float | None:
     except ValueError:
         try:
             due = parsedate_to_datetime(value)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             return None
         if due.tzinfo is None:
             due = due.replace(tzinfo=UTC)

@@ -21,6 +21,8 @@ from .listing import is_text
 
 _LARGEST = 1_000_000
 """Bytes of a settings file; larger ones are no settings files."""
+_LARGEST_YAML = 32_768
+"""Characters of one in YAML, whose reader takes a second for that many; real ones have a few thousand."""
 _LONGEST = 4096
 _MOST = 500
 """How many folders of a listing are looked at."""
@@ -94,7 +96,7 @@ def read_mapping(path: Path) -> Mapping[str, Any]:
     """Return what a JSON or YAML file of settings holds; nothing when it cannot be read or is something else."""
     text = read_settings_text(path)
     try:
-        if text is None:
+        if text is None or (path.suffix != ".json" and len(text) > _LARGEST_YAML):
             return {}
         # The base loader makes texts, lists and mappings alone, and no merge keys, which a few lines can blow up.
         found = json.loads(text) if path.suffix == ".json" else yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506

@@ -27,6 +27,8 @@ _BLOCK = re.compile(
     r"(?:[\s/][^<>]*)?>",
     re.IGNORECASE,
 )
+# No character has so high a number, and Python refuses to read numbers of thousands of digits.
+_NO_CHARACTER = re.compile(r"&#[0-9]{20,};?")
 # A prompt's own `<lora:name:0.8>` is not markup.
 _TAG = re.compile(r"<(?!lora:|lyco:|hypernet:)[a-zA-Z/!?][^<>]*>", re.IGNORECASE)
 
@@ -146,7 +148,7 @@ def _text(value: object) -> str | None:
 
 
 def _unescape(text: str) -> str:
-    return html.unescape(text) if "&" in text else text
+    return html.unescape(_NO_CHARACTER.sub("\ufffd", text)) if "&" in text else text
 
 
 def _without_hidden(text: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING
 
@@ -92,13 +91,17 @@ def plainly() -> Iterator[None]:
         ) from None
 
 
-def _file(settings: Settings) -> tuple[int, int]:
-    """Return what tells this file from another one that is put in its place.
+def _file(settings: Settings) -> tuple[int, int] | None:
+    """Return what tells this file from another one that is put in its place; None for a server's catalogue.
 
     Raises:
         InputError: there is no catalogue.
     """
-    path = Path(settings.db.removeprefix("sqlite:///")).expanduser()
+    from ..db import file_of
+
+    path = file_of(settings.db)
+    if path is None:
+        return None
     try:
         found = path.stat()
     except (OSError, ValueError):

@@ -10,7 +10,7 @@ import typer
 from ..errors import InputError, LanguageModelUnavailable, VelaturaError
 from ..records import Filter
 from .embedding import embed_what_can_be
-from .options import Db, Json, open_velatura, print_json, refuse_missing
+from .options import Address, Db, Engine, Json, engine_flags, open_velatura, print_json, refuse_missing
 
 if TYPE_CHECKING:
     from ..pipeline import Velatura
@@ -50,6 +50,8 @@ def refine(
         bool, typer.Option("--failures", help="Also list those that it failed at or refused, with the reasons.")
     ] = False,
     embed: Annotated[bool, typer.Option(help="Embed the texts that have changed, so that search sees them.")] = True,
+    engine: Engine = None,
+    address: Address = None,
     db: Db = None,
     as_json: Json = False,
 ) -> None:
@@ -58,11 +60,12 @@ def refine(
     from .screen import print_reports
 
     given = {"--limit": limit is not None, "--retry": retry, "--spend": spend is not None, "--failures": failures}
-    with open_velatura(read_only=dry_run, db=db, describer=describer, workers=workers) as velatura:
+    flags = engine_flags(engine, address)
+    with open_velatura(read_only=dry_run, db=db, describer=describer, workers=workers, **flags) as velatura:
         refuse_missing(velatura.settings.db)
         _check(velatura.settings, batch, dry_run, [option for option, is_given in given.items() if is_given])
         if not len(velatura.store.select(Filter())):
-            raise InputError(f"the catalogue {velatura.settings.db} is empty; run `velatura index FOLDER` first")
+            raise InputError(f"the catalogue {velatura.store.name} is empty; run `velatura index FOLDER` first")
         if velatura.settings.describer == "none":
             outcome = _clear(velatura, dry_run=dry_run)
         else:
@@ -155,13 +158,13 @@ def _describe(
 def _batch(velatura: Velatura, asked: Describer, what: Batch, limit: int | None, *, retry: bool) -> Outcome:
     from ..refiner.batch import collect, submit
     from ..refiner.vlm import VlmDescriber
-    from ..wiring import BATCHES, beside
+    from ..wiring import BATCHES
     from .describing_screen import batched
     from .screen import Progress
 
     if not isinstance(asked, VlmDescriber):
         raise InputError(f"{asked.name} takes no batches")
-    ledger = beside(velatura.store.path, BATCHES)
+    ledger = velatura.store.beside(BATCHES)
     with Progress(f"{what} batches of {asked.name}"):
         if what == "submit":
             report = submit(velatura.store, asked, ledger, limit=limit, retry=retry)

@@ -150,10 +150,10 @@ def _language_model(settings: Settings) -> Finding:
     if settings.llm is None:
         detail = "none is named; set VELATURA_LLM for the metric yes and for velatura eval judge"
         return Finding(what=what, state="missing", detail=detail)
-    from ..llm import LanguageModel
+    from ..wiring import open_language_model
 
     try:
-        LanguageModel(settings.llm, url=settings.llm_url)
+        open_language_model(settings)
     except VelaturaError as error:
         return Finding(what=what, state="broken", detail=str(error))
     where = f" at {settings.llm_url}" if settings.llm_url else ""

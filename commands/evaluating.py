@@ -17,7 +17,20 @@ from .clocking import time_
 from .eval_doctor import doctor
 from .judging import judge
 from .measuring import Metrics, Open, against, end, listed, make_opened, plain, refuse_aimless, scored, told_of
-from .options import Choose, Db, Json, filtered, handed, open_velatura, print_json, read_settings, refuse_missing
+from .options import (
+    Address,
+    Choose,
+    Db,
+    Engine,
+    Json,
+    engine_flags,
+    filtered,
+    handed,
+    open_velatura,
+    print_json,
+    read_settings,
+    refuse_missing,
+)
 from .paint_options import Fields, Flags, make_fields, make_flags
 from .surveying import survey
 
@@ -80,6 +93,8 @@ def run(
         typer.Option(min=0.01, max=100, help="Bring the weights of every method to this sum, where it has any."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be painted.")] = False,
+    engine: Engine = None,
+    address: Address = None,
     db: Db = None,
     as_json: Json = False,
     *,
@@ -101,7 +116,7 @@ def run(
     if dry_run:
         _print_plan(wanted, chosen, as_json=as_json)
         return
-    with open_velatura(read_only=True, db=db, **flags()) as velatura:
+    with open_velatura(read_only=True, db=db, **flags(), **engine_flags(engine, address)) as velatura:
         if not set(wanted.methods) <= _BARE:
             refuse_missing(velatura.settings.db)
             laid = Methods(velatura, filter=_filter(velatura, choose), debias=debias, total=total_weight)

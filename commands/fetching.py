@@ -19,9 +19,7 @@ def fetch(
         list[str], typer.Argument(metavar="WHAT...", help="Adapters (number, file, title, hash, civitai id).")
     ],
     to: Annotated[Path, typer.Option("--to", metavar="FOLDER", help="The folder that they are written into.")],
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only tell what would be fetched and from where.")
-    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be fetched and from where.")] = False,
     unverified: Annotated[
         bool, typer.Option("--unverified", help="Also what the catalogue knows no SHA-256 of to check it by.")
     ] = False,

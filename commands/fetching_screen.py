@@ -22,8 +22,8 @@ _RATINGS = ("PG", "PG13", "R", "X", "XXX", "blocked")
 def print_orders(orders: Sequence[Order], refused: Sequence[tuple[str, str]], *, as_json: bool) -> None:
     """Print what would be fetched, and what not and why."""
     if as_json:
-        told = [plain_order(each) | {"state": "here" if each.here else "wanted"} for each in orders]
-        print_json({"adapters": told, "refused": _plain_refused(refused)})
+        plain = [plain_order(each) | {"state": "here" if each.here else "wanted"} for each in orders]
+        print_json({"adapters": plain, "refused": _plain_refused(refused)})
         return
     table = Table(box=None, pad_edge=False)
     for name in ("adapter", "file", "MB", "from", "licence", "rating"):

@@ -12,10 +12,13 @@ from ..errors import InputError
 from . import choosing
 from .choosing import Composer, MaskScheme, Weighted
 from .options import (
+    Address,
     Commercial,
     Db,
+    Engine,
     Json,
     Safe,
+    engine_flags,
     handed,
     make_filter,
     open_velatura,
@@ -56,6 +59,8 @@ def generate(
         Path | None, typer.Option(metavar="FILE", help="A small picture of what is being painted, renewed as it goes.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace pictures of the same name.")] = False,
+    engine: Engine = None,
+    address: Address = None,
     db: Db = None,
     as_json: Json = False,
     *,
@@ -67,7 +72,10 @@ def generate(
     from .screen import Progress, print_composition, print_paths
 
     given = fields()
-    with open_velatura(read_only=True, db=db, output=output, composer=composer, **flags()) as velatura:
+    opened = {**flags(), **engine_flags(engine, address)}
+    with open_velatura(read_only=True, db=db, output=output, composer=composer, **opened) as velatura:
+        if preview is not None and velatura.settings.engine != "local":
+            raise InputError("a preview is shown where it is painted: leave out --preview, or take --engine local")
         composition = composition_for(velatura, what, given, commercial=commercial, safe=safe)
         if not as_json:
             print_composition(composition)

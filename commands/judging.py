@@ -123,14 +123,14 @@ def _judge(by: str, settings: Settings, transcripts: Transcripts, *, replayed: b
         return ClipJudge(Clip(settings.picture_model, device=device, local_files_only=settings.offline))
     if replayed:
         return ReplayJudge(transcripts, None if settings.llm is None else _replayed(settings.llm, transcripts))
-    from ..llm import LanguageModel
+    from ..wiring import open_language_model
 
     if settings.llm is None:
         raise InputError(
             "no language model is named; set VELATURA_LLM to the name of one that sees pictures, as its server has "
             "it, or let a metric judge with --by clip"
         )
-    return LlmJudge(LanguageModel(settings.llm, url=settings.llm_url))
+    return LlmJudge(open_language_model(settings))
 
 
 def _replayed(model: str, transcripts: Transcripts) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import InputError
-from .options import read_settings
+from .options import Address, Engine, engine_flags, read_settings
 from .paint_options import Device
 
 if TYPE_CHECKING:
@@ -66,19 +67,22 @@ def make_opened(
         Path | None, typer.Option(metavar="FOLDER", help="What is extracted and measured is kept here.")
     ] = None,
     device: Device = None,
+    engine: Engine = None,
+    address: Address = None,
 ) -> Opened:
     """Open a manifest as a command's options say, with everything extracted that the metrics need."""
+    from ..engines import look_elsewhere
     from ..eval.manifest import read_manifest
     from ..eval.opening import open_evaluation
     from ..settings import home
     from .screen import Progress
 
-    settings = read_settings(device=device)
+    settings = read_settings(device=device, **engine_flags(engine, address))
 
     def seer() -> Any:
-        from ..llm import LanguageModel
+        from ..wiring import open_language_model
 
-        return LanguageModel(settings.llm, url=settings.llm_url)
+        return open_language_model(settings)
 
     models = {"clip": clip or settings.picture_model, "inception": inception, "resnet50": resnet50, "dinov2": dinov2}
     with Progress("measure") as progress:
@@ -97,6 +101,7 @@ def make_opened(
             device=settings.device,
             offline=settings.offline,
             seer=seer if settings.llm is not None else None,
+            elsewhere=None if settings.engine == "local" else partial(look_elsewhere, settings),
             told=progress.told,
         )
 

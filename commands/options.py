@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial, wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..pipeline import Velatura
     from ..records import Filter
 
-Db = Annotated[str | None, typer.Option("--db", metavar="PATH", help="The catalogue; a SQLite file.")]
+Db = Annotated[str | None, typer.Option("--db", metavar="PATH", help="The catalogue: a SQLite file, or postgresql://USER@HOST/DATABASE.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Family = Annotated[
     str | None,
@@ -47,6 +47,18 @@ Prompts = Annotated[
 PictureModel = Annotated[
     str | None, typer.Option(metavar="MODEL", help="A CLIP model, for search by picture: a hub id or a folder.")
 ]
+Engine = Annotated[
+    Literal["local", "ray"] | None,
+    typer.Option("--engine", help="Where models work: in this process, or in workers on Ray, one model each."),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        metavar="HOST:PORT",
+        help="The Ray cluster, which is then the engine: its head, ray://host:port, or auto; else one is started here.",
+    ),
+]
 Choose = Callable[..., Any]
 """Makes the filter of a command's options, of an open Velatura; see `filtered`."""
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="Candidates per prompt.")]
@@ -60,10 +72,17 @@ def read_settings(**flags: object) -> Any:
 
 
 def open_velatura(*, read_only: bool = False, **flags: object) -> Velatura:
-    """Open the catalogue that the settings name."""
+    """Open the catalogue that the settings name; models work here, unless `flags` are those of `engine_flags` too."""
     from ..pipeline import Velatura
 
-    return Velatura(read_settings(**flags), read_only=read_only)
+    return Velatura(read_settings(**{"engine": "local", **flags}), read_only=read_only)
+
+
+def engine_flags(engine: str | None, address: str | None) -> dict[str, str | None]:
+    """Return the settings of an engine that a command's options name; an address is that of Ray."""
+    if engine == "local" and address is not None:
+        raise typer.BadParameter("the engine local has none", param_hint="--address")
+    return {"engine": engine or (None if address is None else "ray"), "ray_address": address}
 
 
 def folders_of(velatura: Velatura, named: Sequence[str | Path] | None) -> list[str]:
@@ -84,7 +103,10 @@ def refuse_missing(db: str) -> None:
     Raises:
         CatalogueError: there is none.
     """
-    if not Path(db.removeprefix("sqlite:///")).expanduser().exists():
+    from ..db import file_of
+
+    file = file_of(db)
+    if file is None or not file.exists():
         with open_velatura(read_only=True, db=db) as missing:
             missing.store  # noqa: B018 - opening it says so
 
@@ -187,7 +209,7 @@ def warn_unembedded(velatura: Velatura) -> None:
     """
     present, left = velatura.unembedded()
     if not present:
-        raise InputError(f"the catalogue {velatura.settings.db} is empty; run `velatura index FOLDER` first")
+        raise InputError(f"the catalogue {velatura.store.name} is empty; run `velatura index FOLDER` first")
     if left:
         typer.echo(
             f"note: {left:,} of {present:,} adapters are not embedded and are found by their words alone; "

@@ -17,11 +17,14 @@ from . import choosing
 from .choosing import Composer, MaskScheme, Weighted
 from .generating import compose
 from .options import (
+    Address,
     Commercial,
     Db,
+    Engine,
     Json,
     PictureModel,
     Safe,
+    engine_flags,
     handed,
     open_velatura,
     print_json,
@@ -59,6 +62,8 @@ def run(
     commercial: Commercial = None,
     safe: Safe = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Paint also what is there already.")] = False,
+    engine: Engine = None,
+    address: Address = None,
     db: Db = None,
     as_json: Json = False,
     *,
@@ -73,7 +78,8 @@ def run(
     from ..generation.runs import run as paint
 
     given = fields()
-    with open_velatura(read_only=True, db=db, composer=composer, **flags()) as velatura:
+    opened = {**flags(), **engine_flags(engine, address)}
+    with open_velatura(read_only=True, db=db, composer=composer, **opened) as velatura:
         requests: list[GenerationRequest] = []
         for composition in _compositions(velatura, what, given, commercial=commercial, safe=safe):
             request = velatura.request(composition, seed=seed, **given)

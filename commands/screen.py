@@ -17,6 +17,7 @@ from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElap
 from rich.progress import Progress as Bars
 from rich.table import Table
 
+from ..addresses import without_secrets
 from ..families import TITLES
 from ..plain import from_plain, to_plain
 from ..records import (
@@ -398,15 +399,15 @@ def print_near_duplicates(store: Store, pairs: Sequence[NearDuplicate], *, as_js
 
 
 def print_settings(settings: Sequence[Explained], *, as_json: bool) -> None:
-    """Print every setting with its origin."""
+    """Print every setting with its origin; passwords in addresses are left out."""
     if as_json:
-        _json({setting.name: {"value": setting.value, "origin": setting.origin} for setting in settings})
+        _json({setting.name: {"value": _bare(setting.value), "origin": setting.origin} for setting in settings})
         return
     table = Table(box=None, pad_edge=False)
     for name in ("setting", "value", "from"):
         table.add_column(name, overflow="fold")
     for setting in settings:
-        table.add_row(setting.name, shown(str(setting.value)), shown(setting.origin))
+        table.add_row(setting.name, shown(str(_bare(setting.value))), shown(setting.origin))
     console().print(table)
 
 
@@ -451,6 +452,10 @@ def _name(record: AdapterRecord, versions: int) -> str:
     if record.version_name and record.version_name != record.title:
         name += f" {shown(record.version_name)}"
     return name + (f" [dim]+{versions}[/]" if versions else "")
+
+
+def _bare(value: object) -> object:
+    return without_secrets(value) if isinstance(value, str) else value
 
 
 def _said(value: object) -> str:

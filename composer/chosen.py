@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -139,7 +138,7 @@ def _given(items: Any, shown: range, strange: list[str]) -> list[Given]:
 
 def _share(sure: Any) -> float | None:
     """Return what is told of 0 to 100 as a share, or None when nothing is."""
-    if isinstance(sure, bool) or not isinstance(sure, int | float) or math.isnan(sure):
+    if isinstance(sure, bool) or not isinstance(sure, int | float) or sure != sure:  # whole numbers have no bound
         return None
     return min(100.0, max(0.0, sure)) / 100
 

@@ -23,7 +23,12 @@ _SIZES: Final = (
 _SHOWN: Final = 20
 _LONGEST: Final = 120
 _MARKS: Final = re.compile(r"([!-/:-@\[-`{-~])")
-_GATES: Final = {"image": "sell pictures", "rentcivit": "run on Civitai", "rent": "run on other sites", "sell": "sell the model"}
+_GATES: Final = {
+    "image": "sell pictures",
+    "rentcivit": "run on Civitai",
+    "rent": "run on other sites",
+    "sell": "sell the model",
+}
 
 
 def plain(text: str) -> str:

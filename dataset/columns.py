@@ -79,6 +79,7 @@ _LICENCE = {
     "licence_derivatives": "derivatives",
     "licence_different": "different_licence",
 }
+_COUNTS = ("size", "rank", "nsfw", "downloads")
 _IDS = ("model_id", "version_id", "file_id")
 
 
@@ -119,6 +120,7 @@ def row_of(record: AdapterRecord, said: Refinement, passages: Sequence[tuple[str
         passages: (field, digest) of each of its texts that are embedded.
     """
     row: dict[str, Any] = {name: getattr(record, name) for name in PLAIN if hasattr(record, name)}
+    row |= {name: _whole(row[name]) for name in _COUNTS}
     row |= {name: None if (value := getattr(record, name)) is None else str(value) for name in _IDS}
     row |= {name: getattr(record.hashes, name) for name in _HASHES}
     row |= {column: getattr(record.licence, name) for column, name in _LICENCE.items()}
@@ -127,9 +129,9 @@ def row_of(record: AdapterRecord, said: Refinement, passages: Sequence[tuple[str
         "licence_commercial": None if uses is None else list(uses),
         "triggers": [list(group) for group in record.triggers],
         "tags": list(record.tags),
-        "training_tags": [{"tag": tag, "count": count} for tag, count in record.training_tags],
+        "training_tags": [{"tag": tag, "count": _whole(count)} for tag, count in record.training_tags],
         "examples": [
-            {"image": one.image, "prompt": one.prompt, "negative": one.negative, "nsfw": one.nsfw}
+            {"image": one.image, "prompt": one.prompt, "negative": one.negative, "nsfw": _whole(one.nsfw)}
             for one in record.examples
         ],
         "weights": [{"weight": one.weight, "source": one.source, "image": one.image} for one in record.weights],
@@ -145,3 +147,8 @@ def row_of(record: AdapterRecord, said: Refinement, passages: Sequence[tuple[str
         "passages": [{"field": field, "digest": digest} for field, digest in passages],
     }
     return row
+
+
+def _whole(value: int | None) -> int | None:
+    """Return a number that a column can hold."""
+    return value if value is not None and -(2**63) <= value < 2**63 else None

@@ -18,13 +18,15 @@ SOURCE: Final = "dataset"
 _KEPT: Final = frozenset({"type", "format", "size", "fp", "modelVersionId", "width", "download"})
 """What of an address's query is kept; anything else may be a token."""
 
-_HIDDEN_HOST: Final = re.compile(r"(?:localhost|.*\.(?:local|lan|internal|home|localdomain)|[\d.]+|\[?[0-9a-f:]+\]?|[^.]+)\.?")
+_HIDDEN_HOST: Final = re.compile(
+    r"(?:localhost|.*\.(?:local|lan|internal|home|localdomain)|[\d.]+|\[?[0-9a-f:]+\]?|[^.]+)\.?"
+)
 """Hosts that only this machine or its network knows by that name: no dot, a number, a domain of the house."""
 
 _PLACE: Final = re.compile(
     r"""(?<![\w.])(?:
         (?:[A-Za-z]:\\|\\\\)(?:[^\\/\n,;"'<>|]*\\)*[^\s\\/,;"'<>|]*
-      | (?:~|[A-Za-z]:|/(?:home|Users|Volumes|mnt|media|root|srv|opt|var|tmp|data|run|content|workspace|kaggle|notebooks))
+      | (?:~|[A-Za-z]:|/(?:home|Users|Volumes|mnt|media|root|srv|opt|var|tmp|data|run|content|workspace|kaggle))
         /(?:[^\\/\n,;"'<>|]+/)*[^\s\\/,;"'<>|]*
     )""",
     re.VERBOSE,
@@ -74,9 +76,7 @@ def shareable(adapter: RefinedAdapter, *, notes: bool = False) -> tuple[AdapterR
             for one in record.weights
         ),
         previews=(),
-        provenance=()
-        if is_local
-        else tuple((storable(field), storable(place)) for field, place in record.provenance),
+        provenance=() if is_local else tuple((storable(field), storable(place)) for field, place in record.provenance),
     )
     said = adapter.refinement
     return shared, replace(
@@ -134,8 +134,8 @@ def _storable(text: str | None) -> str | None:
 def _without_places(text: str | None) -> str | None:
     r"""Return a text in which each place on a machine is its last part.
 
-    >>> _without_places("trained on C:\\Users\\Ada\\sd 1.5\\base.ckpt and /home/ada/x/fox.safetensors, see a.org/home/b")
-    'trained on base.ckpt and fox.safetensors, see a.org/home/b'
+    >>> _without_places("from C:\\Users\\Ada\\sd 1.5\\base.ckpt and /home/ada/x/fox.safetensors, see a.org/home/b")
+    'from base.ckpt and fox.safetensors, see a.org/home/b'
     """
     if text is None:
         return None

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -36,7 +36,9 @@ def file_stem(model: str, revision: str) -> str:
     return f"embeddings-{name}-{hashlib.sha256(f'{model}@{revision}'.encode()).hexdigest()[:8]}"
 
 
-def write_vectors(path: Path, model: str, revision: str, digests: NDArray[np.uint8], vectors: NDArray[np.float32]) -> None:
+def write_vectors(
+    path: Path, model: str, revision: str, digests: NDArray[np.uint8], vectors: NDArray[np.float32]
+) -> None:
     """Write one file.
 
     Args:
@@ -51,6 +53,7 @@ def write_vectors(path: Path, model: str, revision: str, digests: NDArray[np.uin
     # One entry alone: safetensors writes several in any order, and the same catalogue is to give the same bytes.
     about = {"velatura": json.dumps({"model": model, "revision": revision})}
     save_file({"digests": digests, "vectors": vectors}, path, metadata=about)
+    path.chmod(0o644)  # it is made for its owner alone, and the other files of a dataset are not
 
 
 def read_vectors(path: Path, told: Embedded) -> Iterator[tuple[list[str], NDArray[np.float32], int]]:
@@ -100,7 +103,7 @@ def _offsets(path: Path, dimension: int) -> dict[str, tuple[int, int]]:
     return found
 
 
-def _mapped(path: Path, dtype: np.dtype, begin: int, shape: tuple[int, int]) -> NDArray:
+def _mapped(path: Path, dtype: np.dtype[Any], begin: int, shape: tuple[int, int]) -> NDArray[Any]:
     if not shape[0]:
         return np.empty(shape, dtype)
     try:

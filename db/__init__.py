@@ -10,6 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .connect import file_of as file_of
+    from .connect import name_of as name_of
     from .identity import Duplicates as Duplicates
     from .stats import Stats as Stats
     from .store import Store as Store
@@ -23,10 +25,12 @@ _HOME = {
     "Stats": "stats",
     "Store": "store",
     "SyncReport": "sync",
+    "file_of": "connect",
+    "name_of": "connect",
     "open_store": "store",
 }
 
-__all__ = ["COLUMNS", "Duplicates", "Stats", "Store", "SyncReport", "open_store"]
+__all__ = ["COLUMNS", "Duplicates", "Stats", "Store", "SyncReport", "file_of", "name_of", "open_store"]
 
 
 def __getattr__(name: str) -> object:

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, tuple_, update
 
-from . import fts5, refinements, triggers, vectors
+from . import full_text, refinements, triggers, vectors
 from .connect import chunks
 from .rows import Row
 from .schema import adapter, entry, offer, record, rejection, scope
@@ -112,7 +112,7 @@ def mark_missing(connection: Connection, scope_id: int, withdrawn: Iterable[int]
 def _rewrite_words(connection: Connection, written: Sequence[tuple[int, Row]]) -> None:
     """Give adapters the words of their records and of what describers say of them."""
     said = refinements.said(connection, (number for number, _ in written))
-    fts5.replace(
+    full_text.replace(
         connection,
         [(number, texts(row.record, said[number]) if number in said else row.texts) for number, row in written],
     )
@@ -200,7 +200,7 @@ def _insert_rows(connection: Connection, rows: Sequence[Row]) -> dict[tuple[str,
     numbers = {(source, key): number for source, key, number in returned}
     numbered = [(numbers[row.name], row) for row in rows]
     connection.execute(insert(record), [{"adapter_id": number, "json": row.json} for number, row in numbered])
-    fts5.insert(connection, [(number, row.texts) for number, row in numbered])
+    full_text.insert(connection, [(number, row.texts) for number, row in numbered])
     triggers.write(connection, [(number, row.record) for number, row in numbered], new=True)
     return numbers
 

@@ -26,6 +26,8 @@ def catalogue_name(store: Store) -> str:
     name = _read(store)
     if name is not None:
         return name
+    if store._database.read_only:
+        raise CatalogueError("the catalogue has no name yet, and is open for reading only; run `velatura search` once")
     try:
         with store._database.writing() as connection:
             connection.execute(insert(meta).values(name=_NAME, value=secrets.token_hex(16)))

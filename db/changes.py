@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, select
 
+from .driver import execute
 from .schema import word_change
 
 State = tuple[int, int]
@@ -20,9 +21,8 @@ def note(connection: Connection, numbers: Sequence[int]) -> None:
     if not numbers:
         return
     stamp = secrets.randbits(62)
-    connection.exec_driver_sql(
-        "INSERT INTO word_change (adapter_id, stamp) VALUES (?, ?)", [(number, stamp) for number in numbers]
-    )
+    rows = [(number, stamp) for number in numbers]
+    execute(connection, "INSERT INTO word_change (adapter_id, stamp) VALUES (?, ?)", rows)
 
 
 def state(connection: Connection) -> State:

@@ -1,42 +1,48 @@
-"""Opens a catalogue: the file found or made, its schema brought up to date, its errors put into a sentence."""
+"""Opens a catalogue: the database found or made, its schema brought up to date, its errors put into a sentence."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import URL, Connection
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from ..errors import CatalogueError
-from . import migrate, sqlite
+from . import migrate, postgres, sqlite
+from .dialect import Dialect
 
 T = TypeVar("T")
 
 _CHUNK = 500
 
+_DIALECTS: dict[str, Dialect] = {"sqlite": sqlite, "postgresql": postgres, "postgres": postgres}
+
 
 class Database:
     """An open catalogue: one transaction at a time to write, any number to read beside it."""
 
-    def __init__(self, engine: Engine, name: str, *, read_only: bool = False) -> None:
-        self.engine = engine
-        self.name = name
+    def __init__(self, url: URL, *, read_only: bool = False) -> None:
+        self.dialect = _DIALECTS[url.get_backend_name()]
+        self.url = url
+        self.name = self.dialect.name_of(url)
         self.read_only = read_only
-        self._file = _file_at(name)
-        self._writer = engine.execution_options(writes=True)
+        self.engine = self.dialect.connect(url, read_only=read_only)
+        self._identity = self.dialect.identity(url)
+        self._reader = self.engine.execution_options(**self.dialect.READING)
+        self._writer = self.engine.execution_options(**self.dialect.WRITING)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Open a transaction that sees one state of the catalogue, whatever others write meanwhile."""
         if self.read_only:
             self._follow()
-        with self._errors(), self.engine.begin() as connection:
+        with self._errors(), self._reader.begin() as connection:
             yield connection
 
     @contextmanager
@@ -47,16 +53,10 @@ class Database:
         with self._errors(), self._writer.begin() as connection:
             yield connection
 
-    def mark(self) -> tuple[tuple[int, int], ...]:
-        """Return time and size of the file and of its log, where every transaction is written first."""
-        told = []
-        for path in (Path(self.name), Path(f"{self.name}-wal")):
-            try:
-                stat = path.stat()
-            except OSError:
-                continue
-            told.append((stat.st_mtime_ns, stat.st_size))
-        return tuple(told)
+    def mark(self) -> Hashable:
+        """Return what is another whenever anybody has committed to the catalogue."""
+        with self._errors():
+            return self.dialect.mark(self.engine, self.url)
 
     def close(self) -> None:
         """Close every connection."""
@@ -68,13 +68,13 @@ class Database:
         Raises:
             CatalogueError: there is no catalogue there now that can be read.
         """
-        file = _file_at(self.name)
-        if file == self._file:
+        identity = self.dialect.identity(self.url)
+        if identity == self._identity:
             return
         self.engine.dispose()
-        with self._errors(), self.engine.begin() as connection:
+        with self._errors(), self._reader.begin() as connection:
             _is_current(connection, self)
-        self._file = file
+        self._identity = identity
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -82,7 +82,7 @@ class Database:
             yield
         except (DBAPIError, sqlite3.Error) as error:
             cause = error.orig if isinstance(error, DBAPIError) else error
-            sentence = sqlite.explain(cause, self.name) if cause else None
+            sentence = self.dialect.explain(cause, self.name) if cause else None
             if sentence is None:
                 raise
             raise CatalogueError(sentence) from error
@@ -100,18 +100,11 @@ def open_database(target: str | Path, *, read_only: bool = False) -> Database:
 
     Raises:
         CatalogueError: It cannot be opened, is no catalogue, or is of a newer version.
+        MissingDependency: The driver of its server is not installed.
     """
-    path = _path_of(target)
-    if path.is_dir():
-        raise CatalogueError(f"{path} is a folder; name a file inside it, such as {path / 'catalogue.db'}")
-    if read_only and not path.exists():
-        raise CatalogueError(f"there is no catalogue at {path}; run `velatura index FOLDER --db {path}` first")
-    if not read_only:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise CatalogueError(f"the folder of {path} cannot be made: {error.strerror}") from error
-    database = Database(sqlite.connect(path, read_only=read_only), str(path), read_only=read_only)
+    url = url_of(target)
+    _DIALECTS[url.get_backend_name()].prepare(url, read_only=read_only)
+    database = Database(url, read_only=read_only)
     try:
         _bring_up_to_date(database)
     except BaseException:
@@ -120,27 +113,45 @@ def open_database(target: str | Path, *, read_only: bool = False) -> Database:
     return database
 
 
-def _path_of(target: str | Path) -> Path:
+def url_of(target: str | Path) -> URL:
+    """Return the URL that a path or a URL means.
+
+    Raises:
+        CatalogueError: It is neither, or no catalogue can be kept there.
+    """
     if isinstance(target, Path) or "://" not in target:
-        return Path(target).expanduser()
+        return URL.create("sqlite", database=str(Path(target).expanduser()))
     try:
         url = make_url(target)
-    except ArgumentError as error:
-        raise CatalogueError(f"{target} is neither a path nor a database URL") from error
-    if url.get_backend_name() != "sqlite":
-        raise CatalogueError(f"a catalogue cannot be kept in {url.get_backend_name()}; give a path or sqlite:///PATH")
-    if url.database in (None, "", ":memory:"):
-        raise CatalogueError("a catalogue needs a file; give a path or sqlite:///PATH")
-    return Path(str(url.database)).expanduser()
+    except (ArgumentError, ValueError) as error:
+        # It may hold a password, and is not repeated.
+        raise CatalogueError("what the catalogue is named by is neither a path nor a database URL") from error
+    dialect = _DIALECTS.get(url.get_backend_name())
+    if dialect is None:
+        raise CatalogueError(
+            f"a catalogue cannot be kept in {url.get_backend_name()}; give a path, sqlite:///PATH or postgresql://..."
+        )
+    return dialect.checked(url)
 
 
-def _file_at(name: str) -> tuple[int, int] | None:
-    """Return what tells the file at a path from another one there; None where there is none."""
-    try:
-        found = Path(name).stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
+def name_of(target: str | Path) -> str:
+    """Return what a person knows a catalogue by, without the password of its URL.
+
+    Raises:
+        CatalogueError: See `url_of`.
+    """
+    url = url_of(target)
+    return _DIALECTS[url.get_backend_name()].name_of(url)
+
+
+def file_of(target: str | Path) -> Path | None:
+    """Return the file of a catalogue, there or not; None where it is on a server.
+
+    Raises:
+        CatalogueError: See `url_of`.
+    """
+    url = url_of(target)
+    return _DIALECTS[url.get_backend_name()].file_of(url)
 
 
 def _bring_up_to_date(database: Database) -> None:
@@ -149,7 +160,7 @@ def _bring_up_to_date(database: Database) -> None:
     if current:
         return
     with database._errors():
-        sqlite.let_readers_go_on(database.engine)
+        database.dialect.make_ready(database.engine, database.name)
     with database.writing() as connection:
         # Asked again: another process may have been quicker.
         if not _is_current(connection, database):
@@ -157,8 +168,8 @@ def _bring_up_to_date(database: Database) -> None:
 
 
 def _is_current(connection: Connection, database: Database) -> bool:
-    if sqlite.is_foreign(connection):
-        raise CatalogueError(f"{database.name} is the database of another program; give another path with --db")
+    if database.dialect.is_foreign(connection):
+        raise CatalogueError(f"{database.name} is the database of another program; give another one with --db")
     revision = migrate.revision_of(connection)
     if revision == migrate.HEAD:
         return True

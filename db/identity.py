@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, func,
 from ..records import AdapterRecord
 from . import codec
 from .connect import chunks
+from .driver import execute, places
 from .rows import names_of
 from .schema import adapter, record
 
@@ -55,9 +56,8 @@ def identities(connection: Connection, numbers: Sequence[int]) -> dict[int, Iden
     found: dict[int, Identity] = {}
     for chunk in chunks(numbers):
         # Asked once in every search: to make a statement of SQLAlchemy takes longer than to answer it.
-        places = ", ".join("?" * len(chunk))
-        statement = f"SELECT id, {', '.join(names[1:])} FROM adapter WHERE id IN ({places})"  # noqa: S608
-        for row in connection.exec_driver_sql(statement, tuple(chunk)):
+        statement = f"SELECT id, {', '.join(names[1:])} FROM adapter WHERE id IN ({places(chunk)})"  # noqa: S608
+        for row in execute(connection, statement, tuple(chunk)):
             found[row[0]] = Identity(**dict(zip(names, row, strict=True)))
     return found
 

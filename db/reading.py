@@ -10,6 +10,7 @@ from sqlalchemy import Connection, select
 from ..records import Id, RefinedAdapter, Refinement, Rejection
 from . import codec, refinements
 from .connect import chunks
+from .driver import execute, places
 from .schema import adapter, rejection
 
 _LONGEST_NUMBER = 19  # digits of an id that counts
@@ -20,12 +21,11 @@ def adapters(connection: Connection, numbers: Sequence[int]) -> list[RefinedAdap
     """Return the adapters with these numbers, in their order; numbers that no adapter has are left out."""
     found: dict[int, RefinedAdapter] = {}
     for chunk in chunks({int(number) for number in numbers if 0 < number < 2**63}):
-        places = ", ".join("?" * len(chunk))
         statement = (
             "SELECT record.adapter_id, record.json, refinement.json, refinement.writer FROM record "  # noqa: S608
-            f"LEFT JOIN refinement ON refinement.adapter_id = record.adapter_id WHERE record.adapter_id IN ({places})"
+            f"LEFT JOIN refinement ON refinement.adapter_id = record.adapter_id WHERE record.adapter_id IN ({places(chunk)})"
         )
-        for number, text, refined, writer in connection.exec_driver_sql(statement, tuple(chunk)):
+        for number, text, refined, writer in execute(connection, statement, tuple(chunk)):
             refinement = None if refined is None else refinements.load(refined, writer)
             found[number] = RefinedAdapter(id=number, record=codec.load(text), refinement=refinement or _NONE)
     return [found[int(number)] for number in numbers if int(number) in found]

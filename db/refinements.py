@@ -14,7 +14,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, and_, bindparam, delete, insert, or_, select, update
 
 from ..records import CATEGORIES, FACETS, Refinement, Usage
-from . import codec, fts5
+from . import codec, full_text
 from .connect import chunks
 from .schema import adapter, record, refinement, reply, unrefined
 from .words import texts, told
@@ -287,7 +287,7 @@ def _say(connection: Connection, sayings: Mapping[int, str | None]) -> None:
         [{"number": number, "address": _address(words)} for number, words in sayings.items()],
     )
     rows = connection.execute(select(record.c.adapter_id, record.c.json).where(record.c.adapter_id.in_(sayings)))
-    fts5.replace(connection, [(number, texts(codec.load(text), sayings[number])) for number, text in rows])
+    full_text.replace(connection, [(number, texts(codec.load(text), sayings[number])) for number, text in rows])
 
 
 def _address(words: str | None) -> str | None:

@@ -277,3 +277,6 @@ probe = Table(
     Column("json", Text, nullable=False),
     Column("direction", LargeBinary),  # float32, little-endian; NULL where pictures stay as they are
 )
+
+COUNTED = frozenset(table.name for table in metadata.tables.values() if table.dialect_kwargs.get("sqlite_autoincrement"))
+"""The tables in which a number is never given twice, though its row be gone."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, and_, delete, func, insert, select, update
 
-from . import codec, fts5, vectors
+from . import codec, full_text, vectors
 from .batches import mark_missing, update_rows
 from .connect import chunks
 from .rows import row_of
@@ -161,7 +161,7 @@ def _merge(connection: Connection, pairs: Sequence[tuple[int, int]]) -> None:
         select(offer.c.entry_id, offer.c.adapter_id).where(offer.c.adapter_id.in_([*kept, *kept.values()]))
     )
     present = {(entry_id, number) for entry_id, number in offers}
-    fts5.delete(connection, kept)
+    full_text.delete(connection, kept)
     connection.execute(delete(adapter).where(adapter.c.id.in_(kept)))
     update_rows(connection, rows)
     wanted = {(entry_id, kept[number]) for entry_id, number in present if number in kept} - present

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event
 
 from ..errors import CatalogueError
+from .schema import COUNTED
 
 APPLICATION_ID = 1447382081
 """`VELA` in the file's header: a catalogue, and not another program's database."""
@@ -157,15 +158,15 @@ def make_ready(engine: Engine, name: str) -> None:
 
 
 def last_numbers(connection: Connection) -> dict[str, int]:
-    """Return the last number that was given in each table with `AUTOINCREMENT`."""
+    """Return the last number that was given in each table with `AUTOINCREMENT`; see `COUNTED`."""
     return dict(connection.exec_driver_sql("SELECT name, seq FROM sqlite_sequence").tuples().all())
 
 
 def set_last_numbers(connection: Connection, numbers: Mapping[str, int]) -> None:
     """Let the numbers of such tables go on after these; what is no such table is passed over."""
-    for name, last in numbers.items():
+    for name in COUNTED & numbers.keys():
         connection.exec_driver_sql("DELETE FROM sqlite_sequence WHERE name = ?", (name,))
-        connection.exec_driver_sql("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (name, last))
+        connection.exec_driver_sql("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (name, numbers[name]))
 
 
 def explain(error: BaseException, name: str) -> str | None:

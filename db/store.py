@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,7 +19,7 @@ from . import (
     changes,
     codec,
     filters,
-    fts5,
+    full_text,
     identity,
     measures,
     passages,
@@ -42,14 +42,15 @@ from .sync import SyncReport, sync
 
 
 def open_store(target: str | Path, *, read_only: bool = False) -> Store:
-    """Open the catalogue at a path or an SQLAlchemy URL of SQLite, and make it if it is not there.
+    """Open the catalogue at a path or a URL, and make it if it is not there; a server's database has to be there.
 
     Args:
-        target: A path, or `sqlite:///PATH`.
+        target: A path, `sqlite:///PATH`, or `postgresql://USER@HOST/DATABASE`.
         read_only: Create, change and migrate nothing.
 
     Raises:
         CatalogueError: It is not there and `read_only`, is no catalogue, is of a newer version, or cannot be opened.
+        MissingDependency: The driver of its server is not installed.
     """
     return Store(open_database(target, read_only=read_only))
 
@@ -76,9 +77,24 @@ class Store:
         self.close()
 
     @property
-    def path(self) -> Path:
-        """The catalogue's file."""
-        return Path(self._database.name)
+    def name(self) -> str:
+        """What a person knows it by, and can name it by to a command: its path, or its URL without a password."""
+        return self._database.name
+
+    @property
+    def path(self) -> Path | None:
+        """The catalogue's file; None where it is on a server."""
+        return self._database.dialect.file_of(self._database.url)
+
+    def beside(self, what: str) -> Path:
+        """Return where something lies on this machine that is made of the catalogue.
+
+        Next to its file, or for a server's in a folder of `VELATURA_HOME`.
+
+        Raises:
+            CatalogueError: The folder for it cannot be made.
+        """
+        return self._database.dialect.beside(self._database.url, what)
 
     def close(self) -> None:
         """Close the database."""
@@ -172,8 +188,8 @@ class Store:
         with self._database.reading() as connection:
             return identity.identities(connection, numbers)
 
-    def mark(self) -> tuple[tuple[int, int], ...]:
-        """Return what is another whenever anybody has written to the catalogue; it asks no query."""
+    def mark(self) -> Hashable:
+        """Return what is another whenever anybody has written to the catalogue; it reads next to nothing."""
         return self._database.mark()
 
     def revision(self) -> str:
@@ -239,7 +255,7 @@ class Store:
             numbers: Only these; None for all.
         """
         with self._database.reading() as connection:
-            yield from fts5.texts(connection, numbers)
+            yield from full_text.texts(connection, numbers)
 
     def trigger_phrases(self, numbers: Sequence[int] | None = None) -> list[tuple[str, int]]:
         """Return (phrase, adapter) of these adapters, of all for None, missing ones too; phrases ascending."""
@@ -254,7 +270,7 @@ class Store:
         asked = [(phrase, f" {' '.join(words(phrase))} ") for phrase in dict.fromkeys(query)]
         found: dict[int, dict[str, tuple[str, ...]]] = {}
         with self._database.reading() as connection:
-            for number, column, text in fts5.texts_of(connection, numbers):
+            for number, column, text in full_text.texts_of(connection, numbers):
                 padded = f" {text} "
                 standing = tuple(phrase for phrase, cut in asked if cut.strip() and cut in padded)
                 if standing:
@@ -278,7 +294,7 @@ class Store:
             most: How many of each column are enough; a common word stands with nearly every adapter.
         """
         with self._database.reading() as connection:
-            return {phrase: fts5.mentions(connection, phrase, most) for phrase in phrases}
+            return {phrase: full_text.mentions(connection, phrase, most) for phrase in phrases}
 
     def pages(self) -> dict[int, Id]:
         """Return the page of each adapter: its site's model id, or its own number, negative, where it has none."""

@@ -224,8 +224,11 @@ class _Run:
         scope_id = batches.open_scope(connection, self.name, self.scope)
         revived = batches.revive(connection, scope_id, self.reappeared)
         written = batches.write(connection, scope_id, self.readings)
-        if self.untold:
-            connection.execute(insert(rejection), [{"scope_id": scope_id, **told} for told in self.untold])
+        # Another run of the same scope may have told them since this one began.
+        known = _rejections(connection, scope_id) if self.untold else {}
+        untold = [told for told in self.untold if (told["locator"], told["reason"]) not in known]
+        if untold:
+            connection.execute(insert(rejection), [{"scope_id": scope_id, **told} for told in untold])
         if self.bookmark != self.known.bookmark:
             connection.execute(update(scope).where(scope.c.id == scope_id).values(bookmark=self.bookmark))
         self.known.scope_id, self.known.unfinished, self.known.bookmark = scope_id, True, self.bookmark
@@ -246,19 +249,24 @@ def _load(connection: Connection, source: str, name: str) -> _Known:
         .join(adapter, adapter.c.id == offer.c.adapter_id)
         .where(entry.c.scope_id == row.id, adapter.c.missing_since.is_not(None))
     )
-    told = connection.execute(
-        select(rejection.c.locator, rejection.c.reason, rejection.c.id).where(
-            rejection.c.scope_id == row.id, rejection.c.entry_id.is_(None)
-        )
-    )
     return _Known(
         scope_id=row.id,
         stamps=dict(entries.all()),
         hidden=set(hidden.scalars()),
-        rejections={(locator, reason): number for locator, reason, number in told},
+        rejections=_rejections(connection, row.id),
         bookmark=row.bookmark,
         unfinished=row.unfinished,
     )
+
+
+def _rejections(connection: Connection, scope_id: int) -> dict[tuple[str, str], int]:
+    """Return the numbers of the source's own rejections, by (locator, reason)."""
+    rows = connection.execute(
+        select(rejection.c.locator, rejection.c.reason, rejection.c.id).where(
+            rejection.c.scope_id == scope_id, rejection.c.entry_id.is_(None)
+        )
+    )
+    return {(locator, reason): number for locator, reason, number in rows}
 
 
 def _read(offered: Entry, locator: str, stamp: str, source: str) -> Reading:

@@ -244,8 +244,11 @@ def _missing() -> Select[tuple[int]]:
 
 
 def _driver_rows(connection: Connection, statement: Select[Any]) -> Iterator[Any]:
-    cursor: Any = connection.execute(statement).cursor
-    while some := cursor.fetchmany(1000):
+    # A server sends them as they are asked for, rather than all at once.
+    result = connection.execute(statement, execution_options={"stream_results": True})
+    yield from map(tuple, result.fetchmany(1))  # has been taken from the cursor already
+    cursor: Any = result.cursor
+    while cursor is not None and (some := cursor.fetchmany(1000)):
         yield from some
 
 

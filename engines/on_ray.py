@@ -52,8 +52,8 @@ class RayEngine:
         self._cluster: Cluster | None = None
         self._workers: list[RayWorkers[Any, Any]] = []
 
-    def workers(self, recipe: Recipe[Task, Result]) -> RayWorkers[Task, Result]:
-        """Return workers for a recipe; they are started as there is work for them.
+    def workers(self, recipe: Recipe[Task, Result], *, most: int | None = None) -> RayWorkers[Task, Result]:
+        """Return workers for a recipe, so many at the most; they are started as there is work for them.
 
         Raises:
             MissingDependency: ray is not installed.
@@ -62,9 +62,19 @@ class RayEngine:
         """
         if self._cluster is None:
             self._cluster = Cluster(self._address)
-        made = RayWorkers(self._cluster, recipe)
+        made = RayWorkers(self._cluster, recipe, most, self._make_room)
         self._workers.append(made)
         return made
+
+    def _make_room(self, wanted: RayWorkers[Any, Any]) -> None:
+        """End the workers of other recipes that have nothing to do: they hold processors, and are started again."""
+        for workers in self._workers:
+            if workers is not wanted:
+                workers.rest()
+
+    def count(self, recipe: Recipe[Any, Any]) -> int:
+        """Return how many workers for a recipe the cluster has room for; raises as `workers`."""
+        return self.workers(recipe).count
 
     def close(self) -> None:
         """End the workers, and the cluster where it was started for them."""
@@ -91,9 +101,15 @@ class _Hand:
 class RayWorkers(Generic[Task, Result]):
     """Workers that each have the model of one recipe open; made by `RayEngine.workers`."""
 
-    def __init__(self, cluster: Cluster, recipe: Recipe[Task, Result]) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        recipe: Recipe[Task, Result],
+        most: int | None,
+        make_room: Callable[[RayWorkers[Any, Any]], None],
+    ) -> None:
         self._cluster, self._ray = cluster, cluster.ray
-        self._recipe = recipe
+        self._recipe, self._most, self._make_room = recipe, most, make_room
         self._threads = _threads() if recipe.computes else 1
         self._gpus = recipe.computes and (recipe.device is None or recipe.device.startswith("cuda"))
         self._queue = Queue()
@@ -109,6 +125,8 @@ class RayWorkers(Generic[Task, Result]):
         """How often a worker was given a batch of another key than its last one."""
         self.lost = 0
         """Workers that were lost."""
+        self.repeated = 0
+        """Batches that were begun anew since their worker was lost."""
 
     def __enter__(self) -> Self:
         return self
@@ -123,7 +141,7 @@ class RayWorkers(Generic[Task, Result]):
             if self._room is None or time.monotonic() - self._looked > _LOOK:
                 self._room = self._cluster.room(self._threads, gpus=self._gpus)
                 self._looked = time.monotonic()
-            return self._room.count
+            return self._room.count if self._most is None else min(self._most, self._room.count)
 
     def calls(self) -> Calls[Task, Result]:
         """Return a list of batches that somebody waits for."""
@@ -170,12 +188,18 @@ class RayWorkers(Generic[Task, Result]):
         return answer
 
     def close(self) -> None:
-        """End the workers."""
+        """End the workers; more work starts others."""
         with self._lock:
             for hand in self._hands:
                 self._end(hand)
             self._hands.clear()
             self._awaited.clear()
+
+    def rest(self) -> None:
+        """End the workers where none of them has anything to do."""
+        with self._lock:
+            if not len(self._queue) and not any(hand.jobs for hand in self._hands):
+                self.close()
 
     # ---------------------------------------------------------------- what calls need
 
@@ -226,7 +250,10 @@ class RayWorkers(Generic[Task, Result]):
     def _staff(self) -> None:
         """Start as many workers as there is work for, and room."""
         unfinished = len(self._queue) + sum(len(hand.jobs) for hand in self._hands)
-        while len(self._hands) < min(self.count, unfinished):
+        wanted = min(self.count, unfinished)
+        if len(self._hands) < wanted:
+            self._make_room(self)
+        while len(self._hands) < wanted:
             room = self._room
             options = {"num_cpus": room.processors if room else 1, "num_gpus": room.gpus if room else 0}
             made = self._ray.remote(max_restarts=0, max_task_retries=0, scheduling_strategy="SPREAD", **options)(Worker)
@@ -314,6 +341,7 @@ class RayWorkers(Generic[Task, Result]):
         """Line a job up again, unless that was done often enough."""
         job.tries += 1
         if job.tries < _TRIES:
+            self.repeated += 1
             self._queue.put_back(job)
         else:
             self._tell(job, EngineError(f"it cannot be done: {why}"))

@@ -13,6 +13,8 @@ from ..errors import InputError
 from ..plain import from_plain, to_plain
 from ..records import GenerationRequest
 
+_LARGEST: Final = 50_000
+"""Bytes of a plan; a key of so many parts takes Python's reader two seconds."""
 PAPER_GUIDANCES: Final = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 9.0, 12.0)
 """Those of Stylus's figure 6."""
 
@@ -159,13 +161,19 @@ def read_plan(what: str) -> Plan:
     if path.suffix.lower() != ".toml":
         raise InputError(f"there is no plan {what!r}; there are {', '.join(PLANS)}, or name a .toml file")
     try:
-        return _plan(tomllib.loads(path.read_text(encoding="utf-8")), path)
+        with path.open("rb") as file:
+            content = file.read(_LARGEST + 1)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    if len(content) > _LARGEST:
+        raise InputError(f"{path} is larger than {_LARGEST // 1000} KB, which no plan is")
+    try:
+        plain = tomllib.loads(content.decode())
     except UnicodeDecodeError:
         raise InputError(f"{path} is not text in UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # a whole number of thousands of digits is a ValueError
         raise InputError(f"{path} is not TOML: {error}") from None
+    return _plan(plain, path)
 
 
 def _plan(plain: dict[str, Any], path: Path) -> Plan:

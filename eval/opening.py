@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -13,10 +14,13 @@ from .manifest import Manifest
 from .metrics import METRICS, Kit, make_metric, usual
 
 if TYPE_CHECKING:
+    from .extract.run import Through
     from .protocols import FeatureExtractor, Metric
     from .scores import Scores
     from .yes_probability import Seer
 
+Elsewhere = Callable[[Sequence[str], "Sequence[FeatureExtractor]"], "AbstractContextManager[Through]"]
+"""Opens extractors elsewhere too: as `open_extractors` takes them, and as they are open here."""
 _SHARED: Final = "inception"
 """One file that several extractors are the outputs of."""
 
@@ -57,6 +61,7 @@ def open_evaluation(
     device: str | None = None,
     offline: bool = False,
     seer: Callable[[], Seer] | None = None,
+    elsewhere: Elsewhere | None = None,
     told: Told | None = None,
 ) -> Opened:
     """Extract what the metrics need, and return the evaluation.
@@ -76,6 +81,7 @@ def open_evaluation(
         device: Where networks run; None takes the best there is.
         offline: Never ask a model hub.
         seer: Opens the language model for the metric `yes`.
+        elsewhere: Has networks look at the pictures that are open elsewhere; None has those of this process.
         told: Called as it goes.
 
     Raises:
@@ -89,7 +95,7 @@ def open_evaluation(
     cache = Path(cache)
     told = told or (lambda _what, _done, _of: None)
     manifest = restricted(manifest, methods=methods, limit=limit, seed=seed)
-    extractors = _extractors(models, metrics, device=_device(device), offline=offline)
+    extractors = _extractors(models, metrics, device=usual_device(device), offline=offline)
     features = FeatureCache(cache / "features")
     references = None
     if reference is not None:
@@ -104,9 +110,16 @@ def open_evaluation(
     if not all(metric.needs for metric in made):
         damaged = _damaged(manifest, cache / "pictures", told)
     whole = tuple(sample for sample in manifest.samples if sample.image not in damaged)
-    found = extract(
-        whole, needed, features, folder=manifest.folder, progress=lambda done, of: told("extract", done, of)
-    )
+    looked = nullcontext() if elsewhere is None else elsewhere([_spec(one.name, models) for one in needed], needed)
+    with looked as through:
+        found = extract(
+            whole,
+            needed,
+            features,
+            folder=manifest.folder,
+            progress=lambda done, of: told("extract", done, of),
+            through=through,
+        )
     rejected = (*damaged.items(), *((rejection.locator, rejection.reason) for rejection in found.rejections))
     readable = Manifest(samples=found.readable(whole), folder=manifest.folder)
     if not readable.samples:
@@ -175,7 +188,7 @@ def _damaged(manifest: Manifest, folder: Path, told: Told) -> dict[str, str]:
     return found
 
 
-def _device(name: str | None) -> str:
+def usual_device(name: str | None) -> str:
     """Return the device to use.
 
     Raises:
@@ -204,13 +217,15 @@ def _extractors(
     from .extract import open_extractors
 
     names = list(dict.fromkeys(filter(None, map(_read_by, metrics)))) if metrics else list(models)
-    specs = {}
-    for name in names:
-        model = models.get(name) or models.get(_SHARED if name.startswith(_SHARED) else name)
-        if model is not None:
-            specs[name] = f"{name}:{model}"
+    specs = {name: spec for name in names if (spec := _spec(name, models))}
     opened = open_extractors(list(specs.values()), device=device, local_files_only=offline)
     return dict(zip(specs, opened, strict=True))
+
+
+def _spec(name: str, models: Mapping[str, str]) -> str:
+    """Return an extractor as `open_extractors` takes it; nothing where no model is given for it."""
+    model = models.get(name) or models.get(_SHARED if name.startswith(_SHARED) else name)
+    return "" if model is None else f"{name}:{model}"
 
 
 def _read_by(metric: str) -> str | None:

@@ -124,10 +124,6 @@ class Part:
         """Return the digest of what has arrived."""
         return self._digest.hexdigest()
 
-    def reader(self) -> IO[bytes]:
-        """Return what has arrived, opened for reading; the caller closes it."""
-        return self.path.open("rb", buffering=0)
-
     def finish(self) -> None:
         """Give the file its name.
 

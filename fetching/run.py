@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from hashlib import file_digest
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from ..catalog.header import read_header
 from ..errors import InputError, SourceError, VelaturaError
@@ -213,13 +213,9 @@ def _there(order: Order, target: Path) -> Fetched:
     digest = None
     try:
         with target.open("rb") as file:
-            digest = _digest(file)
+            digest = file_digest(file, "sha256").hexdigest()
     except OSError:
         pass  # a folder, or a link to nothing
     if digest is not None and order.sha256 == digest:
         return Fetched(order=order, state="here", path=str(target), size=target.stat().st_size, sha256=digest)
     raise InputError(f"{target} is there already, and is not known to be this file; name another folder")
-
-
-def _digest(file: IO[bytes]) -> str:
-    return file_digest(file, "sha256").hexdigest()

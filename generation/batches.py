@@ -66,6 +66,14 @@ class Batch:
     """Where their adapters go; on the weights, all rows have one set."""
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A batch as it is told to whoever paints it elsewhere: by places among what was asked for."""
+
+    places: tuple[int, ...]
+    way: Way
+
+
 def batches(
     rows: Sequence[Row],
     *,

@@ -10,7 +10,7 @@ import threading
 import time
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
@@ -29,7 +29,7 @@ from .adapters.names import targets
 from .adapters.patch import Layers
 from .adapters.plan import AdapterPlan, Plans
 from .adapters.side import SideBranch
-from .batches import Batch, Laying, Row, batches, on_text, text_state
+from .batches import Batch, Laying, Part, Row, batches, on_text, text_state
 from .checkpoint import Checkpoint
 from .known import resolve
 from .memory import telling_what_fits
@@ -221,6 +221,28 @@ class LocalBackend(ABC, Generic[Encoded]):
         """
         return self._painted(self._rows(requests), watch)
 
+    def parts(self, requests: Sequence[GenerationRequest]) -> list[tuple[Part, Hashable]]:
+        """Cut requests into the batches that `generate_each` would draw, each with what tells its adapters.
+
+        Raises:
+            InputError: a request asks for what cannot be; as the other errors of `generate`.
+        """
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PaintingWarning)  # told where they are painted
+            rows = self._rows(requests)
+        return [
+            (
+                Part(tuple(row.place for row in batch.rows), batch.way),
+                tuple((str(plan.file.path), weight) for row in batch.rows for plan, weight in row.laying.items()),
+            )
+            for batch in self._cut(rows)
+        ]
+
+    def painted_part(self, requests: Sequence[GenerationRequest], part: Part) -> list[GeneratedImage]:
+        """Paint a batch of `parts`: its requests alone, in its order."""
+        batch = Batch(self._rows(requests), part.way)
+        return [image for _, image in self._drawn([batch], len(requests), None)]
+
     def try_out(self, rows: Sequence[Row]) -> None:
         """Draw rows with what lies on the model now, for nothing but to see whether it goes."""
         self._draw(rows, [self._encode(row, None) for row in rows], Steps(None))
@@ -263,10 +285,18 @@ class LocalBackend(ABC, Generic[Encoded]):
         return laying
 
     def _painted(self, rows: Sequence[Row], watch: Watch | None) -> Iterator[tuple[int, GeneratedImage]]:
+        yield from self._drawn(self._cut(rows), len(rows), watch)
+
+    def _cut(self, rows: Sequence[Row]) -> Iterator[Batch]:
+        return batches(rows, size=self._batch_size, alike=self._alike, way=self._way)
+
+    def _drawn(
+        self, cut: Iterable[Batch], whole: int, watch: Watch | None
+    ) -> Iterator[tuple[int, GeneratedImage]]:
         done = 0
-        for batch in batches(rows, size=self._batch_size, alike=self._alike, way=self._way):
+        for batch in cut:
             started = time.perf_counter()
-            steps = Steps(watch, [row.place for row in batch.rows], done=done, of=len(rows))
+            steps = Steps(watch, [row.place for row in batch.rows], done=done, of=whole)
             with self._lock, telling_what_fits(self, batch.rows):
                 images = self._worn(batch, steps)
             done += len(batch.rows)

@@ -6,7 +6,7 @@ import time
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeAlias
+from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
 
 from ..protocols import Described
 from ..records import RefinedAdapter
@@ -17,6 +17,26 @@ if TYPE_CHECKING:
 Answer: TypeAlias = tuple[str, Described | BaseException]
 """The question's name, and what the describer gave or raised."""
 _Question: TypeAlias = tuple[str, RefinedAdapter] | None
+
+
+class Asking(Protocol):
+    """Puts questions to a describer, several at once; one thread asks and hears."""
+
+    busy: int
+    """Questions that were asked and whose answer was not heard."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether to ask more."""
+
+    def ask(self, name: str, adapter: RefinedAdapter) -> None:
+        """Have a question answered when somebody is free."""
+
+    def withdraw(self) -> None:
+        """Take back the questions that nobody has begun on."""
+
+    def answers(self, seconds: float) -> list[Answer]:
+        """Return the answers that are there; waits for the first one so long."""
 
 
 class Crew:

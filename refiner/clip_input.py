@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,8 @@ _SPREAD: Final = (0.26862954, 0.26130258, 0.27577711)
 """Of the pictures that OpenAI trained on; what transformers takes where a folder does not say."""
 _LARGEST: Final = 2048
 """Pixels; no published model looks at more than 1,024."""
+_FARTHEST: Final = 1e6
+"""Of a mean or a spread, either way; whole numbers in JSON have no bound of their own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +133,7 @@ def _triple(values: object, default: tuple[float, float, float]) -> tuple[float,
         return default
     if not (isinstance(values, list) and len(values) == 3):
         return None
-    if not all(isinstance(value, int | float) and math.isfinite(value) for value in values):
+    if not all(isinstance(value, int | float) and abs(value) <= _FARTHEST for value in values):
         return None
     red, green, blue = (float(value) for value in values)
     return red, green, blue

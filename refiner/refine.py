@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Collection
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +20,7 @@ from ..errors import (
     InputError,
     LanguageModelError,
     LanguageModelRefusal,
+    LanguageModelSpent,
     LanguageModelUnavailable,
     MissingDependency,
     UnreadableFile,
@@ -27,7 +28,7 @@ from ..errors import (
 )
 from ..protocols import Described
 from ..records import RefinedAdapter, Refinement, Usage
-from .asking import Answer, Crew
+from .asking import Answer, Asking, Crew
 from .refine_report import RefineReport
 from .undescribed import Estimate, estimate, undescribed
 
@@ -57,6 +58,7 @@ def refine(
     retry: bool = False,
     spend: Callable[[Usage], bool] | None = None,
     under_way: Collection[str] = (),
+    crew: AbstractContextManager[Asking] | None = None,
     progress: Callable[[RefineReport], None] | None = None,
 ) -> RefineReport:
     """Have every adapter described that is new to the describer, or whose record or local pictures have changed.
@@ -72,6 +74,7 @@ def refine(
         retry: Also ask again about those that failed or were refused.
         spend: Told what the run has taken so far; says whether that is enough. What is under way is then waited for.
         under_way: Origins on which an answer is under way elsewhere, as in a batch; they are not asked again.
+        crew: Who asks the describer; None takes as many threads as there are workers.
         progress: Told what the run has done so far, after every step.
 
     Raises:
@@ -85,8 +88,8 @@ def refine(
     if limit is not None and limit < 1:
         raise InputError("the limit of adapters to ask about must be at least 1")
     run = _Run(store, describer, retry=retry, limit=limit, spend=spend, under_way=under_way, progress=progress)
-    with Crew(describer, workers) as crew:
-        return run.work(crew)
+    with Crew(describer, workers) if crew is None else crew as asking:
+        return run.work(asking)
 
 
 @dataclass(slots=True)
@@ -134,7 +137,7 @@ class _Run:
         self.refined: list[tuple[int, Refinement, str]] = []
         self.unrefined: list[tuple[int, str]] = []
 
-    def work(self, crew: Crew) -> RefineReport:
+    def work(self, crew: Asking) -> RefineReport:
         """Do all of it, or as much as may be done."""
         try:
             self.wanted = undescribed(self.store, self.describer)
@@ -154,7 +157,7 @@ class _Run:
 
     # ------------------------------------------------------------ asking
 
-    def _ask(self, crew: Crew) -> None:
+    def _ask(self, crew: Asking) -> None:
         """Give the crew what it has room for."""
         while crew.has_room and self.report.stopped is None and self.left != 0:
             if self.waiting:
@@ -166,7 +169,7 @@ class _Run:
             else:
                 return
 
-    def _read(self, crew: Crew) -> None:
+    def _read(self, crew: Asking) -> None:
         """Settle the next adapters where the reply is known, and line the others up to be asked about."""
         numbers = self.wanted[self.read : self.read + _CHUNK]
         self.read += len(numbers)
@@ -196,7 +199,7 @@ class _Run:
 
     # ------------------------------------------------------------ hearing
 
-    def _hear(self, crew: Crew, seconds: float) -> None:
+    def _hear(self, crew: Asking, seconds: float) -> None:
         """Take the answers that are there, wait so long for the first, and write what is due."""
         self.heard.extend(crew.answers(seconds))
         while self.heard:
@@ -218,6 +221,10 @@ class _Run:
             is_refusal = isinstance(answer, LanguageModelRefusal)
             reply = Reply(origin=origin, failure=_sentence(answer), refused=is_refusal, usage=usage)
         self._pay(reply.usage)
+        if isinstance(answer, LanguageModelSpent):
+            self._stop(f"{answer}; what was done is kept")
+            self._leave(reply)
+            return
         if reply.refinement is None and not reply.refused:
             self._doubt(reply, answer)
             return
@@ -227,8 +234,13 @@ class _Run:
 
     def _pay(self, usage: Usage) -> None:
         self.report = replace(self.report, usage=self.report.usage + usage)
-        if self.spend is not None and self.report.stopped is None and self.spend(self.report.usage):
-            self.report = replace(self.report, stopped="the budget is spent; what was done is kept")
+        if self.spend is not None and self.spend(self.report.usage):
+            self._stop("the budget is spent; what was done is kept")
+
+    def _stop(self, reason: str) -> None:
+        """Ask no more, for the first reason that comes up."""
+        if self.report.stopped is None:
+            self.report = replace(self.report, stopped=reason)
 
     def _doubt(self, reply: Reply, error: object) -> None:
         """Take a failure that may speak of the server, and not of the adapter; many in a row end the run."""
@@ -237,12 +249,11 @@ class _Run:
             self._leave(reply)
         else:
             self.doubtful.append(reply)
-        if self.in_a_row == _ENOUGH and self.report.stopped is None:
-            stopped = (
+        if self.in_a_row == _ENOUGH:
+            self._stop(
                 f"{self.writer} failed {_ENOUGH} times one after the other, the last time with: {reply.failure}; what "
                 "was done is kept, so run the same again when that is mended"
             )
-            self.report = replace(self.report, stopped=stopped)
         if self.in_a_row >= _ENOUGH:
             for doubtful in self.doubtful:
                 self._leave(doubtful)
@@ -291,7 +302,7 @@ class _Run:
             self.pause = min(_PATIENCE, (self.written_at - began) / _SHARE)
             self._tell()
 
-    def _rescue(self, crew: Crew) -> None:
+    def _rescue(self, crew: Asking) -> None:
         """Write, when the run breaks off, what was paid for and came in time."""
         progress, self.progress, self.spend = self.progress, None, None
         for origin, answer in (*self.heard, *crew.answers(0.0)):

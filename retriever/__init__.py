@@ -3,6 +3,7 @@
 corpus.py       the catalogue as it is searched: words, vectors, pages, and what a filter allows
 postings.py     an inverted index of words, in one file; lexicon.py keeps it in step with the catalogue
 faiss_index.py  nearest vectors; segment.py: their file; growth.py, passages.py keep it in step with the catalogue
+milvus_index.py the same in Milvus; milvus_collection.py, milvus_client.py: what is asked of it
 lists.py        what each way of looking says: words, trigger phrases, meaning
 paged.py        the same by page, so that versions of one page take one place
 fusion.py       all of it -> one probability per page

@@ -14,7 +14,7 @@ import numpy as np
 from ..db.known import Known
 from ..records import Filter, Id
 from .lexicon import Lexicon
-from .passages import PassageIndex
+from .passages import open_index
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..db import Store
     from ..protocols import Ids, TextEmbedder
     from .baselines import Ranker
+    from .milvus_client import Milvus
 
     Mask = NDArray[np.bool_]
     Rows = NDArray[np.int64]
@@ -55,13 +56,20 @@ class Corpus:
         embedder: None leaves the vectors out.
         index_path: Where the vectors' index file lies, and with another suffix that of the words; None keeps both in
             memory.
+        milvus: Where the vectors are kept instead; None keeps them in that file.
     """
 
-    def __init__(self, store: Store, embedder: TextEmbedder | None = None, index_path: Path | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        embedder: TextEmbedder | None = None,
+        index_path: Path | None = None,
+        milvus: Milvus | None = None,
+    ) -> None:
         self.store = store
         self.encoder = (embedder.model, embedder.revision) if embedder is not None else None
         self._mark = store.mark()
-        self.index = PassageIndex(store, embedder, index_path) if embedder is not None else None
+        self.index = open_index(store, embedder, index_path, milvus) if embedder is not None else None
         self.lexicon = Lexicon(store, index_path.with_suffix(".words") if index_path is not None else None)
         self._read()
 

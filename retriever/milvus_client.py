@@ -6,16 +6,15 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final
-from unittest.mock import patch
 from urllib.parse import urlsplit
 
 from ..errors import CatalogueError, InputError, MissingDependency
 
-TOKEN: Final = "VELATURA_MILVUS_TOKEN"
+VARIABLE: Final = "VELATURA_MILVUS_TOKEN"
 """The variable with the server's token, `user:password` or a key."""
 
 CONNECTING: Final = 10.0
@@ -48,10 +47,13 @@ class Milvus:
             _check_path(self._address)
         else:
             _check_url(address)
-        self.lock = Lock()
+        self._client: Any = None
+        self._opening = Lock()
+        self._version = ""
+        self.writing = Lock()
         """Held by whoever changes a collection: milvus-lite bears one writer, and two would do the work twice."""
 
-    @cached_property
+    @property
     def client(self) -> Any:
         """The `pymilvus.MilvusClient`.
 
@@ -59,14 +61,18 @@ class Milvus:
             MissingDependency: pymilvus or milvus-lite is not installed.
             CatalogueError: It cannot be reached, or another process has milvus-lite's folder open.
         """
-        with self.lock:
-            return self.__dict__.get("client") or self._opened()
+        with self._opening:
+            if self._client is None:
+                self._client = self._opened()
+            return self._client
 
-    @cached_property
+    @property
     def takes_templates(self) -> bool:
-        """Whether values may stand beside a filter; milvus-lite, by whichever address, reads them in it alone."""
-        with self.speaking():
-            return "lite" not in str(self.client.get_server_version(timeout=ANSWERING))
+        """Whether values may stand beside a filter; milvus-lite, at whichever address, reads them in it alone."""
+        if not self._version:
+            with self.speaking():
+                self._version = str(self.client.get_server_version(timeout=ANSWERING))
+        return "lite" not in self._version
 
     @contextmanager
     def speaking(self) -> Iterator[None]:
@@ -76,19 +82,22 @@ class Milvus:
             CollectionGone: The collection is not there.
             CatalogueError: Anything else.
         """
+        _ = self.client  # imports pymilvus, or says that it is not there
         from pymilvus.exceptions import MilvusException
 
         try:
             yield
         except MilvusException as error:
             if error.code == _NO_COLLECTION:
-                raise CollectionGone(f"a collection of {self._address} is gone") from error
+                raise CollectionGone(
+                    f"a collection of {self._address} is gone; ask again, and it is made anew"
+                ) from error
             raise CatalogueError(f"Milvus at {self._address} failed: {_told(error)}") from error
 
     def close(self) -> None:
         """Close the connection, and milvus-lite where it runs in this process."""
-        with self.lock:
-            client = self.__dict__.pop("client", None)
+        with self._opening:
+            client, self._client = self._client, None
             if client is None:
                 return
             client.close()
@@ -98,19 +107,19 @@ class Milvus:
                 server_manager_instance.release_server(self._address)
 
     def _opened(self) -> Any:
+        # pymilvus would read a `.env` that lies above it into this process's environment.
+        os.environ.setdefault("PYTHON_DOTENV_DISABLED", "1")
         try:
-            # pymilvus reads the next `.env` above it into this process's environment, which was not asked for.
-            with patch.dict(os.environ, PYTHON_DOTENV_DISABLED="1"):
-                from pymilvus import MilvusClient
-                from pymilvus.exceptions import MilvusException
-            if self.is_lite:
-                import milvus_lite  # noqa: F401
+            from pymilvus import MilvusClient
+            from pymilvus.exceptions import MilvusException
         except ImportError as error:
-            raise MissingDependency("milvus_lite" if "lite" in str(error) else "pymilvus", extra="milvus") from error
+            raise MissingDependency("pymilvus", extra="milvus") from error
+        if self.is_lite and find_spec("milvus_lite") is None:
+            raise MissingDependency("milvus_lite", extra="milvus")
         # Both print a traceback for whatever they raise.
         for name in ("pymilvus", "milvus_lite"):
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-        token = "" if self.is_lite else os.environ.get(TOKEN, "")
+        token = "" if self.is_lite else os.environ.get(VARIABLE, "")
         try:
             if self.is_lite:
                 Path(self._address).parent.mkdir(parents=True, exist_ok=True)
@@ -128,7 +137,7 @@ class Milvus:
             )
         return (
             f"Milvus at {self._address} cannot be reached ({_told(error)}); start it, look at VELATURA_MILVUS and "
-            f"{TOKEN}, or set VELATURA_INDEX=faiss"
+            f"{VARIABLE}, or set VELATURA_INDEX=faiss"
         )
 
 
@@ -149,7 +158,7 @@ def _check_url(address: str) -> None:
     if not fits:
         raise InputError("the setting milvus must be http(s)://HOST:PORT, or a path that ends in .db")
     if "@" in parts.netloc:
-        raise InputError(f"the setting milvus may hold no password; set {TOKEN}")
+        raise InputError(f"the setting milvus may hold no password; set {VARIABLE}")
 
 
 def _told(error: Exception) -> str:

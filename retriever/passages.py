@@ -1,4 +1,4 @@
-"""The passages' vectors as index files beside the catalogue, kept in step with it.
+"""The passages' vectors as index files beside the catalogue, kept in step with it; or what does the same elsewhere.
 
 The database is the truth and the files can be deleted at any time. They are mapped, so that processes share them, and
 replaced as a whole, so that one process may read what another replaces.
@@ -15,20 +15,39 @@ import numpy as np
 from ..db.vectors import snapshot
 from .faiss_index import Selection
 from .growth import NOTED, caught_up
+from .remembered import Remembered
 from .segment import Field, Segment, read_note
 
 if TYPE_CHECKING:
     from ..db import Store
-    from ..protocols import Ids, TextEmbedder, Vectors
-
-_REMEMBERED = 4
-"""So many filters are remembered, with the rows that each leaves."""
+    from ..protocols import Ids, NearestPassages, TextEmbedder, Vectors
+    from .milvus_client import Milvus
 
 _Selections = dict[tuple[int, str], Selection | None]
 
 
+def open_index(store: Store, embedder: TextEmbedder, path: Path | None, milvus: Milvus | None) -> NearestPassages:
+    """Return the index of a model's vectors: in Milvus, or where that is None in files.
+
+    Args:
+        store: The catalogue.
+        embedder: The model whose vectors are searched.
+        path: Where the files lie; None keeps them in memory.
+        milvus: Where the vectors are kept instead.
+
+    Raises:
+        CatalogueError: Milvus cannot be reached, or fails.
+        MissingDependency: A package that it needs is not installed.
+    """
+    if milvus is None:
+        return PassageIndex(store, embedder, path)
+    from .milvus_index import MilvusIndex
+
+    return MilvusIndex(store, embedder, milvus)
+
+
 class PassageIndex:
-    """Finds the adapters whose passages are nearest to a vector.
+    """Finds the adapters whose passages are nearest to a vector (implements `protocols.NearestPassages`).
 
     Args:
         store: the catalogue.
@@ -41,7 +60,7 @@ class PassageIndex:
         self._named = {"model": embedder.model, "revision": embedder.revision}
         self._path = path
         self._segments: tuple[Segment, ...] = ()
-        self._remembered: list[tuple[Ids | None, _Selections]] = []
+        self._remembered: Remembered[tuple[int, str], Selection | None] = Remembered()
         self.refresh()
 
     def __len__(self) -> int:
@@ -71,7 +90,7 @@ class PassageIndex:
                 before = self._segments
                 self._segments = caught_up(now, self._named, before)
                 self._write_files(before)
-        self._remembered = []
+        self._remembered = Remembered()
         return True
 
     def best(self, vector: Vectors, field: str, k: int, allowed: Ids | None = None) -> dict[int, float]:
@@ -83,7 +102,7 @@ class PassageIndex:
             k: passages looked at; several may belong to one adapter.
             allowed: sorted catalogue numbers; None allows all. The last few are remembered.
         """
-        selections = self._selections(allowed)
+        selections = self._remembered.of(allowed)
         scores, adapters = [], []
         for number, segment in enumerate(self._segments):
             part = segment.fields.get(field)
@@ -102,16 +121,6 @@ class PassageIndex:
         for adapter, score in zip(np.concatenate(adapters)[order].tolist(), together[order].tolist(), strict=True):
             cosine.setdefault(adapter, score)
         return cosine
-
-    def _selections(self, allowed: Ids | None) -> _Selections:
-        """Return what is known of a filter, which is compared by what is in it: an array may be filled anew."""
-        for known, selections in self._remembered:
-            if known is allowed or (known is not None and allowed is not None and np.array_equal(known, allowed)):
-                return selections
-        new: _Selections = {}
-        kept = None if allowed is None else allowed.copy()
-        self._remembered = [(kept, new), *self._remembered[: _REMEMBERED - 1]]
-        return new
 
     def _selection(
         self, selections: _Selections, number: int, field: str, part: Field, allowed: Ids | None

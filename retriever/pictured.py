@@ -12,12 +12,13 @@ import numpy as np
 from ..errors import InputError
 from ..records import Match
 from .common_look import CommonLook, common_look
-from .passages import PassageIndex
+from .passages import open_index
 from .similar import Found
 
 if TYPE_CHECKING:
     from ..db import Store
     from ..protocols import Ids, ImageEmbedder, Vectors
+    from .milvus_client import Milvus
 
 _DEPTH: Final = 200
 """Entries per list."""
@@ -45,12 +46,15 @@ class PictureIndex:
         store: The catalogue.
         embedder: The model that made the vectors.
         path: The index file; None keeps the index in memory.
+        milvus: Where the vectors are kept instead; None keeps them in that file.
     """
 
-    def __init__(self, store: Store, embedder: ImageEmbedder, path: Path | None = None) -> None:
+    def __init__(
+        self, store: Store, embedder: ImageEmbedder, path: Path | None = None, milvus: Milvus | None = None
+    ) -> None:
         self._store = store
         self._encoder = embedder.model, embedder.revision
-        self._index = PassageIndex(store, embedder, path)
+        self._index = open_index(store, embedder, path, milvus)
         self._known: _Usual | None = None
 
     def refresh(self) -> None:

@@ -30,6 +30,7 @@ from .similar import BY_MEANING, Found, similar
 if TYPE_CHECKING:
     from ..db import Store
     from ..protocols import Reranker, TextEmbedder, Vectors
+    from .milvus_client import Milvus
     from .pictured import PictureIndex
     from .postings import Scores
 
@@ -67,6 +68,7 @@ class Retriever:
         store: The catalogue.
         embedder: None searches by words alone.
         index_path: Where the vectors' index file lies, and beside it that of the words; None keeps both in memory.
+        milvus: Where the vectors are kept instead; None keeps them in that file.
         reranker: Orders the best candidates of a prompt anew; None leaves them as they are.
         reranked: How many it reads.
     """
@@ -77,12 +79,13 @@ class Retriever:
         embedder: TextEmbedder | None = None,
         index_path: Path | None = None,
         *,
+        milvus: Milvus | None = None,
         reranker: Reranker | None = None,
         reranked: int = 50,
     ) -> None:
         self._store = store
         self._embedder = embedder
-        self._seen = Corpus(store, embedder, index_path)
+        self._seen = Corpus(store, embedder, index_path, milvus)
         self._refreshing = Lock()
         self._reranker = reranker
         self._read = reranked

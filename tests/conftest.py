@@ -65,8 +65,8 @@ def _new_catalogues(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
     def copied(target: str | Path, *, read_only: bool = False) -> connect.Database:
         with suppress(CatalogueError, OSError):  # then the catalogue's own code says what is wrong
-            path = connect._path_of(target)
-            if not read_only and path.parent.is_dir() and not path.exists():
+            path = connect.file_of(target)
+            if path is not None and not read_only and path.parent.is_dir() and not path.exists():
                 if not empty.exists():
                     opened(empty).close()
                 shutil.copyfile(empty, copy)
@@ -76,6 +76,15 @@ def _new_catalogues(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(store, "open_database", copied)
         yield
+
+
+@pytest.fixture(scope="session")
+def empty_postgres() -> Iterator[str]:
+    """The name of a database to copy an empty catalogue from, on the server that `postgres_server` names."""
+    import postgres_server
+
+    with postgres_server.catalogues() as template:
+        yield template
 
 
 @pytest.fixture

@@ -14,13 +14,12 @@ from velatura.records import AdapterRecord, Hashes
 
 def order_of(name: str, sha256: str | None, size: int | None, **fields: object) -> Order:
     """Return an order of a file of Civitai."""
-    told = {"title": "Fox", "model_id": 1, "version_id": 2, "file_name": name, **fields}
-    record = AdapterRecord(source="civitai", key="1/2", hashes=Hashes(sha256=sha256), size=size, **told)  # type: ignore[arg-type]
+    told = {"title": "Fox", "model_id": 1, "version_id": 2, "hashes": Hashes(sha256=sha256), **fields}
+    record = AdapterRecord(source="civitai", key="1/2", file_name=name, size=size, **told)  # type: ignore[arg-type]
     return Order(number=1, record=record, file_name=name, origin=origin_of(record))
 
 
 if __name__ == "__main__":
     folder, port, sha256, size = sys.argv[1:]
     site = Site(port=int(port), names={"civitai.com": [PUBLIC], "storage.example": [PUBLIC]})
-    for done in fetch([order_of("fox.safetensors", sha256, int(size))], Path(folder), session=site.safe_session):
-        print(done.state, done.reason)
+    list(fetch([order_of("fox.safetensors", sha256, int(size))], Path(folder), session=site.safe_session))

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -187,6 +188,9 @@ def _run(commands: list[list[str]], home: str, environment: Mapping[str, str], s
                 code = end.code
             if code:
                 break
+    except BaseException:
+        traceback.print_exc()
+        raise
     finally:
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError):

@@ -25,7 +25,7 @@ from velatura.refiner.card import CardDescriber
 from velatura.refiner.picture_words import PictureDescriber
 from velatura.refiner.vlm import VlmDescriber
 from velatura.settings import Settings, default_settings, load_settings
-from velatura.wiring import beside, describer, manner, picker
+from velatura.wiring import describer, manner, picker
 
 
 @pytest.fixture
@@ -127,10 +127,6 @@ def test_default_composer_settings_are_the_composers_own() -> None:
     settings = load_settings()
     own = BuiltinComposer()
     assert vars(picker(settings, none, 10_000)) == vars(own)
-
-
-def test_what_belongs_to_a_catalogue_lies_beside_it() -> None:
-    assert beside(Path("/a/my.db"), "pictures") == Path("/a/my.db.pictures")
 
 
 def test_settings_have_the_composer_s_own_defaults() -> None:

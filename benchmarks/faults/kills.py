@@ -33,8 +33,8 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20, help="of each stage")
     parser.add_argument("--stages", nargs="+", choices=NAMES, default=NAMES)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--adapters", type=int, default=400)
-    parser.add_argument("--pictures", type=int, default=3, help="of each prompt")
+    parser.add_argument("--adapters", type=int, default=200)
+    parser.add_argument("--pictures", type=int, default=2, help="of each prompt")
     parser.add_argument("--nice", type=int, default=10)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
@@ -61,7 +61,7 @@ def measure(shop: Workshop, ways: list[Way], kills: int, chance: random.Random, 
         before = len(script.asked)
         ended = shop.do(way)
         if ended.code:
-            raise SystemExit(ended.stderr)
+            raise SystemExit(f"{way.name} ended with {ended.code}: {ended.stderr}")
         whole[way.name], seconds[way.name] = shop.state(way, ended), ended.seconds
         calls[way.name] = len(script.asked) - before
     shots: list[Shot] = []

@@ -55,20 +55,14 @@ from velatura.answers import object_in
 from velatura.catalog import (
     adapter_file,
     civitai,
-    civitai_files,
-    civitai_images,
     civitai_json,
-    folder,
-    header,
     http_json,
     huggingface,
     huggingface_json,
     identity,
     installs,
     json_dump,
-    layout,
     licence,
-    listing,
     nsfw,
     programs,
     sidecars,
@@ -638,7 +632,7 @@ def server_reply(data: bytes) -> None:
     remote_server.reason(reply)
     remote_server.lacks_memory(remote_server.reason(reply))
     remote_names.header_hashes(reply)
-    http_json._asked_pause(text_of(data))
+    http_json.asked_pause(text_of(data))
     from velatura.generation import a1111, comfyui
 
     for one in a1111._objects(reply):
@@ -895,7 +889,7 @@ SEED_REQUEST = told(
     negative="bad", scheduler="euler", clip_skip=1, mask=[True],
     start={"picture": {"path": "a.png", "sha256": "ab" * 32}, "strength": 0.5},
     controls=[{"model": "c", "picture": {"path": "b.png"}, "weight": 1.0}], embeddings=["e.safetensors"],
-    enlargement={"scale": 2},
+    enlargement={"mode": "demofusion", "scales": [2]},
 )  # fmt: skip
 SEED_PARAMETERS = (
     b'a fox (red:1.2) <lora:fox:0.8> <lyco:ink:te=0.2:unet=0.6> <lora:late:0@0,0.8@0.5>, BREAK [a|b] {x|y} 1.2::w::\n'
@@ -985,7 +979,7 @@ metrics = ["clip"]
 name = "turbo"
 settings = { model = "sdxl-turbo", steps = 4 }
 fields = { width = 512, scheduler = "euler" }
-enlargement = { scale = 2 }
+enlargement = { skip = 0.5 }
 """
 SEED_SETTINGS = b"""# mine
 steps = 20  # enough
@@ -1120,9 +1114,9 @@ def _targets() -> tuple[Target, ...]:
         Target("answer-reranker", asking(rerank), (b'{"scores": [{"number": 1, "score": 80}, {"number": "2", "score": '
                b'"7.5"}]}',), "json"),
         Target("answer-describer", asking(describe), (told(
-            description="It draws foxes.", category="animal", facets=[{"name": "style", "value": "ink"}], avoid="x",
+            description="It draws foxes.", category="animal", facets={"style": "ink", "subject": "fox"}, avoid="x",
             triggers=[1], weight=0.8, evidence="e [x](https://y) `z`"),), "json"),
-        Target("answer-judge", asking(judge), (b'{"reason": "r", "first": 7, "second": 3, "winner": "first"}',), "json"),
+        Target("answer-judge", asking(judge), (b'{"reason": "r", "first": 2, "second": 1, "winner": "first"}',), "json"),
         Target("answer-interrogator", asking(interrogate), (b'{"prompt": "a fox, <lora:x:1> snow"}',), "json"),
         Target("answer-yes", asking(yes), (b'{"answer": " Yes."}',), "json"),
         Target("reply", log_probabilities, (told(choices=[{"message": {"content": "yes"}, "logprobs": {"content": [
@@ -1145,7 +1139,7 @@ def _targets() -> tuple[Target, ...]:
         Target("people-lines", in_file("people.jsonl", agreement.read_people),
                (b'{"prompt_id": 1, "criterion": "quality", "winner": "base"}\n',)),
         Target("transcripts", in_file("transcripts.jsonl", transcribed), (told(
-            key="k", judge="j", criterion="quality", prompt="p", choice="first", reason="r", scores=[7, 3],
+            key="k", judge="j", criterion="quality", prompt="p", choice="first", reason="r", scores=[2, 1],
             usage={"calls": 1}) + b"\n",)),
         Target("results", in_file("results.json", stored.load_results), (_results(),), "json"),
         Target("plan", in_file("plan.toml", plan), (SEED_PLAN,), "text"),

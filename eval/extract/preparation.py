@@ -6,7 +6,6 @@ give other pixels, and with them other features, on machines that have torchvisi
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -29,6 +28,8 @@ IMAGENET_SPREAD: Final[Triple] = (0.229, 0.224, 0.225)
 
 _LARGEST: Final = 2048
 """Pixels; no published network looks at more than 1,024."""
+_FARTHEST: Final = 1e6
+"""Of a mean or a spread, either way; whole numbers in JSON have no bound of their own."""
 _LARGEST_RESIZED: Final = 1 << 15
 """Pixels of the longer side, up to which all of a picture is resized before its middle is cut out."""
 
@@ -157,7 +158,7 @@ def _triple(values: object, default: Triple) -> Triple | None:
         return default
     if not (isinstance(values, list) and len(values) == 3):
         return None
-    if not all(isinstance(value, int | float) and math.isfinite(value) for value in values):
+    if not all(isinstance(value, int | float) and abs(value) <= _FARTHEST for value in values):
         return None
     red, green, blue = (float(value) for value in values)
     return red, green, blue

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
@@ -23,8 +24,13 @@ from .pictures import no_warnings, read_picture_file
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ..cells import Features
     from ..protocols import FeatureExtractor
 
+Shown: TypeAlias = "tuple[Sequence[str], NDArray[Any]]"
+"""The names of extractors of one network, and a batch of what it is shown."""
+Through: TypeAlias = "Callable[[Iterable[Shown]], Iterable[tuple[int, Sequence[Features]]]]"
+"""Has networks look at batches, wherever: gives the features of each extractor with the batch's place."""
 Progress = Callable[[int, int], None]
 """Called with how many pictures are done, and how many there are."""
 Picture = Sample | str | Path
@@ -62,6 +68,7 @@ def extract(
     progress: Progress | None = None,
     workers: int = 2,
     batch: int = 32,
+    through: Through | None = None,
 ) -> Extraction:
     """See to it that the cache has the features of pictures.
 
@@ -75,6 +82,7 @@ def extract(
         progress: Called as pictures are done.
         workers: Threads that read, decode and prepare.
         batch: How many pictures a network looks at at once.
+        through: Has networks that are open elsewhere look; None has these.
 
     Returns:
         What became of them; a picture that cannot be read costs nothing but itself.
@@ -83,7 +91,7 @@ def extract(
         InputError: the cache cannot be written, or a network not be loaded.
     """
     tasks = list(dict.fromkeys(_tasks(pictures, folder)))
-    run = _Run(extractors, cache, batch)
+    run = _Run(extractors, cache, batch, through)
     whole, remaining = len(tasks), tasks
     progress = progress or (lambda _done, _of: None)
     with no_warnings():  # held for all threads: what damaged files make Pillow warn of
@@ -93,8 +101,7 @@ def extract(
                 done = whole - len(remaining)
                 progress(done, whole)
                 now = run.first_of_kind(remaining)
-                for count, _ in enumerate(run.look(now, workers), 1):
-                    progress(done + count, whole)
+                run.look(now, workers, lambda count, done=done: progress(done + count, whole))
                 remaining = [task for task in remaining if not run.settled(task)]
         finally:
             run.close()
@@ -129,20 +136,26 @@ class _Prepared:
 class _Run:
     """One call of `extract`."""
 
-    def __init__(self, extractors: Sequence[FeatureExtractor], cache: FeatureCache, batch: int) -> None:
+    def __init__(
+        self, extractors: Sequence[FeatureExtractor], cache: FeatureCache, batch: int, through: Through | None
+    ) -> None:
         self.found: dict[_Task, str] = {}
         self.lost: dict[_Task, str] = {}
         self.claimed: set[str] = set()
         self._bad: dict[str, str] = {}
         self._cache = cache
         self._batch = batch
+        self._through = through or self._here
         self._digests = FileDigests(cache.folder)
         self._groups: dict[str, list[FeatureExtractor]] = {}
         for extractor in extractors:
             network = getattr(extractor, "network", None)  # outputs of one network are had at once
             key = extractor.fingerprint if network is None else f"network {id(network)}"
             self._groups.setdefault(key, []).append(extractor)
+        self._by_name = {extractor.name: extractor for extractor in extractors}
         self._waiting: dict[str, list[_Prepared]] = {group: [] for group in self._groups}
+        self._shown: list[tuple[str, list[_Prepared]]] = []
+        """Of each batch, by its place: the network, and the pictures until they were looked at."""
         self._rows: dict[str, list[tuple[str, NDArray[np.float32]]]] = {one.fingerprint: [] for one in extractors}
         self._written = time.monotonic()
 
@@ -174,21 +187,32 @@ class _Run:
         """Say whether it is known what became of a task."""
         return task in self.found or task in self.lost
 
-    def look(self, tasks: Sequence[_Task], workers: int) -> Iterator[_Task]:
-        """Look at files, and yield each when it was read."""
+    def look(self, tasks: Sequence[_Task], workers: int, told: Callable[[int], None]) -> None:
+        """Look at files; `told` is called with how many were read."""
+        self._shown.clear()
+        with closing(self._batches(tasks, workers, told)) as batches:
+            for place, found in self._through(batches):
+                self._keep(place, found)
+
+    def _batches(
+        self, tasks: Sequence[_Task], workers: int, told: Callable[[int], None]
+    ) -> Generator[Shown, None, None]:
+        """Read files, and yield what networks are shown, a batch whenever one is full, and the rest at the end."""
         queue = iter(tasks)
         pool = ThreadPoolExecutor(max_workers=max(1, workers))
         try:
             under_way: deque[Future[_Prepared]] = deque(
                 pool.submit(self._prepare, task) for task in islice(queue, 2 * max(1, workers) + 2)
             )
+            done = 0
             while under_way:
                 prepared = under_way.popleft().result()
                 under_way.extend(pool.submit(self._prepare, task) for task in islice(queue, 1))
-                self._take(prepared)
-                yield prepared.task
+                yield from self._take(prepared)
+                done += 1
+                told(done)
             for group in self._groups:
-                self._look(group)
+                yield from self._show(group)
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -229,7 +253,7 @@ class _Run:
             prepared.reason = str(error)
         return prepared
 
-    def _take(self, prepared: _Prepared) -> None:
+    def _take(self, prepared: _Prepared) -> Iterator[Shown]:
         task = prepared.task
         if prepared.reason is not None:
             self.lost[task] = prepared.reason
@@ -240,18 +264,29 @@ class _Run:
             for group in list(prepared.shown):
                 self._waiting[group].append(prepared)
                 if len(self._waiting[group]) >= self._batch:
-                    self._look(group)
+                    yield from self._show(group)
             self.found[task] = prepared.sha256
 
-    def _look(self, group: str) -> None:
-        """Have a network look at what waits for it."""
+    def _show(self, group: str) -> Iterator[Shown]:
+        """Yield what waits for a network."""
         waiting, self._waiting[group] = self._waiting[group], []
         if not waiting:
             return
         shown = np.stack([prepared.shown.pop(group) for prepared in waiting])
         shown.flags.writeable = False  # the outputs of one network know by that that it stays the same
-        for extractor in self._groups[group]:
-            for prepared, row in zip(waiting, extractor.extract(shown), strict=True):
+        self._shown.append((group, waiting))
+        yield [extractor.name for extractor in self._groups[group]], shown
+
+    def _here(self, batches: Iterable[Shown]) -> Iterator[tuple[int, Sequence[Features]]]:
+        for place, (names, shown) in enumerate(batches):
+            yield place, [self._by_name[name].extract(shown) for name in names]
+
+    def _keep(self, place: int, found: Sequence[Features]) -> None:
+        """Keep what a network found in a batch."""
+        group, waiting = self._shown[place]
+        self._shown[place] = group, []
+        for extractor, features in zip(self._groups[group], found, strict=True):
+            for prepared, row in zip(waiting, features, strict=True):
                 if np.isfinite(row).all():
                     self._rows[extractor.fingerprint].append((prepared.sha256, row))
                 else:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import sqlite3
+import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import postgres_server
 import pytest
+from postgres_server import needs_postgres
 
-from velatura.db import Store, open_store
+from velatura.db import COLUMNS, Store, driver, open_store
+from velatura.db.connect import open_database
+from velatura.db.schema import metadata
 from velatura.protocols import Entry
 from velatura.records import AdapterRecord, Rejection
 
@@ -70,31 +76,25 @@ def make_file(key: str, fingerprint: str | None = None, *, stamp: str = "1", **f
 
 # Random or of the moment, and so never the same in two catalogues.
 _OF_THE_MOMENT = {"missing_since"}
-_SKIPPED = {"word_change", "meta", "encoder", "alembic_version", "sqlite_sequence"}
+_SKIPPED = {"word_change", "meta", "encoder"}
+_WORDS = ("rowid", "text")
 
 
-def rows_of(path: Path, *, numbers: bool = True) -> dict[str, list[tuple[Any, ...]]]:
+def rows_of(target: str | Path, *, numbers: bool = True) -> dict[str, list[tuple[Any, ...]]]:
     """Every row of every table, sorted; without `numbers`, those that merely count are left out."""
-    connection = sqlite3.connect(path)
-    try:
-        tables = [
-            name
-            for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
-            if name not in _SKIPPED and (not name.startswith("words_") or name.endswith("_content"))
-        ]
-        content = {}
-        for table in tables:
-            columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+    content = {}
+    with closing(open_database(target, read_only=True)) as database, database.reading() as connection:
+        names = [*metadata.tables, *(f"words_{column}" for column in COLUMNS)]
+        for table in sorted(set(names) - _SKIPPED):
+            columns = [column.name for column in metadata.tables[table].columns] if table in metadata.tables else _WORDS
             kept = [
                 f"{column} IS NULL" if column in _OF_THE_MOMENT else column
                 for column in columns
-                if numbers or not (column == "id" or column.endswith("_id") or column == "settled")
+                if numbers or not (column in ("id", "rowid", "settled") or column.endswith("_id"))
             ]
-            found = connection.execute(f"SELECT {', '.join(kept or ['1'])} FROM {table}").fetchall()
-            content[table] = sorted(found, key=repr)
-        return content
-    finally:
-        connection.close()
+            found = connection.exec_driver_sql(f"SELECT {', '.join(kept or ['1'])} FROM {table}")
+            content[table] = sorted(map(tuple, found), key=repr)
+    return content
 
 
 @pytest.fixture
@@ -105,18 +105,49 @@ def make() -> SimpleNamespace:
 
 @pytest.fixture
 def rows() -> Callable[..., dict[str, list[tuple[Any, ...]]]]:
-    """Every row of a catalogue's file, by table."""
+    """Every row of a catalogue, by table."""
     return rows_of
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Where the catalogue lies."""
-    return tmp_path / "catalogue.db"
+def damage() -> Callable[..., None]:
+    """Run a statement of SQLite's on a catalogue, past all that would mind it."""
+
+    def run(target: str | Path, statement: str, *values: object) -> None:
+        with closing(open_database(target)) as database, database.writing() as connection:
+            if connection.dialect.name == "postgresql":
+                statement = re.sub(r"x'(\w+)'", r"'\\x\1'::bytea", statement)
+            driver.execute(connection, statement, values)
+
+    return run
 
 
 @pytest.fixture
-def store(path: Path) -> Iterator[Store]:
-    """An empty catalogue."""
-    with open_store(path) as store:
+def path(tmp_path: Path) -> Path:
+    """Where a catalogue's file lies."""
+    return tmp_path / "catalogue.db"
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=needs_postgres)])
+def another(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], str | Path]]:
+    """Give a place for one more catalogue, on one kind of database and then on the other."""
+    if request.param == "sqlite":
+        names = (tmp_path / f"catalogue{number or ''}.db" for number in count())
+        yield lambda: next(names)
+    else:
+        template = request.getfixturevalue("empty_postgres")
+        with ExitStack() as stack:
+            yield lambda: stack.enter_context(postgres_server.database(template))
+
+
+@pytest.fixture
+def target(another: Callable[[], str | Path]) -> str | Path:
+    """A place for a catalogue, on each kind of database."""
+    return another()
+
+
+@pytest.fixture
+def store(target: str | Path) -> Iterator[Store]:
+    """An empty catalogue, on each kind of database."""
+    with open_store(target) as store:
         yield store

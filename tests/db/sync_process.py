@@ -17,6 +17,7 @@ from velatura.db import open_store
 from velatura.errors import InputError
 from velatura.records import Example
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 shared = runpy.run_path(str(Path(__file__).with_name("conftest.py")))
 
 

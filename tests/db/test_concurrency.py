@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from velatura.db import fts5, open_store
+from velatura.db import full_text, open_store
 from velatura.records import Filter
 
 pytestmark = pytest.mark.usefixtures("every_step")
@@ -17,10 +17,10 @@ pytestmark = pytest.mark.usefixtures("every_step")
 SCRIPT = Path(__file__).with_name("sync_process.py")
 
 
-def sync_at_once(path: Path, *scopes: str) -> None:
+def sync_at_once(target: str | Path, *scopes: str) -> None:
     processes = [
         subprocess.Popen(
-            [sys.executable, SCRIPT, path, scope, "0", "300"],
+            [sys.executable, SCRIPT, target, scope, "0", "300"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -33,10 +33,10 @@ def sync_at_once(path: Path, *scopes: str) -> None:
         assert "SyncReport" in output
 
 
-def test_readers_see_the_last_whole_batch(path: Path, make, monkeypatch: pytest.MonkeyPatch):
+def test_readers_see_the_last_whole_batch(target: str | Path, make, monkeypatch: pytest.MonkeyPatch):
     seen: list[int] = []
-    insert: Callable[..., None] = fts5.insert
-    with open_store(path) as store, open_store(path, read_only=True) as reader:
+    insert: Callable[..., None] = full_text.insert
+    with open_store(target) as store, open_store(target, read_only=True) as reader:
 
         def look_before_it_is_kept(connection: object, rows: list[tuple[int, tuple[str, ...]]]) -> None:
             insert(connection, rows)
@@ -44,20 +44,20 @@ def test_readers_see_the_last_whole_batch(path: Path, make, monkeypatch: pytest.
             assert len(reader.mentions(["title"], 999)["title"]) == reader.stats().files
             seen.append(reader.stats().files)
 
-        monkeypatch.setattr(fts5, "insert", look_before_it_is_kept)
+        monkeypatch.setattr(full_text, "insert", look_before_it_is_kept)
         store.sync(make.source([make.file(f"{i}") for i in range(50)]), batch=10)
     assert seen == [0, 10, 20, 30, 40]
 
 
-def test_two_processes_may_read_the_same_source_at_once(path: Path, rows):
-    alone = path.with_name("alone.db")
+def test_two_processes_may_read_the_same_source_at_once(target: str | Path, another, rows):
+    alone = another()
     sync_at_once(alone, "/adapters")
-    sync_at_once(path, "/adapters", "/adapters")
-    assert rows(path, numbers=False) == rows(alone, numbers=False)
+    sync_at_once(target, "/adapters", "/adapters")
+    assert rows(target, numbers=False) == rows(alone, numbers=False)
 
 
-def test_two_processes_may_read_different_sources_at_once(path: Path):
-    sync_at_once(path, "/adapters", "/adapters/sub")
-    with open_store(path) as store:
+def test_two_processes_may_read_different_sources_at_once(target: str | Path):
+    sync_at_once(target, "/adapters", "/adapters/sub")
+    with open_store(target) as store:
         assert store.stats().files == 300
         assert store.rejections() == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
@@ -96,11 +95,8 @@ def test_adapter_that_is_no_more_is_left_out(store: Store, numbers: list[int]) -
         "direction = x'00'",
     ],
 )
-def test_damage_is_told_in_a_sentence(store: Store, path: Path, numbers: list[int], change: str) -> None:
+def test_damage_is_told_in_a_sentence(store: Store, target: str | Path, numbers: list[int], change: str, damage) -> None:
     store.put_probes([(numbers[0], "s", probed())])
-    connection = sqlite3.connect(path)
-    connection.execute(f"UPDATE probe SET {change}")
-    connection.commit()
-    connection.close()
+    damage(target, f"UPDATE probe SET {change}")
     with pytest.raises(CatalogueError, match="probes is damaged"):
         store.probes(numbers)

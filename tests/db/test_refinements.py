@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ from alembic import command
 from hypothesis import given
 from hypothesis import strategies as st
 
-from velatura.db import Store, migrate, open_store, sqlite
+from velatura.db import Store, driver, migrate, open_store
+from velatura.db.connect import Database, url_of
 from velatura.db.refinements import Reply, dump, load
 from velatura.errors import CatalogueError
 from velatura.records import CATEGORIES, FACETS, Refinement, Usage
@@ -95,11 +96,11 @@ def test_nobody_describes_what_depicts_a_minor(store: Store, make):
     assert store.stale_refinements("me") == [2, 3]
 
 
-def test_what_came_of_an_older_record_is_stale(path: Path, filled: Store, make):
+def test_what_came_of_an_older_record_is_stale(target: str | Path, filled: Store, make):
     say(filled, 2, "words")
     assert filled.stale_refinements("me") == [1, 3]
     assert filled.refinements([2]) == {2: ("o", "me")}
-    with open_store(path) as other:
+    with open_store(target) as other:
         other.sync(make.source([make.file(name, stamp="2", title="Renamed") for name in "abc"]))
     say(filled, 1, "of the old title")
     say(filled, 2, "of the old title")
@@ -144,7 +145,7 @@ def test_more_replies_than_one_statement_takes(filled: Store):
     assert len(filled.replies("w", (f"{number}" for number in range(2000)))) == 1200
 
 
-def test_failures_are_told_until_it_succeeds(filled: Store, rows, path: Path):
+def test_failures_are_told_until_it_succeeds(filled: Store, rows, target: str | Path):
     filled.put_replies("me", [Reply(origin="x", failure="no"), Reply(origin="y", failure="never", refused=True)])
     filled.put_unrefined("me", [(3, "y"), (1, "x"), (99, "x")])
     assert filled.unrefined_failures("me") == [(1, "no", False), (3, "never", True)]
@@ -165,8 +166,8 @@ def test_a_missing_adapter_keeps_its_refinement_and_its_failure_is_not_told(fill
     assert filled.unrefined_failures("me") == []
 
 
-def test_nothing_is_written_through_a_catalogue_opened_for_reading(filled: Store, path: Path):
-    with open_store(path, read_only=True) as reader, pytest.raises(CatalogueError, match="reading only"):
+def test_nothing_is_written_through_a_catalogue_opened_for_reading(filled: Store, target: str | Path):
+    with open_store(target, read_only=True) as reader, pytest.raises(CatalogueError, match="reading only"):
         say(reader, 1, "words")
 
 
@@ -175,27 +176,24 @@ def test_nothing_is_written_through_a_catalogue_opened_for_reading(filled: Store
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", "null", "7", '"x"', "[" * 100_000, '{"weight": ' + "9" * 5000 + "}", "\0"],
+    ["", "{", "[]", "null", "7", '"x"', "[" * 100_000, '{"weight": ' + "9" * 5000 + "}", "\x01"],
 )
-def test_a_damaged_row_is_no_refinement(filled: Store, path: Path, text: str):
+def test_a_damaged_row_is_no_refinement(filled: Store, target: str | Path, text: str, damage):
     filled.put_refinements([(1, MOON, "o"), (2, MOON, "o")])
     filled.put_replies("card/1", [Reply(origin="o", refinement=MOON)])
-    with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE refinement SET json = ? WHERE adapter_id = 1", [text])
-        connection.execute("UPDATE reply SET json = ?, calls = 'many', read = -5", [text])
-    connection.close()
+    damage(target, "UPDATE refinement SET json = ? WHERE adapter_id = 1", text)
+    damage(target, "UPDATE reply SET json = ?", text)
     assert [adapter.refinement for adapter in filled.adapters([1, 2])] == [Refinement(), MOON]
     assert filled.replies("card/1", ["o"]) == {}
     filled.put_refinements([(1, MOON, "o")])
     assert filled.adapter(1).refinement == MOON
 
 
-def test_counts_that_are_none_are_nought(filled: Store, path: Path):
-    filled.put_replies("me", [Reply(origin="o", refinement=MOON, usage=Usage(calls=1, read=5))])
-    with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE reply SET calls = 'many', read = -5, refused = 'perhaps'")
-    connection.close()
-    assert filled.replies("me", ["o"])["o"].usage == Usage()
+def test_counts_that_are_none_are_nought(path: Path, make, damage):
+    with open_store(path) as store:
+        store.put_replies("me", [Reply(origin="o", refinement=MOON, usage=Usage(calls=1, read=5))])
+        damage(path, "UPDATE reply SET calls = 'many', read = -5, refused = 'perhaps'")
+        assert store.replies("me", ["o"])["o"].usage == Usage()
 
 
 def test_what_is_not_of_its_type_is_left_out():
@@ -252,27 +250,27 @@ def test_every_refinement_survives(refinement: Refinement):
 # ---------------------------------------------------------------- from before
 
 
-def test_descriptions_of_an_older_catalogue_are_carried_over(path: Path, make):
+def test_descriptions_of_an_older_catalogue_are_carried_over(target: str | Path, make):
     """At step 0004 a description and its writer stood beside the record."""
-    engine = sqlite.connect(path, read_only=False)
-    with engine.execution_options(writes=True).begin() as connection:
+    with closing(Database(url_of(target))) as database, database.writing() as connection:
         config = migrate._config()
         config.attributes["connection"] = connection
         command.upgrade(config, "0004")
         for number, description, writer in ((1, 'it "paints"\nmoonlight', "me"), (2, None, None), (3, "stars", None)):
-            connection.exec_driver_sql(
+            driver.execute(
+                connection,
                 "INSERT INTO adapter (id, source, key, digest, title, title_key, family, kind, described, "
                 "passages_from) VALUES (?, 'folder', ?, ?, 't', 't', 'sd1', 'lora', ?, ?)",
                 (number, f"{number}", f"d{number}", description and "x", f"d{number}+{'x' if description else ''}+2"),
             )
-            connection.exec_driver_sql(
+            driver.execute(
+                connection,
                 "INSERT INTO record VALUES (?, ?, ?, ?)",
                 (number, f'{{"source":"folder","key":"{number}","title":"t"}}', description, writer),
             )
-    engine.dispose()
     with pytest.raises(CatalogueError, match="older version"):
-        open_store(path, read_only=True)
-    with open_store(path) as store:
+        open_store(target, read_only=True)
+    with open_store(target) as store:
         assert [adapter.refinement for adapter in store.adapters([1, 2, 3])] == [
             Refinement(description='it "paints"\nmoonlight', writer="me"),
             Refinement(),

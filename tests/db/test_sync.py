@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from velatura.db import Store, fts5, open_store
+from velatura.db import Store, full_text, open_store
 from velatura.errors import InputError, SourceError, SourceUnavailable
 from velatura.records import Example, Filter, Hashes, Licence, Refinement, Rejection, WeightEvidence
 
@@ -106,7 +106,7 @@ def test_a_changed_record_keeps_its_number_and_is_found_by_its_new_words(store: 
 
 def test_a_new_stamp_on_an_equal_record_is_no_update(store: Store, make, monkeypatch: pytest.MonkeyPatch):
     store.sync(make.source([make.file("a")]))
-    monkeypatch.setattr(fts5, "replace", lambda *_: pytest.fail("the row was written again"))
+    monkeypatch.setattr(full_text, "replace", lambda *_: pytest.fail("the row was written again"))
     report = store.sync(make.source([make.file("a", stamp="2")]))
     assert (report.records, report.updated, report.unchanged) == (1, 0, 0)
     assert store.sync(make.source([make.file("a", stamp="2")])).unchanged == 1
@@ -272,17 +272,17 @@ def test_an_entry_offered_twice_counts_once_and_is_told_when_it_differs(store: S
     assert store.rejections() == []
 
 
-def test_a_batch_is_kept_as_a_whole_or_not_at_all(path: Path, make, rows, monkeypatch: pytest.MonkeyPatch):
+def test_a_batch_is_kept_as_a_whole_or_not_at_all(target, another, make, rows, monkeypatch: pytest.MonkeyPatch):
     offers = [make.file(f"{i}", tags=(f"tag{i}",)) for i in range(10)]
-    insert = fts5.insert
+    insert = full_text.insert
 
     def fail_at_the_end(connection: object, written: list[tuple[int, tuple[str, ...]]]) -> None:
         insert(connection, written)
         if written[0][0] > 4:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(fts5, "insert", fail_at_the_end)
-    with open_store(path) as store:
+    monkeypatch.setattr(full_text, "insert", fail_at_the_end)
+    with open_store(target) as store:
         with pytest.raises(KeyboardInterrupt):
             store.sync(make.source(offers), batch=4)
         assert store.stats().files == 4
@@ -290,10 +290,10 @@ def test_a_batch_is_kept_as_a_whole_or_not_at_all(path: Path, make, rows, monkey
         monkeypatch.undo()
         report = store.sync(make.source(offers), batch=4)
         assert (report.unchanged, report.added) == (4, 6)
-    other = path.with_name("undisturbed.db")
+    other = another()
     with open_store(other) as store:
         store.sync(make.source(offers), batch=4)
-    assert rows(path) == rows(other)
+    assert rows(target) == rows(other)
 
 
 def test_a_live_source_goes_on_where_it_was(store: Store, make):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -42,9 +41,9 @@ def test_a_changed_record_or_description_makes_them_stale_and_keeps_them(filled:
     assert filled.stale_passages("1") == []
 
 
-def test_passages_made_from_an_older_record_are_stale(path: Path, filled: Store, make):
+def test_passages_made_from_an_older_record_are_stale(target: str | Path, filled: Store, make):
     assert 1 in filled.stale_passages("1")
-    with open_store(path) as other:
+    with open_store(target) as other:
         other.sync(make.source([make.file("a", stamp="2", title="Renamed"), make.file("b"), make.file("c")]))
     filled.set_passages([(1, [("card", "made from the old title")])], "1")
     assert 1 in filled.stale_passages("1")
@@ -118,13 +117,10 @@ def test_a_vector_that_does_not_fit_is_refused(filled: Store, bad: object):
     assert filled.missing_vectors("m", "r", ["good", "bad"]) == {"good", "bad"}
 
 
-def test_a_damaged_vector_is_told(path: Path, filled: Store):
+def test_a_damaged_vector_is_told(target: str | Path, filled: Store, damage):
     filled.set_passages([(1, [("card", "x")])], "1")
     filled.put_vectors("m", "r", {"x": vector(1, 2)})
-    connection = sqlite3.connect(path)
-    connection.execute("UPDATE embedding SET vector = x'00'")
-    connection.commit()
-    connection.close()
+    damage(target, "UPDATE embedding SET vector = x'00'")
     with pytest.raises(CatalogueError, match="damaged"):
         filled.load_vectors("m", "r")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import pytest
 
 from velatura.db import Store, open_store
 from velatura.db.alike import alike
+from velatura.db.connect import open_database
 from velatura.errors import CatalogueError
 from velatura.records import BaseNorms, BlockNorm, WeightMeasure
 
@@ -146,12 +147,9 @@ def test_norms_of_a_checkpoint_are_kept_by_family(store: Store):
 
 
 @pytest.mark.parametrize("sql", ["json = '{'", "json = '[]'", "json = '{\"blocks\": [1]}'", "sketch = x'0102'"])
-def test_damage_is_one_sentence(store: Store, path: Path, numbers, sql: str):
+def test_damage_is_one_sentence(store: Store, target: str | Path, numbers, sql: str, damage):
     store.put_measures([(numbers["a"], "1-1", measured())])
-    connection = sqlite3.connect(path)
-    connection.execute(f"UPDATE measure SET {sql}")
-    connection.commit()
-    connection.close()
+    damage(target, f"UPDATE measure SET {sql}")
     with pytest.raises(CatalogueError, match="damaged"):
         store.measure(numbers["a"])
     if "sketch" in sql:
@@ -162,14 +160,13 @@ def test_damage_is_one_sentence(store: Store, path: Path, numbers, sql: str):
 def test_a_catalogue_of_before_is_brought_up_to_date(path: Path, make):
     with open_store(path) as store:
         store.sync(make.source([make.file("a.safetensors", "fa")]))
-    connection = sqlite3.connect(path)
-    for table in ("measure", "base_norm", "word_change", "picture", "refinement", "unrefined", "reply", "probe"):
-        connection.execute(f"DROP TABLE {table}")
-    for column in ("description", "writer"):
-        connection.execute(f"ALTER TABLE record ADD COLUMN {column} TEXT")
-    connection.execute("UPDATE alembic_version SET version_num = '0001'")
-    connection.commit()
-    connection.close()
+    tables = ("measure", "base_norm", "word_change", "picture", "refinement", "unrefined", "reply", "probe")
+    with closing(open_database(path)) as database, database.writing() as connection:
+        for table in tables:
+            connection.exec_driver_sql(f"DROP TABLE {table}")
+        for column in ("description", "writer"):
+            connection.exec_driver_sql(f"ALTER TABLE record ADD COLUMN {column} TEXT")
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
     with open_store(path) as store:
         [file] = store.weight_files("1")
         store.put_measures([(file.number, "1-1", measured())])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from velatura.db import fts5
+from velatura.db import full_text
 from velatura.db.words import COLUMNS, LONGEST, texts
 from velatura.records import AdapterRecord, Example
 from velatura.words import words
@@ -77,4 +77,4 @@ def test_a_text_without_end_is_searchable_as_far_as_an_honest_one_goes():
 
 
 def test_phrases_of_a_query_are_bounded():
-    assert len(fts5.phrases([f"word{number}" for number in range(10_000)])) == 512
+    assert len(full_text.phrases([f"word{number}" for number in range(10_000)])) == 512

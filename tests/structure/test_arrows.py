@@ -25,7 +25,7 @@ BASE = {
     "parameters",
     "addresses",
 }
-MIDDLE = BASE | {"protocols", "settings", "plain", "llm", "endpoint", "public_http"}
+MIDDLE = BASE | {"protocols", "settings", "plain", "llm", "endpoint", "spending", "public_http"}
 STAGES = {"catalog", "db", "composer", "generation", "eval"}
 
 ALLOWED: dict[str, set[str]] = {
@@ -33,20 +33,25 @@ ALLOWED: dict[str, set[str]] = {
     "protocols": BASE,
     "settings": BASE,
     "plain": BASE,
-    "endpoint": BASE,
+    "throttle": BASE,
+    "spending": BASE,
+    "endpoint": BASE | {"throttle"},
+    "fleet": BASE | {"endpoint", "spending"},
     "public_http": BASE,
-    "llm": BASE | {"endpoint"},
+    "llm": BASE | {"endpoint", "fleet", "spending"},
     **dict.fromkeys(STAGES, MIDDLE),
     "refiner": MIDDLE | {"db"},
+    "dataset": MIDDLE | {"catalog", "db", "refiner"},
     "retriever": MIDDLE | {"db"},
     "resolve": MIDDLE | STAGES,
     "wiring": MIDDLE | STAGES | {"refiner"},
     "composing": MIDDLE | STAGES | {"resolve", "wiring"},
-    "painting": MIDDLE | STAGES | {"wiring"},
+    "engines": MIDDLE | STAGES | {"refiner", "wiring"},
+    "painting": MIDDLE | STAGES | {"engines", "wiring"},
     "probes": MIDDLE | STAGES | {"painting", "wiring"},
     "pipeline": MIDDLE
     | STAGES
-    | {"refiner", "retriever", "resolve", "gates", "wiring", "composing", "painting", "probes"},
+    | {"refiner", "retriever", "resolve", "gates", "wiring", "composing", "engines", "painting", "probes"},
     "methods": MIDDLE | STAGES | {"pipeline", "composing"},
     "experiment": MIDDLE | STAGES | {"pipeline", "methods", "painting"},
     "gates": MIDDLE | STAGES,
@@ -62,7 +67,7 @@ ALLOWED: dict[str, set[str]] = {
     "watcher": MIDDLE | STAGES | {"refiner", "pipeline"},
     "commands": MIDDLE
     | STAGES
-    | {"comparison", "comparison_sheet", "doctor", "experiment", "fetching", "gates", "methods", "pipeline", "probes"}
+    | {"comparison", "comparison_sheet", "dataset", "doctor", "engines", "experiment", "fetching", "gates", "methods", "pipeline", "probes"}
     | {"refiner", "resolve", "retriever", "server", "settings_file", "timed_stages", "watcher", "wiring"},
     "cli": MIDDLE | STAGES | {"commands", "refiner", "retriever", "pipeline", "playground", "doctor"},
     "__main__": {"cli"},

@@ -60,6 +60,8 @@ def _create_commits() -> None:
         sa.Column("sequence", _TEXT, primary_key=True),
         sa.Column("last", sa.BigInteger),
     )
+    for table in ("scope", "entry", "rejection", "adapter", "passage", "encoder"):
+        op.execute(f"INSERT INTO commit_number (sequence) VALUES ('{table}_id_seq')")  # noqa: S608
 
 
 def _unique(first: str, second: str) -> list[sa.UniqueConstraint]:

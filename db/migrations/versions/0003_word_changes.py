@@ -22,5 +22,7 @@ def upgrade() -> None:
         sa.Column("stamp", sa.BigInteger, nullable=False),
         sqlite_autoincrement=True,
     )
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute("INSERT INTO commit_number (sequence) VALUES ('word_change_id_seq')")
     note = sa.text("INSERT INTO word_change (adapter_id, stamp) SELECT id, :stamp FROM adapter ORDER BY id")
     op.execute(note.bindparams(stamp=secrets.randbits(62)))
