@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from ..pipeline import Velatura
     from ..records import Filter
 
-Db = Annotated[str | None, typer.Option("--db", metavar="PATH", help="The catalogue: a SQLite file, or postgresql://USER@HOST/DATABASE.")]
+Db = Annotated[
+    str | None,
+    typer.Option("--db", metavar="PATH", help="The catalogue: a SQLite file, or postgresql://USER@HOST/DATABASE."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Family = Annotated[
     str | None,

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError
 
 from ..errors import CatalogueError, MissingDependency
 from .schema import COUNTED, metadata
@@ -135,7 +134,8 @@ def is_foreign(connection: Connection) -> bool:
     """Return whether the schema holds another program's tables."""
     tables = connection.exec_driver_sql(
         "SELECT count(*), count(*) FILTER (WHERE relname = 'commit_stamp') FROM pg_class "
-        "JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE nspname = current_schema() AND relkind IN ('r', 'p')"
+        "JOIN pg_namespace ON pg_namespace.oid = relnamespace "
+        "WHERE nspname = current_schema() AND relkind IN ('r', 'p')"
     )
     every, ours = tables.one()
     return bool(every) and not ours
@@ -178,7 +178,7 @@ def set_last_numbers(connection: Connection, numbers: Mapping[str, int]) -> None
             highest = connection.exec_driver_sql(f"SELECT max(id) FROM {table.name}").scalar() or 0  # noqa: S608
             last = max(highest, numbers.get(table.name, 0))
             connection.exec_driver_sql(
-                f"SELECT setval('{table.name}_id_seq', greatest(%s, 1), %s > 0)",  # noqa: S608
+                f"SELECT setval('{table.name}_id_seq', greatest(%s, 1), %s > 0)",
                 (last, last),
             )
 

@@ -23,7 +23,8 @@ def adapters(connection: Connection, numbers: Sequence[int]) -> list[RefinedAdap
     for chunk in chunks({int(number) for number in numbers if 0 < number < 2**63}):
         statement = (
             "SELECT record.adapter_id, record.json, refinement.json, refinement.writer FROM record "  # noqa: S608
-            f"LEFT JOIN refinement ON refinement.adapter_id = record.adapter_id WHERE record.adapter_id IN ({places(chunk)})"
+            "LEFT JOIN refinement ON refinement.adapter_id = record.adapter_id "
+            f"WHERE record.adapter_id IN ({places(chunk)})"
         )
         for number, text, refined, writer in execute(connection, statement, tuple(chunk)):
             refinement = None if refined is None else refinements.load(refined, writer)

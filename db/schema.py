@@ -52,6 +52,7 @@ def _equal(name: str, column: str) -> Index:
     """Look a text of any length up as a whole."""
     return Index(f"{name}_{column}", column, postgresql_using="hash").ddl_if(dialect="postgresql")
 
+
 meta = Table(
     "meta",
     metadata,
@@ -278,5 +279,7 @@ probe = Table(
     Column("direction", LargeBinary),  # float32, little-endian; NULL where pictures stay as they are
 )
 
-COUNTED = frozenset(table.name for table in metadata.tables.values() if table.dialect_kwargs.get("sqlite_autoincrement"))
+COUNTED = frozenset(
+    table.name for table in metadata.tables.values() if table.dialect_kwargs.get("sqlite_autoincrement")
+)
 """The tables in which a number is never given twice, though its row be gone."""

@@ -159,7 +159,7 @@ def make_ready(engine: Engine, name: str) -> None:
 
 def last_numbers(connection: Connection) -> dict[str, int]:
     """Return the last number that was given in each table with `AUTOINCREMENT`; see `COUNTED`."""
-    return dict(connection.exec_driver_sql("SELECT name, seq FROM sqlite_sequence").tuples().all())
+    return dict(connection.exec_driver_sql("SELECT name, seq FROM sqlite_sequence").all())
 
 
 def set_last_numbers(connection: Connection, numbers: Mapping[str, int]) -> None:

@@ -17,9 +17,9 @@ from ..errors import CatalogueError, InputError, MissingDependency
 VARIABLE: Final = "VELATURA_MILVUS_TOKEN"
 """The variable with the server's token, `user:password` or a key."""
 
-CONNECTING: Final = 10.0
+CONNECTING: Final = 10
 """Seconds after which a server that does not answer is given up."""
-ANSWERING: Final = 60.0
+ANSWERING: Final = 60
 """Seconds after which one question or one batch is given up."""
 
 _LITE: Final = ".db"
@@ -116,8 +116,8 @@ class Milvus:
             raise MissingDependency("pymilvus", extra="milvus") from error
         if self.is_lite and find_spec("milvus_lite") is None:
             raise MissingDependency("milvus_lite", extra="milvus")
-        # Both print a traceback for whatever they raise.
-        for name in ("pymilvus", "milvus_lite"):
+        # They print a traceback for whatever they raise, and milvus-lite one for what it is asked and does not know.
+        for name in ("pymilvus", *(("milvus_lite", "grpc._server") if self.is_lite else ())):
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
         token = "" if self.is_lite else os.environ.get(VARIABLE, "")
         try:

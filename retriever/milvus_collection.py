@@ -170,7 +170,8 @@ class Collection:
         # Compares all that a filter leaves, so that nothing is overlooked.
         index.add_index("vector", index_type="FLAT", metric_type="IP")
         try:
-            client.create_collection(self._name, schema=schema, index_params=index, timeout=ANSWERING)
+            client.create_collection(self._name, schema=schema, timeout=ANSWERING)
+            client.create_index(self._name, index, timeout=ANSWERING, sync=False)  # of nothing: it need not be waited for
         except MilvusException:
             if not client.has_collection(self._name, timeout=CONNECTING):  # another process may have been first
                 raise

@@ -140,7 +140,7 @@ class MilvusIndex:
             CatalogueError: Milvus cannot be reached, or fails.
         """
         collection, selected = self._collection, self._selected(field, allowed)
-        if collection is None or selected is None:
+        if collection is None or selected is None or k <= 0:
             return {}
         part = selected.part
         wanted = min(k, len(part.passages), MOST)

@@ -42,8 +42,9 @@ class Metrics:
         GCCollector(registry=self.registry)
 
     def watch(self, studio: Studio) -> None:
-        """Also tell of the jobs and pictures of a studio."""
+        """Also tell of the jobs and pictures of a studio, and of what its language model was asked."""
         self.registry.register(_Painted(studio))
+        self.registry.register(_Asked(studio))
 
 
 class _Painted(Collector):
@@ -68,6 +69,28 @@ class _Painted(Collector):
             ("velatura_kept_bytes", "Memory that these take.", shelf.size),
         ):
             yield GaugeMetricFamily(name, told, value=value)
+
+
+class _Asked(Collector):
+    def __init__(self, studio: Studio) -> None:
+        self._studio = studio
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield what the language model has taken so far; nothing while it was not asked."""
+        model = vars(self._studio.velatura).get("language_model")
+        if model is None:
+            return
+        usage = model.usage
+        yield CounterMetricFamily("velatura_language_model_calls", "Calls that were answered.", value=usage.calls)
+        tokens = CounterMetricFamily(
+            "velatura_language_model_tokens", "Tokens, those that were cached among those read.", labels=["kind"]
+        )
+        for kind in ("read", "cached", "written"):
+            tokens.add_metric([kind], getattr(usage, kind))
+        yield tokens
+        cost = self._studio.settings.cost(usage)
+        if cost is not None:
+            yield CounterMetricFamily("velatura_language_model_cost", "What these cost, as priced.", value=cost)
 
 
 class Measured:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -79,12 +79,35 @@ def _new_catalogues(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def empty_postgres() -> Iterator[str]:
-    """The name of a database to copy an empty catalogue from, on the server that `postgres_server` names."""
+def _postgres_catalogues() -> Iterator[Callable[[int], str]]:
+    """Databases on the server that `postgres_server` names, by their place; each is made once."""
     import postgres_server
 
-    with postgres_server.catalogues() as template:
-        yield template
+    made: list[str] = []
+    with ExitStack() as stack:
+
+        def at(place: int) -> str:
+            while len(made) <= place:
+                made.append(stack.enter_context(postgres_server.database()))
+            return made[place]
+
+        yield at
+
+
+@pytest.fixture
+def another_postgres(_postgres_catalogues: Callable[[int], str]) -> Iterator[Callable[[], str]]:
+    """Give the URL of one more new catalogue on PostgreSQL."""
+    import postgres_server
+
+    lent: list[str] = []
+
+    def lend() -> str:
+        lent.append(_postgres_catalogues(len(lent)))
+        return lent[-1]
+
+    yield lend
+    for url in lent:
+        postgres_server.clear(url)
 
 
 @pytest.fixture

@@ -64,9 +64,7 @@ def leaks(written: Mapping[str, bytes], secrets: Mapping[str, str]) -> list[str]
     for place, content in written.items():
         texts = list(packed(content))
         found += [
-            f"{place}: {name}"
-            for name, ways in sought.items()
-            if any(way in text for way in ways for text in texts)
+            f"{place}: {name}" for name, ways in sought.items() if any(way in text for way in ways for text in texts)
         ]
     return found
 

@@ -5,41 +5,46 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import pytest
 from sqlalchemy import create_engine, make_url
 
-from velatura.db import connect
+from velatura.db import COLUMNS, connect
+from velatura.db.schema import metadata
 
 # Read at once: what a person has set in the environment is kept away from the tests themselves.
-SERVER = os.environ.get("VELATURA_TEST_POSTGRES")
+SERVER = os.environ.get("VELATURA_TEST_POSTGRES", "")
 needs_postgres = pytest.mark.skipif(
     not SERVER, reason="no PostgreSQL: VELATURA_TEST_POSTGRES names no server (see .ci/postgres)"
 )
 
+_SORTED = " LOCALE_PROVIDER icu ICU_LOCALE 'en-US' LOCALE 'C.UTF-8'"
+
 
 @contextmanager
-def database(template: str = "template0") -> Iterator[str]:
-    """Make a database, and lend its URL."""
+def database(encoding: str = "UTF8") -> Iterator[str]:
+    """Make a database with nothing in it, and lend its URL; texts sort there as people sort them, not by bytes."""
     name = f"velatura_{secrets.token_hex(6)}"
-    _run(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+    _run(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING {encoding}" + (_SORTED if encoding == "UTF8" else ""))
     try:
-        yield make_url(SERVER or "").set(database=name).render_as_string(hide_password=False)
+        yield make_url(SERVER).set(database=name).render_as_string(hide_password=False)
     finally:
         _run(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-@contextmanager
-def catalogues() -> Iterator[str]:
-    """Lend the name of a template: a database with an empty catalogue that took every step of the schema."""
-    with database() as url:
-        connect.open_database(url).close()
-        yield str(make_url(url).database)
+def clear(url: str) -> None:
+    """Make a catalogue as it was when it was new; a hundred times faster than to make another one."""
+    tables = [table.name for table in reversed(metadata.sorted_tables)] + [f"words_{column}" for column in COLUMNS]
+    with closing(connect.open_database(url)) as catalogue, catalogue.writing() as connection:
+        for table in tables:
+            connection.exec_driver_sql(f"DELETE FROM {table}")
+    with closing(connect.open_database(url)) as catalogue, catalogue.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE commit_number SET last = NULL")
 
 
 def _run(statement: str) -> None:
-    engine = create_engine(connect.url_of(SERVER or ""), isolation_level="AUTOCOMMIT")
+    engine = create_engine(connect.url_of(SERVER), isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.exec_driver_sql(statement)
     engine.dispose()

@@ -84,11 +84,11 @@ def rendered(body: dict[str, Any]) -> str:
 @pytest.mark.parametrize(
     ("task", "opening"),
     [
-        (composer, '<card number="1">\n'),
+        (composer, "<card 1>\n"),
         (reranker, '<card number="1">\n'),
         (describer, "<card>\ntitle: "),
         (judge, "<prompt>\n"),
-        (interrogator, "Which prompt would paint this picture?data:image/png;base64,"),
+        (interrogator, "Which prompt would paint this picture?data:image/"),
         (stylus, "<card>\nIndex: 0\nTitle: "),
     ],
 )

@@ -16,7 +16,7 @@ from ...air import parse_air
 from ...parameters import parse_parameters
 from ...records import Hashes
 from ...syntax import decimal, pinned, without_tags
-from .foreign import Foreign, Named, hashes_of, list_of, mapping_of, named, stem_of, text_of, weight_of
+from .foreign import Foreign, Named, few, hashes_of, list_of, mapping_of, named, stem_of, text_of, weight_of
 from .written import Export
 
 _TAG = re.compile(r"<(?:lora|lyco):([^<>]+)>", re.IGNORECASE)
@@ -76,7 +76,7 @@ def read_tags(prompt: str, notes: list[str], *, model_first: bool = False) -> li
         if name in found and found[name].weight != one.weight:
             notes.append(f"{name!r} is named twice; its first weight {found[name].weight:g} is taken")
         found.setdefault(name, one)
-    return list(found.values())
+    return list(few(list(found.values())))
 
 
 def _additional(settings: Mapping[str, Any], notes: list[str]) -> Iterator[Named]:

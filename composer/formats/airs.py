@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...air import air_of, parse_air
-from .foreign import Foreign, named
+from .foreign import MOST_ADAPTERS, Foreign, few, named
 from .written import Export
 
 
@@ -22,11 +22,11 @@ def write(export: Export) -> str:
 def read(text: str) -> Foreign:
     """Read such lines."""
     notes = ["AIR names tell no weights; 1 is taken"]
-    found = (named(line.strip(), None, notes) for line in text.splitlines())
+    found = (named(line.strip(), None, notes) for line in few(text.splitlines()))
     return Foreign(form="air", adapters=tuple(one for one in found if one), notes=tuple(notes))
 
 
 def are_airs(text: str) -> bool:
-    """Say whether every line of a text is such a name."""
+    """Say whether every line of a text is such a name, of the first as many as are read."""
     lines = [line for line in text.splitlines() if line.strip()]
-    return bool(lines) and all(parse_air(line) for line in lines)
+    return bool(lines) and all(parse_air(line) for line in lines[:MOST_ADAPTERS])

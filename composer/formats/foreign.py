@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from ...air import parse_air
+from ...errors import InputError
 from ...records import Composition, Hashes, Id
+
+T = TypeVar("T")
 
 HEAVIEST = 100.0
 """The largest weight, of either sign, that is read; ComfyUI's own bound."""
 LONGEST_NAME = 1000
+MOST_ADAPTERS = 10_000
+"""Of one content; a picture wears a handful, and the largest recipes name some dozens."""
 NO_HASHES = Hashes()
 _EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 """SHA-256 of nothing, which broken tools write."""
@@ -154,6 +159,17 @@ def mapping_of(value: object) -> Mapping[str, Any]:
 def list_of(value: object) -> list[Any]:
     """Return a foreign value where it is a list; else an empty one."""
     return value if isinstance(value, list) else []
+
+
+def few(values: Sequence[T]) -> Sequence[T]:
+    """Return what adapters are listed by, unless there are more than any list has.
+
+    Raises:
+        InputError: there are.
+    """
+    if len(values) > MOST_ADAPTERS:
+        raise InputError(f"it lists {len(values):,} adapters; at most {MOST_ADAPTERS:,} are read")
+    return values
 
 
 def _short(value: object) -> str:

@@ -8,12 +8,14 @@ installation, so a written one is empty and InvokeAI has to find the adapter by 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ...errors import InputError
 from ...records import AdapterRecord
 from ...syntax import without_tags
-from .foreign import Foreign, Named, hashes_of, list_of, mapping_of, named, stem_of, text_of
+from .comfy_graph import MOST_NODES
+from .foreign import Foreign, Named, few, hashes_of, list_of, mapping_of, named, stem_of, text_of
 from .written import Export, as_json
 
 _BASES = {
@@ -23,6 +25,8 @@ _BASES = {
 _STRESS = re.compile(r"\([^()]{1,500}:\s*[\d.]{1,10}\s*\)")
 _LOADERS = frozenset({"lora_loader", "sdxl_lora_loader", "lora_selector", "flux_lora_loader"})
 _PROMPTS = frozenset({"compel", "sdxl_compel_prompt", "flux_text_encoder", "sd3_text_encoder", "string"})
+_TRIALS = 20
+"""Ways back from what is denoised that are followed for each side's text."""
 
 
 def write(export: Export) -> str:
@@ -58,17 +62,22 @@ def read_graph(graph: Mapping[str, Any]) -> Foreign:
     """Read a graph or a workflow: its loaders in the order of its nodes, and its prompts by where they lead."""
     notes: list[str] = []
     nodes = dict(_nodes(graph))
+    if len(nodes) > MOST_NODES:
+        raise InputError(f"the workflow has {len(nodes):,} nodes; at most {MOST_NODES:,} are read")
     adapters: list[Named] = []
     for kind, inputs in nodes.values():
         if kind == "core_metadata" and not adapters:
             adapters = _read_loras(list_of(inputs.get("loras")), notes)
+    loaded: dict[str, Named] = {}
     for kind, inputs in nodes.values():
         if kind not in _LOADERS:
             continue
         if one := _named(inputs.get("lora"), inputs.get("weight"), notes):
-            adapters = [other for other in adapters if other.name != one.name] + [one]
+            loaded.pop(one.name, None)  # of two loaders of one adapter the last counts, in its place
+            loaded[one.name] = one
         else:
             notes.append("a LoRA node of the workflow has no adapter chosen")
+    adapters = [*(one for one in adapters if one.name not in loaded), *loaded.values()]
     positive, negative = _prompts(graph, nodes)
     return Foreign(
         form="invokeai",
@@ -100,9 +109,9 @@ def _model(record: AdapterRecord, file: str, export: Export) -> dict[str, str]:
     }
 
 
-def _read_loras(entries: Iterable[Any], notes: list[str]) -> list[Named]:
+def _read_loras(entries: Sequence[Any], notes: list[str]) -> list[Named]:
     found = []
-    for entry in entries:
+    for entry in few(entries):
         if not is_entry(entry):
             notes.append("an adapter of the metadata is no object and was left out")
             continue
@@ -140,9 +149,13 @@ def _prompts(
         source, target, handle = _edge(mapping_of(edge))
         sources.setdefault((target, handle), source)
     found = {"positive": "", "negative": ""}
+    tried = dict.fromkeys(found, 0)
     for target, handle in list(sources):
         side = handle.partition("_")[0]
-        if side in found and handle.endswith(("conditioning", "text_conditioning")) and not found[side]:
+        if side not in found or found[side] or tried[side] == _TRIALS:
+            continue
+        if handle.endswith(("conditioning", "text_conditioning")):
+            tried[side] += 1
             found[side] = _text(sources[target, handle], nodes, sources)
     return found["positive"], found["negative"]
 

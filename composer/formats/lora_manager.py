@@ -7,13 +7,13 @@ A recipe is kept as `<id>.recipe.json` beside its picture; `fingerprint` is its 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...records import Choice
 from ...syntax import encodable, without_tags
 from .a1111 import read_tags, tags
-from .foreign import Foreign, Named, hashes_of, list_of, mapping_of, named, text_of
+from .foreign import Foreign, Named, few, hashes_of, list_of, mapping_of, named, text_of
 from .written import Export, as_json, file_stem, flat
 
 _NAMESPACE = uuid.UUID("5f0d1d0e-6d7c-5b60-9d34-6d2d6f6c7570")
@@ -59,7 +59,7 @@ def read(recipe: Mapping[str, Any]) -> Foreign:
     """Read a recipe; adapters that are excluded are left out."""
     notes: list[str] = []
     adapters = []
-    for entry in list_of(recipe.get("loras")):
+    for entry in few(list_of(recipe.get("loras"))):
         if not isinstance(entry, Mapping):
             notes.append("an entry of the recipe is no object and was left out")
         elif entry.get("exclude") is True:
@@ -78,11 +78,11 @@ def read(recipe: Mapping[str, Any]) -> Foreign:
     )
 
 
-def read_list(entries: Iterable[Any], notes: list[str]) -> list[Named]:
+def read_list(entries: Sequence[Any], notes: list[str]) -> list[Named]:
     """Return the active adapters of the loader's list."""
     found = (
         named(entry.get("name"), entry.get("strength"), notes, clip=entry.get("clipStrength"))
-        for entry in entries
+        for entry in few(entries)
         if is_entry(entry) and entry.get("active") is not False and not entry.get("_isDummy")
     )
     return [one for one in found if one]

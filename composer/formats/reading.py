@@ -11,7 +11,7 @@ from ...errors import InputError
 from ...records import Hashes
 from . import a1111, airs, comfy_read, invokeai, lora_manager, own, rgthree, swarm, table
 from .content import parse, text_in
-from .foreign import Foreign, Named, list_of, mapping_of, text_of
+from .foreign import Foreign, Named, few, list_of, mapping_of, text_of
 
 PICTURE_TEXTS = (
     "velatura", "parameters", "invokeai_metadata", "prompt", "workflow", "invokeai_graph", "invokeai_workflow",
@@ -20,6 +20,8 @@ PICTURE_TEXTS = (
 
 _JSON = re.compile(r"\s*(?:\[\s*)?\{\s*(?:\"|\})")
 """What begins so is JSON, or was; other brackets are a prompt's emphasis."""
+_ALIKE = 8
+"""Of the adapters of one name, how many are looked at for what another one lacks."""
 _RECIPE = "Recipe metadata: "
 _FORMS = "a prompt, ComfyUI, rgthree, Lora Manager, InvokeAI, SwarmUI, AIR names, our CSV and our JSON"
 
@@ -84,6 +86,7 @@ def _read_json(value: Any, name: str) -> Foreign:
 def _read_list(values: list[Any], name: str) -> Foreign:
     if values and all(isinstance(value, str) for value in values) and airs.are_airs("\n".join(values)):
         return airs.read("\n".join(values))
+    few(values)
     if any(rgthree.is_row(value) for value in values):
         return rgthree.read(values)
     if any(lora_manager.is_entry(value) for value in values):
@@ -163,16 +166,19 @@ def _read_picture(texts: Mapping[str, str], name: str) -> Foreign:
     best = next((one for one in found if one.adapters), found[0])
     prompt = best.prompt or next((one.prompt for one in found if one.prompt), "")
     negative = best.negative or next((one.negative for one in found if one.negative), "")
-    known = [one for other in found if other is not best for one in other.adapters]
-    adapters = tuple(_completed(one, known) for one in best.adapters)
+    known: dict[str, list[Named]] = {}
+    for one in (one for other in found if other is not best for one in other.adapters):
+        known.setdefault(one.name, []).append(one)
+    # Of an adapter that is named very often the first few tell as much as all.
+    adapters = tuple(_completed(one, known.get(one.name, [])[:_ALIKE]) for one in best.adapters)
     return replace(best, prompt=prompt, negative=negative, adapters=adapters, notes=(*best.notes, *problems))
 
 
 def _completed(one: Named, known: list[Named]) -> Named:
+    """Add what others of its name tell of an adapter."""
     for other in known:
-        if other.name == one.name:
-            hashes = {key: getattr(one.hashes, key) or getattr(other.hashes, key) for key in Hashes.__slots__}
-            fields = ("air", "model_id", "version_id", "file")
-            missing = {field: getattr(other, field) for field in fields if getattr(one, field) is None}
-            one = replace(one, hashes=Hashes(**hashes), **missing)
+        hashes = {key: getattr(one.hashes, key) or getattr(other.hashes, key) for key in Hashes.__slots__}
+        fields = ("air", "model_id", "version_id", "file")
+        missing = {field: getattr(other, field) for field in fields if getattr(one, field) is None}
+        one = replace(one, hashes=Hashes(**hashes), **missing)
     return one

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .foreign import Foreign, Named, named
+from .foreign import Foreign, Named, few, named
 from .written import Export, as_json
 
 
@@ -29,7 +29,7 @@ def read_rows(rows: Iterable[Any], notes: list[str]) -> list[Named]:
     """Return the adapters of the rows that are on."""
     found = (
         named(row.get("lora"), row.get("strength"), notes, clip=row.get("strengthTwo"))
-        for row in rows
+        for row in few(list(rows))
         if is_row(row) and row.get("on") is not False and row.get("lora") != "None"
     )
     return [one for one in found if one]

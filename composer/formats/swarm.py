@@ -11,7 +11,7 @@ from typing import Any
 from ...records import Hashes
 from ...syntax import without_tags
 from .a1111 import read_tags
-from .foreign import Foreign, Named, hashes_of, list_of, mapping_of, named, stem_of, text_of
+from .foreign import Foreign, Named, few, hashes_of, list_of, mapping_of, named, stem_of, text_of
 
 
 def read(picture: Mapping[str, Any]) -> Foreign:
@@ -23,13 +23,14 @@ def read(picture: Mapping[str, Any]) -> Foreign:
         for model in list_of(picture.get("sui_models"))
     }
     prompt = text_of(params.get("prompt"))
-    names, weights = _listed(params.get("loras")), _listed(params.get("loraweights"))
+    names, weights = few(_listed(params.get("loras"))), _listed(params.get("loraweights"))
     found: list[Named | None] = [
         named(name, weight, notes, digests=digests.get(stem_of(text_of(name)), Hashes()))
         for name, weight in zip(names, [*weights, *["1"] * len(names)], strict=False)
     ]
     told = [one for one in found if one]
-    told += [one for one in read_tags(prompt, notes) if one.name not in {other.name for other in told}]
+    names_told = {one.name for one in told}
+    told += [one for one in read_tags(prompt, notes) if one.name not in names_told]
     negative = text_of(params.get("negativeprompt")) or text_of(params.get("negative_prompt"))
     return Foreign(
         form="swarmui",

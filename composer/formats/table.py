@@ -16,7 +16,7 @@ from ...air import air_of
 from ...errors import InputError
 from ...records import Choice, Hashes
 from ...syntax import decimal
-from .foreign import Foreign, Named, named
+from .foreign import MOST_ADAPTERS, Foreign, Named, named
 from .written import Export, file_name, flat
 
 COLUMNS = ("adapter", "file", "weight", "span", "triggers", "air", "hashes", "reason")
@@ -46,8 +46,13 @@ def read(text: str) -> Foreign:
     notes: list[str] = []
     adapters: list[Named] = []
     try:
-        for place, row in enumerate(csv.DictReader(io.StringIO(text, newline=""), restkey="", restval=""), 1):
-            cells = {name.strip().lower(): _bare(cell) for name, cell in row.items() if name and isinstance(cell, str)}
+        rows = csv.reader(io.StringIO(text, newline=""))
+        names = [name.strip().lower() for name in next(rows, [])]
+        places = {name: names.index(name) for name in COLUMNS if name in names}
+        for place, row in enumerate((row for row in rows if row), 1):
+            if place > MOST_ADAPTERS:
+                raise InputError(f"the table has more than {MOST_ADAPTERS:,} rows, and no more are read")
+            cells = {name: _bare(row[at]) for name, at in places.items() if at < len(row)}
             if one := _named(cells, notes):
                 adapters.append(one)
             else:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import postgres_server
 import pytest
 from postgres_server import needs_postgres
 
@@ -135,9 +134,7 @@ def another(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable
         names = (tmp_path / f"catalogue{number or ''}.db" for number in count())
         yield lambda: next(names)
     else:
-        template = request.getfixturevalue("empty_postgres")
-        with ExitStack() as stack:
-            yield lambda: stack.enter_context(postgres_server.database(template))
+        yield request.getfixturevalue("another_postgres")
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from velatura.records import Filter
 pytestmark = pytest.mark.usefixtures("every_step")
 
 SCRIPT = Path(__file__).with_name("sync_process.py")
+WRITES = Path(__file__).with_name("write_process.py")
 
 
 def sync_at_once(target: str | Path, *scopes: str) -> None:
@@ -61,3 +63,18 @@ def test_two_processes_may_read_different_sources_at_once(target: str | Path):
     with open_store(target) as store:
         assert store.stats().files == 300
         assert store.rejections() == []
+
+
+def test_many_processes_that_write_lose_and_double_nothing(target: str | Path, another, rows):
+    names = ("a", "b", "c", "d")
+    processes = [subprocess.Popen([sys.executable, WRITES, target, name], stderr=subprocess.PIPE) for name in names]
+    assert [process.communicate(timeout=120)[1] for process in processes] == [b""] * len(names)
+    alone = another()
+    with open_store(alone) as store:
+        for name in names:
+            runpy.run_path(str(WRITES))["work"](store, name)
+    written = rows(target, numbers=False)
+    assert written == rows(alone, numbers=False)
+    assert {table: len(written[table]) for table in ("adapter", "rejection", "reply", "embedding", "passage")} == {
+        "adapter": 100, "rejection": 2, "reply": 100, "embedding": 101, "passage": 200,
+    }  # fmt: skip

@@ -95,7 +95,9 @@ def test_adapter_that_is_no_more_is_left_out(store: Store, numbers: list[int]) -
         "direction = x'00'",
     ],
 )
-def test_damage_is_told_in_a_sentence(store: Store, target: str | Path, numbers: list[int], change: str, damage) -> None:
+def test_damage_is_told_in_a_sentence(
+    store: Store, target: str | Path, numbers: list[int], change: str, damage
+) -> None:
     store.put_probes([(numbers[0], "s", probed())])
     damage(target, f"UPDATE probe SET {change}")
     with pytest.raises(CatalogueError, match="probes is damaged"):

@@ -250,9 +250,9 @@ def test_every_refinement_survives(refinement: Refinement):
 # ---------------------------------------------------------------- from before
 
 
-def test_descriptions_of_an_older_catalogue_are_carried_over(target: str | Path, make):
+def test_descriptions_of_an_older_catalogue_are_carried_over(path: Path):
     """At step 0004 a description and its writer stood beside the record."""
-    with closing(Database(url_of(target))) as database, database.writing() as connection:
+    with closing(Database(url_of(path))) as database, database.writing() as connection:
         config = migrate._config()
         config.attributes["connection"] = connection
         command.upgrade(config, "0004")
@@ -269,8 +269,8 @@ def test_descriptions_of_an_older_catalogue_are_carried_over(target: str | Path,
                 (number, f'{{"source":"folder","key":"{number}","title":"t"}}', description, writer),
             )
     with pytest.raises(CatalogueError, match="older version"):
-        open_store(target, read_only=True)
-    with open_store(target) as store:
+        open_store(path, read_only=True)
+    with open_store(path) as store:
         assert [adapter.refinement for adapter in store.adapters([1, 2, 3])] == [
             Refinement(description='it "paints"\nmoonlight', writer="me"),
             Refinement(),

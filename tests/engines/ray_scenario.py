@@ -171,7 +171,7 @@ def compositions() -> Path:
     with path.open("w") as file:
         for prompt, name, where in lines:
             record = AdapterRecord(source="folder", key=name, title=name, path=str(where), family="miniature")
-            made = Composition(prompt=prompt, choices=(Choice(adapter=record, weight=0.8, words=()),))
+            made = Composition(prompt=prompt, choices=(Choice(adapter=record, weight=0.8, span=name),))
             file.write(json.dumps(to_plain(made)) + "\n")
     return path
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
+
+from velatura.records import Usage
 
 TOKEN = "a-token-that-nobody-guesses"
 
@@ -71,6 +74,19 @@ def test_jobs_pictures_and_memory_are_told(collected: Any) -> None:
     assert grown("velatura_painting_seconds_total") > 0
     assert after["velatura_jobs_waiting"][()] == after["velatura_jobs_painting"][()] == 0
     assert after["process_resident_memory_bytes"][()] > 0
+
+
+def test_what_a_language_model_took_is_told_once_it_was_asked(collected: Any) -> None:
+    assert not [name for name in told(collected) if "language_model" in name]
+    velatura = collected.studio.velatura
+    vars(velatura)["language_model"] = SimpleNamespace(usage=Usage(calls=2, read=700, cached=512, written=20))
+    try:
+        metrics = told(collected)
+    finally:
+        del vars(velatura)["language_model"]
+    assert metrics["velatura_language_model_calls_total"] == {(): 2}
+    assert metrics["velatura_language_model_tokens_total"][("kind", "cached"),] == 512
+    assert "velatura_language_model_cost_total" not in metrics
 
 
 def test_a_collector_on_this_machine_needs_no_token(serve: Any) -> None:

@@ -46,7 +46,9 @@ def _create_words_on_postgres(table: str) -> None:
         table,
         sa.Column("rowid", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("text", _TEXT, nullable=False),
-        sa.Column("lexemes", TSVECTOR, sa.Computed(f"array_to_tsvector(string_to_array({whole}, ' '))", persisted=True)),
+        sa.Column(
+            "lexemes", TSVECTOR, sa.Computed(f"array_to_tsvector(string_to_array({whole}, ' '))", persisted=True)
+        ),
     )
     op.create_index(f"{table}_lexemes", table, ["lexemes"], postgresql_using="gin")
 
@@ -166,7 +168,12 @@ def _create_adapters() -> None:
         "fingerprint": "fingerprint",
     }.items():
         op.create_index(f"adapter_{name}", "adapter", [column], postgresql_using="hash")
-    for name, column in {"sha256": "sha256", "autov2": "autov2", "autov3": "autov3", "missing": "missing_since"}.items():
+    for name, column in {
+        "sha256": "sha256",
+        "autov2": "autov2",
+        "autov3": "autov3",
+        "missing": "missing_since",
+    }.items():
         op.create_index(f"adapter_{name}", "adapter", [column])
     op.create_table(
         "record",
