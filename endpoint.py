@@ -33,13 +33,15 @@ _SHOWN: Final = 200
 _TELLING: Final = 8
 """Characters of a key that in a row are a part of it, and no chance."""
 _WORD: Final = re.compile(r"\S+")
+_BASIC: Final = re.compile(r"\b(basic)\s+[\w+/=.-]+", re.IGNORECASE)
+"""What an address with a password in it is sent as, in a reply that repeats it."""
 _AROUND: Final = "\"'`.,;:()[]{}<>"
 _LAST: Final = 1.0
 """Seconds that closing may take when the process ends."""
 
 
 class Endpoint:
-    """A chat completions server, and what is known of it; but for `client`, to be used on the event loop alone.
+    """A chat completions server, and what is known of it; but for `open` and `client`, for the event loop alone.
 
     Args:
         url: Its address; None for OpenAI's.
@@ -79,6 +81,16 @@ class Endpoint:
         import openai
 
         return openai.OpenAI(**self._access(), timeout=self._timeout, max_retries=retries)
+
+    def open(self) -> None:
+        """Make what calls it, which takes a while that the event loop has not; to be called once, before any call."""
+        import openai
+
+        timeout = openai.Timeout(self._timeout, connect=min(self._timeout, _CONNECTING))
+        unled = openai.DefaultAsyncHttpxClient(timeout=timeout, follow_redirects=False)
+        self._caller = openai.AsyncOpenAI(**self._access(), timeout=timeout, max_retries=0, http_client=unled)
+        weakref.finalize(self, _close, self._caller)
+        _callers.add(self._caller)
 
     @property
     def opens(self) -> float:
@@ -123,22 +135,11 @@ class Endpoint:
         Raises:
             openai.APIError: There is none.
         """
-        return await self._open().post("/chat/completions", body=body, cast_to=object)
+        return await self._caller.post("/chat/completions", body=body, cast_to=object)
 
     def _access(self) -> dict[str, Any]:
         # The client wants some key, and a server of one's own none.
         return {"api_key": self._key or "none", "base_url": self._url}
-
-    def _open(self) -> Any:
-        if self._caller is None:
-            import openai
-
-            timeout = openai.Timeout(self._timeout, connect=min(self._timeout, _CONNECTING))
-            unled = openai.DefaultAsyncHttpxClient(timeout=timeout, follow_redirects=False)
-            self._caller = openai.AsyncOpenAI(**self._access(), timeout=timeout, max_retries=0, http_client=unled)
-            weakref.finalize(self, _close, self._caller)
-            _callers.add(self._caller)
-        return self._caller
 
 
 def name_of(url: str | None, *, port: bool = False) -> str:
@@ -183,7 +184,7 @@ def without_key(text: str) -> str:
         # A key this short is no secret, and may stand in any word.
         return "***" in word or any(part in word for part in parts) or word.strip(_AROUND) in short
 
-    return _WORD.sub(lambda word: "***" if tells(word[0]) else word[0], text)
+    return _WORD.sub(lambda word: "***" if tells(word[0]) else word[0], _BASIC.sub(r"\1 ***", text))
 
 
 def asked_wait(error: Any) -> float | None:

@@ -21,6 +21,7 @@ from .eval.former import Place, read_methods, standing, write_methods
 from .eval.grid import PLANS, Plan, Variant, seed_of
 from .eval.manifest import Manifest, manifest_of, write_manifest
 from .eval.records import CellName, Prompt, Sample, Worn
+from .eval.whole import append_line
 from .methods import Composed, Methods
 from .plain import from_plain, to_plain
 from .records import Composition, Enlargement, GenerationRequest
@@ -342,7 +343,6 @@ class _Kept:
             content = path.read_bytes() if path.is_file() else b""
         except OSError as error:
             raise InputError(f"{path} cannot be read: {error.strerror}") from None
-        self._torn = bool(content) and not content.endswith(b"\n")
         for line in content.split(b"\n"):
             try:
                 plain = json.loads(line)
@@ -362,13 +362,7 @@ class _Kept:
             "compose": round(composed.compose, 4),
             "composition": to_plain(composed.composition),
         }
-        line = "\n" * self._torn + json.dumps(plain, ensure_ascii=False) + "\n"
-        try:
-            with self._path.open("ab") as stream:
-                stream.write(line.encode("utf-8", "backslashreplace"))
-        except OSError as error:
-            raise InputError(f"{self._path} cannot be written: {error.strerror}") from None
-        self._torn = False
+        append_line(self._path, (json.dumps(plain, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace"))
         self.known[address] = _composed(plain)
 
 

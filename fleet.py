@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 import time
 import warnings
 from collections import deque
@@ -95,6 +96,8 @@ class Fleet:
         self._retries = retries
         self._purse = purse
         self._notes: deque[str] = deque()
+        self._opening = threading.Lock()
+        self._is_open = False
         # Read and written on the event loop alone.
         self._waiting: deque[_Turn] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -110,8 +113,16 @@ class Fleet:
         """Return a new `openai.OpenAI` of the first server, for whatever else it offers, such as files and batches."""
         return self._endpoints[0].client(self._retries)
 
+    def open(self) -> None:
+        """Make ready to call, which takes a while the first time."""
+        with self._opening:
+            if not self._is_open:
+                for endpoint in self._endpoints:
+                    endpoint.open()
+                self._is_open = True
+
     def call(self, body: Mapping[str, Any], deadline: float, usage: Callable[[Any], Usage]) -> Any:
-        """Return a server's reply, which should be a JSON object of a chat completion.
+        """Return a server's reply, which should be a JSON object of a chat completion; `open` comes first.
 
         An `EndpointWarning` tells of a server that refuses its key or does not know the model, where others do.
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from .errors import InputError
 from .fenced import line
-from .records import Filter
+from .records import Composition, Filter
 
 if TYPE_CHECKING:
     from .db import Store
@@ -61,6 +62,42 @@ def admitted(store: Store, named: Sequence[tuple[str, Sequence[int]]], wanted: F
             raise KeptOut(title, _why(store, meant[0], gates))
         numbers.append(number)
     return numbers
+
+
+def hold(store: Store, composition: Composition, wanted: Filter) -> None:
+    """Refuse a composition that came from elsewhere - a file, a picture, another tool - and lays on what is kept out.
+
+    What it says of an adapter's rating and licence counts for nothing: the catalogue is asked, by its key and by its
+    file. What the catalogue does not know is let through only where neither rating nor licence is asked for, since
+    unknown is not allowed.
+
+    Args:
+        store: The catalogue.
+        composition: What is to be painted or handed on, each adapter with its file on this machine, where it has one.
+        wanted: The filter that the settings and options make; only its gates are kept.
+
+    Raises:
+        KeptOut: an adapter of it is kept out.
+    """
+    gates = Filter(**{name: getattr(wanted, name) for name in _GATES})
+    present, allowed = (frozenset(store.select(each).tolist()) for each in (Filter(), gates))
+    for choice in composition.choices:
+        record = choice.adapter
+        title = line(record.title, _TITLE) or line(record.key, _TITLE)
+        places = [Path(place).expanduser().resolve() for place in (record.path, store.installed(record)) if place]
+        # By its path alone: a file is what it is, whatever it is said to be.
+        meant = [number for place in places for number in store.find(str(place)) if _lies_at(store, number, place)]
+        known = {number for number in (store.number_of(record), *meant) if number is not None}
+        for number in sorted(known):
+            if (number in present and number not in allowed) or store.adapter(number).record.minor:
+                raise KeptOut(title, _why(store, number, gates))
+        if not known & present and (gates.nsfw is not None or gates.commercial is not None):
+            raise KeptOut(title, "the catalogue does not have it, so its rating and its licence are not known")
+
+
+def _lies_at(store: Store, number: int, place: Path) -> bool:
+    path = store.adapter(number).record.path
+    return path is not None and Path(path).resolve() == place
 
 
 def _why(store: Store, number: int, gates: Filter) -> str:

@@ -133,7 +133,7 @@ class LanguageModel:
             LanguageModelUnavailable: It cannot be reached, is full or failing, or takes too long.
             LanguageModelError: Its second answer is of no use either, or it takes no call of this form.
         """
-        ends = time.monotonic() + (self._deadline if deadline is None else deadline)
+        ends = self._ends(deadline)
         said = _messages(instructions, question, pictures)
         reply = self._call(said, form, temperature, ends, count)
         text = self._text(reply)
@@ -199,7 +199,7 @@ class LanguageModel:
         Raises:
             InputError, LanguageModelError: As `ask`.
         """
-        ends = time.monotonic() + (self._deadline if deadline is None else deadline)
+        ends = self._ends(deadline)
         reply = self._call(_messages(instructions, question, pictures), None, None, ends, None, (longest, telling))
         self._text(reply)
         return reply
@@ -234,6 +234,11 @@ class LanguageModel:
             return check(object_in(text))
         except ValueError as error:
             raise LanguageModelError(f"{self.model} gave no answer of use: {error}") from None
+
+    def _ends(self, deadline: float | None) -> float:
+        """Return when a question ends that begins now; what is done once, before the first, takes nothing from it."""
+        self._fleet.open()
+        return time.monotonic() + (self._deadline if deadline is None else deadline)
 
     def _text(self, reply: Any) -> str:
         choices = reply.get("choices") if isinstance(reply, dict) else None

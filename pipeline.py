@@ -81,10 +81,11 @@ class Velatura:
 
     def close(self) -> None:
         """Close the catalogue, and end the workers of an engine."""
-        if self.__dict__.get("engine") is not None:
-            self.engine.close()
-        if self.__dict__.get("_milvus") is not None:
-            self._milvus.close()
+        engine: RayEngine | None = self.__dict__.get("engine")
+        if engine is not None:
+            engine.close()
+        if (milvus := self.__dict__.get("_milvus")) is not None:
+            milvus.close()
         if "store" in self.__dict__:
             self.store.close()
 
@@ -167,6 +168,10 @@ class Velatura:
         """Embed what has no vector yet. Can be stopped at any moment and goes on where it was."""
         from .refiner.embed import embed
 
+        if self._milvus is not None:
+            from .db.catalogue_name import catalogue_name
+
+            catalogue_name(self.store)  # a search, which only reads, could give it none
         if self.engine is None:
             return embed(self.store, self.embedder, progress=progress)
         from .engines.recipes import Embedding

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import MISSING, fields, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -127,6 +127,8 @@ def from_plain(cls: type[T], plain: object) -> T:
     """
     what = _NAMES.get(cls, cls.__name__.lower())
     record = _READERS[cls](_mapping(plain, f"a {what}"), what)
+    if (place := next(_infinite(record), None)) is not None:
+        raise InputError(f"{what}: {place}: it must be a finite number")
     if isinstance(record, Composition):
         # Of what a person edits alone: a picture's story is told as it was.
         _refuse_repeats(record.choices)
@@ -263,6 +265,17 @@ def _load(cls: type[T], values: Mapping[str, object], what: str) -> T:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "value"
         raise InputError(f"{what}: {where}: {first['msg']}") from None
+
+
+def _infinite(record: Any) -> Iterator[str]:
+    """Yield where a record, or one within it, holds a number that JSON cannot tell."""
+    for field in fields(record):
+        value = getattr(record, field.name)
+        for item in value if isinstance(value, tuple) else (value,):
+            if isinstance(item, float) and not math.isfinite(item):
+                yield field.name
+            elif is_dataclass(item):
+                yield from (f"{field.name}.{inner}" for inner in _infinite(item))
 
 
 def _dump(cls: type[T], record: T) -> dict[str, Any]:

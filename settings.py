@@ -33,7 +33,7 @@ class Settings(BaseSettings):
 
     # Catalogue
     db: str = Field(default_factory=lambda: str(home() / "catalogue.db"))
-    """The catalogue: a SQLite file."""
+    """The catalogue: a SQLite file, or `postgresql://USER@HOST/DATABASE`."""
     folders: tuple[str, ...] = ()
     """The folders that `index` and `watch` look through where none is named."""
 

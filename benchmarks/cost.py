@@ -93,8 +93,7 @@ def adapters(dump: Path, pages: int, folder: Path) -> dict[str, Any]:
         seconds[step] = first - _velatura(db, folder, *command)  # the second time there is nothing to do
         size = sum(file.stat().st_size for file in folder.glob("cost.db*"))
         sizes[step], before = size - before, size
-    stats = json.loads(_output(db, folder, "stats"))
-    count = int(stats["present"] if "present" in stats else stats["adapters"])
+    count = int(json.loads(_output(db, folder, "stats"))["files"])
     told["adapters"] = count
     for step in steps:
         told[f"CPU s an adapter, {step}"] = seconds[step] / count

@@ -13,7 +13,7 @@ from ..protocols import Entry
 from ..records import AdapterRecord, Rejection
 from .civitai_files import read_id
 from .civitai_json import READER_VERSION, read_page
-from .json_dump import Broken, Item, check_dump, dump_files, read_items, stamp
+from .json_dump import MOST_BROKEN, Broken, Item, check_dump, dump_files, given_up, read_items, stamp
 
 # The page's id stands first in every answer of the site; with it, unchanged lines are never parsed at all.
 _FIRST_ID = re.compile(rb'\{\s*"id"\s*:\s*([1-9]\d{0,17})\s*,')
@@ -46,10 +46,15 @@ class CivitaiDump:
         seen: dict[str, str] = {}
         found = False
         for file in dump_files(self.path):
+            broken = 0
             for item in read_items(file):
                 found = True
+                if broken == MOST_BROKEN:
+                    yield given_up(self.name, item)
+                    break
                 if isinstance(item, Broken):
                     self.complete = False
+                    broken += 1
                     yield Rejection(source=self.name, locator=item.where, reason=item.reason)
                     continue
                 result = _entry(item)
@@ -61,6 +66,7 @@ class CivitaiDump:
                     seen[result.locator] = result.stamp
                 else:
                     self.complete = False
+                    broken += 1
                 yield result
         if not found:
             reason = "holds no .json, .jsonl or .gz file"

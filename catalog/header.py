@@ -30,6 +30,8 @@ MAX_HEADER = 100_000_000
 MAX_DIMENSIONS = 32
 
 _MOST_BITS = 1 << 60
+_MOST_VALUES = 10_000_000
+"""Commas and brackets: each value takes up to a hundred bytes once it is read."""
 _SHARED = 500_000
 """Characters: longer headers are those of whole models, and nothing of them is kept."""
 
@@ -217,6 +219,8 @@ _NEXT_KEY = re.compile(r'\s*,\s*(?=")')
 
 def _parse(raw: bytes, name: str) -> tuple[object, Tensors]:
     """Return (`__metadata__`, the tensors) of a header."""
+    if sum(map(raw.count, (b",", b"[", b"{"))) > _MOST_VALUES:
+        raise UnreadableFile(f"{_shown(name)} has a header of more values than any model has; download it again")
     try:
         text = raw.decode("utf-8")
         metadata: object = None

@@ -13,7 +13,7 @@ from ..errors import InputError, SourceError, SourceUnavailable
 from ..protocols import Entry
 from ..records import Rejection
 from .huggingface_json import READER_VERSION, read_model, repository
-from .json_dump import Broken, canonical, check_dump, dump_files, read_items, stamp
+from .json_dump import MOST_BROKEN, Broken, canonical, check_dump, dump_files, given_up, read_items, stamp
 
 
 class HuggingFaceDump:
@@ -41,13 +41,18 @@ class HuggingFaceDump:
         self.complete = True
         seen: set[str] = set()
         for file in dump_files(self.path):
+            broken = 0
             for item in read_items(file):
+                if broken == MOST_BROKEN:
+                    yield given_up(self.name, item)
+                    break
                 try:
                     if isinstance(item, Broken):
                         raise InputError(item.reason)
                     entry = _entry(item.load(), item.raw)
                 except InputError as error:
                     self.complete = False
+                    broken += 1
                     reason = str(error).removeprefix(f"{item.where}: ")
                     yield Rejection(source=self.name, locator=item.where, reason=reason)
                     continue

@@ -1,17 +1,20 @@
 """Dumps of JSON as people keep them, read item by item: JSON, JSON Lines, pages, lists, gzip, folders of these.
 
-JSON Lines are streamed: no more than one line is held, and a line is not parsed before somebody asks for it. A broken
-line, a broken item of a list or the torn end of an archive costs itself and nothing else.
+JSON Lines are streamed: no more than one line is held, and a line is not parsed before somebody asks for it. So are the
+items of a large list. A broken line, a broken item of a list or the torn end of an archive costs itself and nothing
+else. What is larger, fuller or packed tighter than any page is told in a sentence before it takes the memory.
 """
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import hashlib
 import io
 import json
 import os
 import re
+import stat
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,11 +22,21 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from ..errors import InputError
+from ..records import Rejection
 
 LINE_LIMIT = 64 * 2**20
 """Bytes of one line, which is one page."""
-FILE_LIMIT = 2**30
-"""Bytes of a file that is one JSON value and must be held whole."""
+FILE_LIMIT = 128 * 2**20
+"""Bytes of a file that is one JSON value and no list, and must be held whole."""
+HELD = 16 * 2**20
+"""Bytes of a list that is read at once; a larger one is read item by item."""
+MOST_BROKEN = 10_000
+"""Parts of a file that hold no page before the rest of it is given up: no dump is broken so often."""
+
+_MOST_VALUES = 8_000_000
+"""Commas and brackets of a text; each value takes up to a hundred bytes once it is read."""
+_LEAST_ROOM, _TIGHTEST = 256 * 2**20, 100
+"""What an archive may unpack to: so many bytes, or so many times its size. JSON packs to a tenth."""
 
 _SUFFIXES = (".json", ".jsonl", ".ndjson")
 _PAGE = re.compile(rb'\s*(?:\[|\{\s*"(?:items|metadata)"\s*:)')
@@ -64,6 +77,8 @@ def parse(raw: bytes, where: str) -> Any:
     Raises:
         InputError: it is not JSON, or is nested too deeply.
     """
+    if sum(map(raw.count, (b",", b"[", b"{"))) > _MOST_VALUES:
+        raise InputError(f"{where}: holds more than {_MOST_VALUES:,} values, which no page does")
     try:
         return json.loads(raw)
     except RecursionError:
@@ -103,13 +118,23 @@ def dump_files(path: Path) -> list[Path]:
 def read_items(path: Path) -> Iterator[Item | Broken]:
     """Yield every item of one file, whatever its form."""
     try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for, and a device never ends
+            yield Broken(str(path), "is no file")
+            return
         with path.open("rb") as file:
             zipped = file.read(2) == b"\x1f\x8b"
             file.seek(0)
-            stream = cast(IO[bytes], gzip.GzipFile(fileobj=file) if zipped else file)
+            stream = cast(IO[bytes], io.BufferedReader(_Unpacked(file, status.st_size), 2**20) if zipped else file)
             yield from _read_stream(stream, path)
     except OSError as error:
         yield Broken(str(path), f"cannot be read: {error.strerror or error}")
+
+
+def given_up(source: str, item: Item | Broken) -> Rejection:
+    """Return what is told where so much of a file is broken that the rest of it, from an item on, is not read."""
+    reason = f"{MOST_BROKEN:,} parts of this file hold no page, so the rest of it is not read"
+    return Rejection(source=source, locator=item.where, reason=reason)
 
 
 def first_value(path: Path) -> Any:
@@ -128,6 +153,41 @@ def first_value(path: Path) -> Any:
     return None
 
 
+class _Bomb(Exception):
+    """An archive unpacks to more than its size can hold in good faith."""
+
+
+class _Unpacked(io.RawIOBase):
+    """What an archive holds, up to what one of its size may.
+
+    Args:
+        file: The archive.
+        size: Its bytes.
+    """
+
+    def __init__(self, file: IO[bytes], size: int) -> None:
+        self._archive = gzip.GzipFile(fileobj=file)
+        self._left = max(_LEAST_ROOM, _TIGHTEST * size)
+
+    def readable(self) -> bool:
+        """Say that it can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer.
+
+        Raises:
+            _Bomb: There is more than there may be.
+        """
+        # No more than is at hand: of a torn archive, what came before the tear is not to be lost.
+        content = self._archive.read1(len(buffer))
+        self._left -= len(content)
+        if self._left < 0:
+            raise _Bomb
+        buffer[: len(content)] = content
+        return len(content)
+
+
 def _is_dump(name: str) -> bool:
     lowered = name.lower()
     return lowered.removesuffix(".gz").endswith(_SUFFIXES) and not lowered.startswith("._")
@@ -144,11 +204,17 @@ def _read_stream(stream: IO[bytes], path: Path) -> Iterator[Item | Broken]:
             yield from _read_lines(first, stream, path)
         else:
             yield from _read_whole(first, stream, path)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except _ENDS as error:
         yield _torn(path, error)
 
 
+_ENDS = (EOFError, zlib.error, gzip.BadGzipFile, _Bomb)
+"""What an archive that is damaged, or is a bomb, raises."""
+
+
 def _torn(path: Path, error: Exception) -> Broken:
+    if isinstance(error, _Bomb):
+        return Broken(str(path), f"unpacks to more than {_TIGHTEST} times its size, which no dump does")
     return Broken(str(path), f"is a torn gzip archive ({error}); what came before the tear was read")
 
 
@@ -189,20 +255,54 @@ def _skip_line(stream: IO[bytes]) -> None:
 
 
 def _read_whole(first: bytes, stream: IO[bytes], path: Path) -> Iterator[Item | Broken]:
-    buffer = io.BytesIO()
+    buffer, torn = io.BytesIO(), None
     buffer.write(first)
-    torn = None
+    is_list = _ITEMS.match(first[:1000].decode("utf-8-sig", "replace")) is not None
     try:
-        while chunk := stream.read(2**20):
+        while buffer.tell() <= (HELD if is_list else FILE_LIMIT) and (chunk := stream.read(2**20)):
             buffer.write(chunk)
-            if buffer.tell() > FILE_LIMIT:
-                yield Broken(str(path), f"one JSON value of more than {FILE_LIMIT // 2**30} GiB; make it JSON Lines")
-                return
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except _ENDS as error:
         torn = error
-    yield from _expand(buffer.getvalue(), str(path))
+    if is_list and buffer.tell() > HELD and torn is None:
+        yield from _read_list(buffer.getvalue(), stream, str(path))
+    elif buffer.tell() > FILE_LIMIT:
+        yield Broken(str(path), f"one JSON value of more than {FILE_LIMIT // 2**20} MiB; make it JSON Lines")
+    else:
+        yield from _expand(buffer.getvalue(), str(path))
     if torn is not None:
         yield _torn(path, torn)
+
+
+def _read_list(begun: bytes, stream: IO[bytes], where: str) -> Iterator[Item | Broken]:
+    """Yield the items of a list, or of a page, of which no more than one item and what was read with it is held."""
+    decoder, parser = codecs.getincrementaldecoder("utf-8")("replace"), json.JSONDecoder(parse_int=_integer)
+    text = decoder.decode(begun).removeprefix("\ufeff")
+    start = _ITEMS.match(text)
+    position, number = start.end() if start else 0, 1
+    while True:
+        # Looked at before it is parsed: what is parsed takes many times the memory of its text.
+        if len(text) > 2 * LINE_LIMIT or sum(map(text.count, ",[{")) > _MOST_VALUES:
+            yield Broken(f"{where}#{number}", "is larger than any page; what follows is not read")
+            return
+        while True:
+            position = _GAP.match(text, position).end()  # type: ignore[union-attr]  # matches always
+            if text[position : position + 1] == "]":
+                return
+            try:
+                value, end = parser.raw_decode(text, position)
+            except (ValueError, RecursionError):
+                break
+            # What stands at the very end may go on: a number is whole only where something follows it.
+            if end == len(text):
+                break
+            yield Item(f"{where}#{number}", canonical(value), value)
+            position, number = end, number + 1
+        # As much again each time: all that is parsed anew for one item stays within twice its size.
+        chunk = stream.read(max(2**20, len(text) - position))
+        if not chunk:
+            yield Broken(f"{where}#{number}", "not JSON, or torn off; what follows is not read")
+            return
+        text, position = text[position:] + decoder.decode(chunk), 0
 
 
 def _expand(raw: bytes, where: str) -> Iterator[Item | Broken]:

@@ -30,7 +30,7 @@ from .told import Beside, Json, Told
 SIDECAR_EXTENSIONS = frozenset({"json", "info", "txt"})
 PICTURE_EXTENSIONS = frozenset({"png", "jpg", "jpeg", "webp", "gif", "avif", "jxl", "mp4", "webm"})
 
-_LIMIT = 32_000_000
+_LIMIT = 8_000_000
 """Bytes of one sidecar; the largest, with whole pages inside, stay under one million."""
 
 # What may stand between the adapter's name and the extension.

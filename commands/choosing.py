@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ..errors import InputError
+from ..gates import hold
 from .options import (
     Choose,
     Db,
@@ -17,6 +18,7 @@ from .options import (
     Json,
     Prompts,
     filtered,
+    make_filter,
     open_velatura,
     print_json,
     read_prompts,
@@ -233,6 +235,13 @@ def _weighted(velatura: Velatura, text: str) -> tuple[str, float]:
 
 
 def _foreign(velatura: Velatura, what: str) -> Composition:
+    """Return what a file, stdin or a prompt says, once the gates of the settings have let it through."""
+    composition = _read(velatura, what)
+    hold(velatura.store, velatura.localised(composition), make_filter(velatura))
+    return composition
+
+
+def _read(velatura: Velatura, what: str) -> Composition:
     from ..composer.formats import PICTURE_TEXTS
     from ..generation.picture_text import read_texts
     from ..refiner.picture_file import SUFFIXES

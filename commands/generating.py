@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import InputError
+from ..gates import hold
 from . import choosing
 from .choosing import Composer, MaskScheme, Weighted
 from .options import (
@@ -118,6 +119,8 @@ def repaint(
         device=device, dtype=dtype, force=force or None,
     ) as velatura:  # fmt: skip
         composition = velatura.localised(request.composition)
+        if composition.choices:
+            hold(velatura.store, composition, make_filter(velatura))
         request = replace(request, model=str(velatura.settings.model), composition=composition, seed=story["seed"])
         with Progress("paint") as progress:
             watch = _watch(progress, None, overwrite=overwrite)
@@ -166,6 +169,8 @@ def composition_for(
     """
     composition = choosing.composition_in(velatura, what)
     if composition is not None:
+        gates = make_filter(velatura, commercial=commercial, safe=safe)
+        hold(velatura.store, velatura.localised(composition), gates)
         return composition
     [composition] = compose(velatura, [what], given, commercial=commercial, safe=safe)
     return composition

@@ -81,7 +81,7 @@ def open_velatura(*, read_only: bool = False, **flags: object) -> Velatura:
     return Velatura(read_settings(**{"engine": "local", **flags}), read_only=read_only)
 
 
-def engine_flags(engine: str | None, address: str | None) -> dict[str, str | None]:
+def engine_flags(engine: str | None, address: str | None) -> dict[str, Any]:
     """Return the settings of an engine that a command's options name; an address is that of Ray."""
     if engine == "local" and address is not None:
         raise typer.BadParameter("the engine local has none", param_hint="--address")

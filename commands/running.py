@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ..errors import InputError
+from ..gates import hold
 from ..records import Composition
 from . import choosing
 from .choosing import Composer, MaskScheme, Weighted
@@ -26,6 +27,7 @@ from .options import (
     Safe,
     engine_flags,
     handed,
+    make_filter,
     open_velatura,
     print_json,
 )
@@ -183,6 +185,10 @@ def _compositions(
         InputError: a prompt has no words, or pins an adapter that is not in the catalogue; or a file cannot be read.
     """
     asked = _asked(velatura, what)
+    gates = make_filter(velatura, commercial=commercial, safe=safe)
+    for one in asked:
+        if not isinstance(one, str):
+            hold(velatura.store, velatura.localised(one), gates)
     prompts = [one for one in asked if isinstance(one, str)]
     composed = iter(compose(velatura, prompts, given, commercial=commercial, safe=safe))
     return [next(composed) if isinstance(one, str) else one for one in asked]

@@ -71,7 +71,6 @@ def _front(tally: Tally) -> dict[str, object]:
         "pretty_name": "A refined catalogue of adapters",
         "license": "other",
         "license_name": "each-adapter-keeps-its-own",
-        "license_link": "README.md",
         "task_categories": ["text-to-image"],
         "tags": ["velatura", "lora", "adapters", "stable-diffusion"],
         "size_categories": [size],

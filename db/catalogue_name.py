@@ -5,8 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
-from sqlalchemy import insert, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, insert, select
 
 from ..errors import CatalogueError
 from .schema import meta
@@ -21,25 +20,31 @@ def catalogue_name(store: Store) -> str:
     """Return the catalogue's name, 32 hexadecimal digits. A copy of its file has the same one.
 
     Raises:
-        CatalogueError: It has none yet, and was opened for reading only.
+        CatalogueError: It has none yet, and is open for reading only.
     """
-    name = _read(store)
+    with store._database.reading() as connection:
+        name = _read(connection)
     if name is not None:
         return name
     if store._database.read_only:
-        raise CatalogueError("the catalogue has no name yet, and is open for reading only; run `velatura search` once")
-    try:
-        with store._database.writing() as connection:
-            connection.execute(insert(meta).values(name=_NAME, value=secrets.token_hex(16)))
-    except IntegrityError:  # another process was first
-        pass
-    name = _read(store)
+        raise CatalogueError("the catalogue has no name yet, and is open for reading only; run `velatura embed` once")
+    with store._database.writing() as connection:
+        return draw_name(connection)
+
+
+def draw_name(connection: Connection) -> str:
+    """Return the catalogue's name, and give it one first where it has none.
+
+    Args:
+        connection: A writing transaction.
+    """
+    name = _read(connection)
     if name is None:
-        raise CatalogueError("the catalogue could not be given a name; try again")
+        name = secrets.token_hex(16)
+        connection.execute(insert(meta).values(name=_NAME, value=name))
     return name
 
 
-def _read(store: Store) -> str | None:
-    with store._database.reading() as connection:
-        name: str | None = connection.execute(select(meta.c.value).where(meta.c.name == _NAME)).scalar()
+def _read(connection: Connection) -> str | None:
+    name: str | None = connection.execute(select(meta.c.value).where(meta.c.name == _NAME)).scalar()
     return name

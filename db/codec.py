@@ -64,7 +64,7 @@ def load(text: str) -> AdapterRecord:
     """
     try:
         record: AdapterRecord = _build(AdapterRecord, json.loads(text))
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
         raise CatalogueError(f"a record in the catalogue is damaged ({error}); index its source again") from error
     return record
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -80,7 +79,8 @@ class Database:
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except (DBAPIError, sqlite3.Error) as error:
+        except Exception as error:
+            # The driver's own come too, where its rows are read without SQLAlchemy.
             cause = error.orig if isinstance(error, DBAPIError) else error
             sentence = self.dialect.explain(cause, self.name) if cause else None
             if sentence is None:

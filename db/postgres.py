@@ -29,6 +29,9 @@ READING: Mapping[str, Any] = {"isolation_level": "REPEATABLE READ", "postgresql_
 # Each statement sees what was committed before it, and behind the lock nothing more is: an older look would be stale.
 WRITING: Mapping[str, Any] = {"isolation_level": "READ COMMITTED", "writes": True}
 
+_SILENT: Final = 600
+"""Seconds after which the server lets go of a writer whose machine has vanished, and with it of the lock."""
+
 _LOCK: Final = 1447382081  # `VELA`, beside the schema's name
 _CONNECT = 10  # seconds
 _DRIVERS = ("postgres", "postgresql", "postgresql+psycopg")
@@ -37,6 +40,7 @@ _TOLD = ("host", "hostaddr", "port", "dbname", "user", "service", "options", "ss
 
 _BY_STATE = {
     "25006": "{name} cannot be written: the server takes no changes",
+    "25P03": "the server of {name} ended it: {told}",
     "28": "{name} refuses the role: {told}",
     "3D000": "there is no such database on the server of {name}; make it first, as `createdb` does",
     "42501": "{name} does not let this role do that: {told}",
@@ -210,6 +214,7 @@ def _begin_writing(connection: Connection) -> None:
     """Wait for other writers, and put back what sequences gave in a transaction that was not kept."""
     *_, has_tables = connection.exec_driver_sql(
         f"SELECT set_config('lock_timeout', '{round(WAIT * 1000)}', true), "
+        f"set_config('idle_in_transaction_session_timeout', '{_SILENT * 1000}', true), "
         f"pg_advisory_xact_lock({_LOCK}, hashtext(current_schema())), to_regclass('commit_number') IS NOT NULL"
     ).one()
     if has_tables:

@@ -173,7 +173,8 @@ def explain(error: BaseException, name: str) -> str | None:
     """Return one sentence about an error of the driver, or None when it speaks of a fault in the program."""
     if not (type(error) is sqlite3.DatabaseError or isinstance(error, sqlite3.OperationalError)):
         return None
-    text = str(error)
+    # A full disk has another name where it is the log's index that finds no room.
+    text = "is full" if getattr(error, "sqlite_errorname", None) == "SQLITE_IOERR_SHMSIZE" else str(error)
     for sign, meaning in _MEANINGS:
         if sign in text:
             return meaning.format(name=name)

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, insert, select, update
 
 from ..errors import CatalogueError, InputError
+from .catalogue_name import draw_name
 from .connect import chunks
 from .schema import adapter, embedding, encoder, meta, passage
 
@@ -33,6 +34,7 @@ def note_change(connection: Connection) -> None:
     stamp = secrets.token_hex(8)
     if not connection.execute(update(meta).where(meta.c.name == _STAMP).values(value=stamp)).rowcount:
         connection.execute(insert(meta).values(name=_STAMP, value=stamp))
+    draw_name(connection)  # what is made from passages may lie where several catalogues have theirs
 
 
 def state(connection: Connection, model: str, revision: str) -> str:
@@ -245,11 +247,11 @@ def _missing() -> Select[tuple[int]]:
 
 def _driver_rows(connection: Connection, statement: Select[Any]) -> Iterator[Any]:
     # A server sends them as they are asked for, rather than all at once.
-    result = connection.execute(statement, execution_options={"stream_results": True})
-    yield from map(tuple, result.fetchmany(1))  # has been taken from the cursor already
-    cursor: Any = result.cursor
-    while cursor is not None and (some := cursor.fetchmany(1000)):
-        yield from some
+    with connection.execute(statement, execution_options={"stream_results": True}) as result:
+        yield from map(tuple, result.fetchmany(1))  # has been taken from the cursor already
+        cursor: Any = result.cursor
+        while cursor is not None and (some := cursor.fetchmany(1000)):
+            yield from some
 
 
 def _is(model: str, revision: str) -> ColumnElement[bool]:

@@ -65,6 +65,7 @@ class Cluster:
         """End the connection, and the cluster where it was started here."""
         if self._is_ours:
             self.ray.shutdown()
+            self._print(wanted=True)
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
         self._folder = None
@@ -86,14 +87,16 @@ class Cluster:
         return Room(max(1, sum(count // each for count in processors)), each, 0)
 
     def _connect(self, address: str | None) -> None:
-        quiet = {"log_to_driver": False, "logging_level": _SILENT}
+        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": _SILENT}
         if address is None:
+            os.environ.setdefault("RAY_worker_niceness", "0")  # as nice as this process, which they work for
             self._folder = tempfile.mkdtemp(prefix="velatura-ray-")
             quiet |= {"address": "local", "include_dashboard": False, "_temp_dir": self._folder}
             quiet["object_store_memory"] = _STORE
         else:
             _reach(address)
             quiet["address"] = address
+        self._print(wanted=False)
         try:
             self.ray.init(**quiet)
         except Exception as error:  # Ray raises a dozen unrelated classes
@@ -101,6 +104,10 @@ class Cluster:
             lines = str(error).strip().splitlines() or [type(error).__name__]
             where = "be started here" if address is None else f"be had at {_bare(address)}"
             raise EngineError(f"no Ray cluster can {where}: {lines[0][:300]}") from None
+
+    def _print(self, *, wanted: bool) -> None:
+        """Have Ray print, or not, what befalls its workers: by the switch that its own debugger turns."""
+        self.ray._private.worker._worker_logs_enabled = wanted
 
 
 def _reach(address: str) -> None:

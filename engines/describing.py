@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from types import TracebackType
 from math import ceil
+from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from ..errors import EngineError, LanguageModelUnavailable, VelaturaError

@@ -19,7 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Generic, Self
 
-from ..errors import EngineError, InputError, VelaturaError
+from ..errors import EngineError, VelaturaError
 from .cluster import Cluster, Room
 from .jobs import Job, Queue
 from .worker import Done, Fault, Recipe, Result, Task, Worker

@@ -17,9 +17,11 @@ from ..records import Usage
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+_Task = TypeVar("_Task", contravariant=True)
+_Result = TypeVar("_Result", covariant=True)
 
 
-class Recipe(Protocol[Task, Result]):
+class Recipe(Protocol[_Task, _Result]):
     """How a worker opens its model, wherever it is: settings, never a model. It travels, so it holds no secrets."""
 
     @property
@@ -34,7 +36,7 @@ class Recipe(Protocol[Task, Result]):
     def files(self) -> Sequence[str]:
         """Files and folders of this machine that the worker must see under the same paths."""
 
-    def open(self) -> Callable[[Task], Result]:
+    def open(self) -> Callable[[_Task], _Result]:
         """Return what does a batch.
 
         Raises:
@@ -126,7 +128,9 @@ def fault_of(error: Exception) -> Fault:
     if isinstance(error, VelaturaError):
         return Fault(type(error), str(error), getattr(error, "usage", None))
     lines = str(error).strip().splitlines() or [""]
-    return Fault(EngineError, f"the worker on the node {node()} failed: {type(error).__name__} {lines[0][:300]}".strip())
+    return Fault(
+        EngineError, f"the worker on the node {node()} failed: {type(error).__name__} {lines[0][:300]}".strip()
+    )
 
 
 def refuse_missing(files: Sequence[str]) -> None:

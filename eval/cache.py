@@ -6,7 +6,6 @@ import hashlib
 import json
 import re
 import threading
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from ..errors import InputError, UnreadableFile
+from ..whole_file import sweep
 from .estimates import Estimate
 from .shards import SUFFIX, read_keys, read_rows, write_shard
 from .whole import write_whole
@@ -27,8 +27,6 @@ _LARGEST: Final = 1 << 25
 """Bytes up to which shards are made one."""
 _MANY: Final = 8
 """Shards that are not worth making one."""
-_ABANDONED: Final = 3600.0
-"""Seconds after which an unfinished file is nobody's any more."""
 _VERSION: Final = "1"
 """Of what a score depends on; another one makes kept scores worthless."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -116,10 +114,7 @@ class FeatureCache:
             small = [path for path in sorted(self._read[fingerprint]) if _size(path) < _LARGEST // 2]
             for group in _groups(small) if len(small) > _MANY else ():
                 self._merge(fingerprint, group)
-        for path in (self.folder / fingerprint).glob(".*.part"):
-            with suppress(OSError):
-                if time.time() - path.stat().st_mtime > _ABANDONED:
-                    path.unlink()
+        sweep(self.folder / fingerprint)
 
     def _merge(self, fingerprint: str, paths: Sequence[Path]) -> None:
         """Make shards one; a damaged one stays where it is, and another process may have taken one away."""

@@ -6,8 +6,6 @@ unpickled.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -18,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError, MissingDependency, UnreadableFile
+from ..whole_file import whole_file
 
 Matrix = NDArray[np.float64]
 
@@ -109,17 +108,10 @@ class Moments:
         path = Path(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-        except OSError as error:
-            raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
-        try:
-            with os.fdopen(handle, "wb") as file:
+            with whole_file(path) as unfinished, unfinished.open("wb") as file:
                 np.savez(file, **arrays)
-            Path(name).replace(path)
         except OSError as error:
             raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
-        finally:
-            Path(name).unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: str | Path) -> Moments:

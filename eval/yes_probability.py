@@ -10,7 +10,6 @@ import hashlib
 import io
 import json
 import math
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 from ..errors import InputError, LanguageModelError, LanguageModelRefusal
 from ..fenced import line
 from ..records import Usage
+from ..whole_file import whole_file
 from .cells import Cell
 from .estimates import Estimate, mean_estimate
 from .records import Better, Sample
@@ -311,8 +311,7 @@ def _write(path: Path, answer: Mapping[str, Any]) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
-            json.dump(answer, file)
-        Path(file.name).replace(path)
+        with whole_file(path) as unfinished:
+            unfinished.write_text(json.dumps(answer), encoding="utf-8")
     except OSError as error:
         raise InputError(f"answers cannot be kept in {path.parent}: {error.strerror}") from None

@@ -290,9 +290,7 @@ class LocalBackend(ABC, Generic[Encoded]):
     def _cut(self, rows: Sequence[Row]) -> Iterator[Batch]:
         return batches(rows, size=self._batch_size, alike=self._alike, way=self._way)
 
-    def _drawn(
-        self, cut: Iterable[Batch], whole: int, watch: Watch | None
-    ) -> Iterator[tuple[int, GeneratedImage]]:
+    def _drawn(self, cut: Iterable[Batch], whole: int, watch: Watch | None) -> Iterator[tuple[int, GeneratedImage]]:
         done = 0
         for batch in cut:
             started = time.perf_counter()

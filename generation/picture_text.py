@@ -14,6 +14,10 @@ from ..errors import UnreadableFile
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _LARGEST = 1 << 24
 """Bytes of one text, packed or unpacked."""
+_MOST_CHUNKS = 100_000
+"""Of a PNG; beyond them no more texts are looked for."""
+_LARGEST_PICTURE = 200_000_000
+"""Bytes of a JPEG or a WebP, which is held whole; larger ones are not looked at."""
 _EXIF, _USER_COMMENT = 0x8769, 0x9286
 
 
@@ -26,19 +30,23 @@ def read_texts(path: Path, wanted: Collection[str]) -> dict[str, str]:
         UnreadableFile: it is no picture, or one of its texts unpacks to more than 16 MiB.
     """
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for, and a device never ends
+            raise UnreadableFile(f"{path} is no file")
         with path.open("rb") as stream:
             if stream.read(8) == _SIGNATURE:
-                found: dict[str, str] = {}
-                for keyword, text in _texts(stream, path.name, wanted):
-                    found.setdefault(keyword, text)
-                return found
+                return dict(_texts(stream, path.name, wanted))
+            if stream.seek(0, 2) > _LARGEST_PICTURE:
+                raise UnreadableFile(f"{path.name} is larger than {_LARGEST_PICTURE // 1_000_000} MB")
     except OSError as error:
         raise UnreadableFile(f"{path} cannot be read: {error.strerror}") from None
     return {keyword: text for keyword, text in _exif(path) if keyword in wanted}
 
 
 def _texts(stream: BinaryIO, name: str, wanted: Collection[str]) -> Iterator[tuple[str, str]]:
-    while len(head := stream.read(8)) == 8:
+    left = set(wanted)
+    for _ in range(_MOST_CHUNKS):
+        if len(head := stream.read(8)) < 8 or not left:
+            return
         length, kind = struct.unpack(">I4s", head)
         if kind == b"IEND":
             return
@@ -48,7 +56,8 @@ def _texts(stream: BinaryIO, name: str, wanted: Collection[str]) -> Iterator[tup
         data = stream.read(length)
         keyword = data.partition(b"\0")[0].decode("latin-1")
         checksum = stream.read(4)
-        if keyword in wanted and checksum == struct.pack(">I", zlib.crc32(kind + data)):
+        if keyword in left and checksum == struct.pack(">I", zlib.crc32(kind + data)):
+            left.remove(keyword)  # what stands twice is not unpacked twice
             yield keyword, _text(kind, data[len(keyword) + 1 :], name)
 
 
@@ -74,7 +83,7 @@ def _unpack(packed: bytes, name: str) -> bytes:
 
 
 def _exif(path: Path) -> Iterator[tuple[str, str]]:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     try:
         with warnings.catch_warnings():
@@ -82,7 +91,7 @@ def _exif(path: Path) -> Iterator[tuple[str, str]]:
             with Image.open(path, formats=("JPEG", "WEBP")) as picture:
                 exif = picture.getexif()
                 raw, tags = exif.get_ifd(_EXIF).get(_USER_COMMENT), dict(exif)
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except Exception:  # what damaged EXIF raises depends on what is damaged
         raise UnreadableFile(f"{path.name} is not a PNG, JPEG or WebP picture") from None
     for value in tags.values():
         keyword, colon, text = value.partition(":") if isinstance(value, str) else ("", "", "")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-import uuid
 from collections.abc import Mapping
 from dataclasses import replace
 from io import BytesIO
@@ -19,6 +18,7 @@ from ..errors import InputError
 from ..plain import from_plain, to_plain
 from ..records import AdapterRecord, GeneratedImage, GenerationRequest, Picture
 from ..syntax import without_tags
+from ..whole_file import whole_file
 from .file_names import bare, bare_file
 from .metadata import finite, parameters_text, parse_parameters, version
 from .picture_text import read_texts
@@ -64,24 +64,17 @@ def save_png(image: GeneratedImage, path: str | Path, *, overwrite: bool = False
     """
     path = Path(path)
     content = png_bytes(image)
-    unfinished = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"the folder {path.parent} cannot be made: {error.strerror}") from None
     try:
-        with unfinished.open("xb") as stream:
-            stream.write(content)
-        if overwrite:
-            unfinished.replace(path)
-        else:
-            _settle(unfinished, path)
+        with whole_file(path, Path.replace if overwrite else _settle) as unfinished:
+            unfinished.write_bytes(content)
     except FileExistsError:
         raise InputError(f"{path} is there already; give another name, or ask to overwrite it") from None
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror or error}") from None
-    finally:
-        unfinished.unlink(missing_ok=True)
     return path
 
 

@@ -21,6 +21,7 @@ from ..eval.manifest import Manifest, manifest_of, write_manifest
 from ..eval.records import Prompt, Sample
 from ..experiment import SAMPLES, Report
 from ..pipeline import Velatura
+from ..whole_file import whole_file
 from .experiment_parts import experiment_of, paint_parts, settings_of
 from .library import DUMP, make_library
 from .measure.conditions import Shelf, servable
@@ -192,9 +193,8 @@ def _references(asks: Sequence[Ask], folder: Path, told: Told) -> tuple[Path, ..
             if all(path.is_file() for path in paths):
                 continue
             for path, pixels in zip(paths, references(ask), strict=True):
-                unfinished = path.with_name(f".{path.name}.part")
-                Image.fromarray(pixels).save(unfinished, "PNG")
-                unfinished.replace(path)
+                with whole_file(path) as unfinished:
+                    Image.fromarray(pixels).save(unfinished, "PNG")
     except OSError as error:
         raise InputError(f"the folder {folder} cannot be written to: {error.strerror}") from None
     told("paint references", len(asks), len(asks))

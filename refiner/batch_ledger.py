@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from ..errors import CatalogueError
+from ..whole_file import whole_file
 
 _VERSION: Final = 1
 
@@ -85,16 +85,10 @@ class BatchLedger:
         }
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8") as file:
-                    json.dump(plain, file)
-                    file.flush()
-                    os.fsync(file.fileno())
-                Path(name).replace(self._path)
-            except BaseException:
-                Path(name).unlink(missing_ok=True)
-                raise
+            with whole_file(self._path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
+                json.dump(plain, file)
+                file.flush()
+                os.fsync(file.fileno())
         except OSError as error:
             raise CatalogueError(f"{self._path} cannot be written ({error.strerror or error})") from None
 
@@ -112,7 +106,7 @@ def _read(path: Path) -> tuple[int, list[Planned]]:
         if plain["version"] != _VERSION:
             raise ValueError
         return int(plain["serial"]), [_planned(one) for one in plain["batches"]]
-    except (TypeError, KeyError, ValueError, AttributeError):
+    except (TypeError, KeyError, ValueError, AttributeError, OverflowError):
         raise CatalogueError(
             f"{path} is no list of batches that this version reads; batches at the server are paid for, so look there "
             "for what is under way before you delete the file"

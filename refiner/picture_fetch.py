@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-import tempfile
 import threading
 import time
 from concurrent.futures import Future
@@ -15,6 +13,7 @@ from urllib.parse import urljoin
 
 from ..addresses import is_fetchable, shown_address, trouble
 from ..errors import InputError, SourceError, UnreadableFile
+from ..whole_file import whole_file
 from .picture_file import decode_picture
 
 if TYPE_CHECKING:
@@ -197,11 +196,5 @@ def _body(response: requests.Response, name: str, end: float) -> bytes:
 def _write(path: Path, content: bytes) -> None:
     """Write a file as a whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.replace(name, path)  # noqa: PTH105 - both are there already
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with whole_file(path) as unfinished:
+        unfinished.write_bytes(content)

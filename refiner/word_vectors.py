@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+
+from ..whole_file import whole_file
 
 if TYPE_CHECKING:
     from ..protocols import ImageEmbedder, Vectors
@@ -56,12 +57,7 @@ def word_vectors(
 
 def _write(path: Path, vectors: Vectors) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{uuid.uuid4().hex}.part")
-    try:
-        with unfinished.open("xb") as stream:
-            np.save(stream, vectors, allow_pickle=False)
-            stream.flush()
-            os.fsync(stream.fileno())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with whole_file(path) as unfinished, unfinished.open("wb") as stream:
+        np.save(stream, vectors, allow_pickle=False)
+        stream.flush()
+        os.fsync(stream.fileno())

@@ -42,11 +42,7 @@ class Milvus:
 
     def __init__(self, address: str) -> None:
         self.is_lite = "://" not in address
-        self._address = str(Path(address).expanduser().absolute()) if self.is_lite else address
-        if self.is_lite:
-            _check_path(self._address)
-        else:
-            _check_url(address)
+        self._address = str(_path(address)) if self.is_lite else _url(address)
         self._client: Any = None
         self._opening = Lock()
         self._version = ""
@@ -141,14 +137,16 @@ class Milvus:
         )
 
 
-def _check_path(address: str) -> None:
+def _path(address: str) -> Path:
     if not address.endswith(_LITE):
-        raise InputError(f"the setting milvus must be a URL or a path that ends in {_LITE}, not {address}")
-    if Path(address).is_file():
-        raise InputError(f"{address} is a file, and milvus-lite needs a folder of its own; name another path")
+        raise InputError(f"the setting milvus must be http(s)://HOST:PORT, or a path that ends in {_LITE}")
+    path = Path(address).expanduser().absolute()
+    if path.is_file():
+        raise InputError(f"{path} is a file, and milvus-lite needs a folder of its own; name another path")
+    return path
 
 
-def _check_url(address: str) -> None:
+def _url(address: str) -> str:
     try:
         parts = urlsplit(address)
         fits = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
@@ -156,9 +154,10 @@ def _check_url(address: str) -> None:
         fits = False
     # What stands before an @ may be a password, so the address is not repeated.
     if not fits:
-        raise InputError("the setting milvus must be http(s)://HOST:PORT, or a path that ends in .db")
+        raise InputError(f"the setting milvus must be http(s)://HOST:PORT, or a path that ends in {_LITE}")
     if "@" in parts.netloc:
         raise InputError(f"the setting milvus may hold no password; set {VARIABLE}")
+    return address
 
 
 def _told(error: Exception) -> str:

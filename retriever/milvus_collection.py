@@ -76,7 +76,8 @@ class Collection:
                 **asked,
             )
         numbers = np.array([hit["id"] for hit in hits], np.int64)
-        return numbers, np.array([hit["distance"] for hit in hits], np.float32)
+        # Of equal vectors one may come out greater by the last bit, and that another time another one.
+        return numbers, np.array([round(hit["distance"], 6) for hit in hits], np.float32)
 
     def asked(self, field: str, adapters: Ids, mask: NDArray[np.bool_]) -> dict[str, Any]:
         """Return the filter that leaves some adapters of a field: it names them or the others, whichever are fewer.
@@ -115,10 +116,11 @@ class Collection:
                 self._milvus.client.delete(self._name, ids=ids, timeout=ANSWERING)
 
     def count(self) -> int:
-        """Return how many passages are there, once all that anybody has written can be seen."""
+        """Return how many entities there are, the note among them, once all that anybody has written can be seen."""
         with self._milvus.speaking():
-            told = self._milvus.client.query(self._name, filter=f"id != {_NOTE}", output_fields=["count(*)"], **_STRONG)
-        return int(told[0]["count(*)"])
+            # Without a filter: with one milvus-lite reads every entity.
+            [told] = self._milvus.client.query(self._name, filter="", output_fields=["count(*)"], **_STRONG)
+        return int(told["count(*)"])
 
     def passages(self) -> Ids:
         """Return the passages that are there, ascending."""
@@ -171,7 +173,7 @@ class Collection:
         index.add_index("vector", index_type="FLAT", metric_type="IP")
         try:
             client.create_collection(self._name, schema=schema, timeout=ANSWERING)
-            client.create_index(self._name, index, timeout=ANSWERING, sync=False)  # of nothing: it need not be waited for
+            client.create_index(self._name, index, timeout=ANSWERING, sync=False)  # of nothing yet: nothing to wait for
         except MilvusException:
             if not client.has_collection(self._name, timeout=CONNECTING):  # another process may have been first
                 raise

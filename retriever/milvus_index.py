@@ -229,7 +229,7 @@ class MilvusIndex:
             if count:
                 collection.drop()
             note, count = {}, 0
-        if believing and note.get("state") == now.state and note["last"] == last and count == len(passages):
+        if believing and note.get("state") == now.state and note["last"] == last and count == len(passages) + 1:
             return note, None
         if believing and note.get("last", last + 1) <= last and _is_ground(now, note):
             held = passages[passages <= note["last"]]
@@ -243,7 +243,7 @@ class MilvusIndex:
         return _noted(now, passages, note), _Work(collection, not note, columns, np.setdiff1d(held, passages))
 
     def _done(self, work: _Work) -> bool:
-        """Do it; return whether as many passages are there as should be."""
+        """Do it; return whether as many passages are there as should be, and the note."""
         if work.is_new:
             # Whoever comes when this was killed knows by the texts whose the passages are, and lists them.
             work.collection.write_note({**self._note, "state": None, "ground": None})
@@ -252,7 +252,7 @@ class MilvusIndex:
         if self._is_current():
             work.collection.delete(work.gone)
         work.collection.write_note(self._note)
-        return work.collection.count() == len(self)
+        return work.collection.count() == len(self) + 1
 
     def _all(self) -> tuple[Ids, Ids]:
         if not self._parts:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -22,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..db.words import COLUMNS
+from ..whole_file import whole_file
 from ..words import with_pairs
 from .mapped import ALIGNED, checksum
 
@@ -211,21 +211,16 @@ def save(postings: Postings, path: Path, stamp: Any) -> None:
     """Write an index and what it was made from; a reader never sees half a file."""
     arrays = {field.name: np.ascontiguousarray(getattr(postings, field.name)) for field in fields(Postings)}
     told: dict[str, Any] = {"stamp": stamp, "arrays": {}}
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            for name, values in arrays.items():
-                told["arrays"][name] = [values.dtype.str, list(values.shape), file.tell()]
-                values.tofile(file)
-                file.write(b"\0" * (-file.tell() % ALIGNED))
-            file.flush()
-            end = file.tell()
-            told["sum"] = checksum(np.memmap(part, np.uint8, mode="r", shape=(end,)).view(np.ndarray))
-            note = json.dumps(told).encode()
-            file.write(note + len(note).to_bytes(8, "little") + _MAGIC)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole_file(path) as part, part.open("wb") as file:
+        for name, values in arrays.items():
+            told["arrays"][name] = [values.dtype.str, list(values.shape), file.tell()]
+            values.tofile(file)
+            file.write(b"\0" * (-file.tell() % ALIGNED))
+        file.flush()
+        end = file.tell()
+        told["sum"] = checksum(np.memmap(part, np.uint8, mode="r", shape=(end,)).view(np.ndarray))
+        note = json.dumps(told).encode()
+        file.write(note + len(note).to_bytes(8, "little") + _MAGIC)
 
 
 def load(path: Path) -> tuple[Postings, Any] | None:
@@ -247,7 +242,7 @@ def load(path: Path) -> tuple[Postings, Any] | None:
             for name, (kind, shape, start) in told["arrays"].items()
         }
         return Postings(**arrays), told["stamp"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, MemoryError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, MemoryError, RecursionError, OverflowError):
         return None
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from ..whole_file import whole_file
 from .faiss_index import FaissIndex
 from .mapped import ALIGNED, checksum
 
@@ -59,22 +60,17 @@ class Segment:
         Raises:
             OSError: it cannot be written.
         """
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        try:
-            with part.open("wb") as file:
-                places = {
-                    name: _write(file, field.passages, field.adapters, *field.index.parts())
-                    for name, field in self.fields.items()
-                }
-                told = {**self.note, "gone": _write(file, self.gone), "places": places}
-                file.flush()
-                end = file.tell()
-                content = np.memmap(part, dtype=np.uint8, mode="r", shape=(end,)) if end else np.empty(0, np.uint8)
-                note = json.dumps(told | {"sum": checksum(content)}).encode()
-                file.write(note + _TRAILER.pack(len(note), _MAGIC))
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        with whole_file(path) as part, part.open("wb") as file:
+            places = {
+                name: _write(file, field.passages, field.adapters, *field.index.parts())
+                for name, field in self.fields.items()
+            }
+            told = {**self.note, "gone": _write(file, self.gone), "places": places}
+            file.flush()
+            end = file.tell()
+            content = np.memmap(part, dtype=np.uint8, mode="r", shape=(end,)) if end else np.empty(0, np.uint8)
+            note = json.dumps(told | {"sum": checksum(content)}).encode()
+            file.write(note + _TRAILER.pack(len(note), _MAGIC))
 
     @classmethod
     def load(cls, path: Path) -> Segment | None:
@@ -98,7 +94,7 @@ def read_note(path: Path) -> dict[str, Any] | None:
     try:
         with path.open("rb") as file:
             note = _read_note(file)
-    except (OSError, ValueError, struct.error):
+    except (OSError, ValueError, RecursionError, struct.error):
         return None
     return {name: value for name, value in note.items() if name not in ("places", "gone", "sum")}
 

@@ -292,7 +292,7 @@ class Jobs:
 
     def _paint(self, job: Job, paint: Paint) -> None:
         """Paint the next pictures of a job; it goes back into line where there are more."""
-        begun, first, count = time.time(), len(job.made), len(job.requests)
+        begun, first, count = time.monotonic(), len(job.made), len(job.requests)
         turn = job.requests[first : first + self._at_once]
 
         def progressed(share: float) -> None:
@@ -326,7 +326,7 @@ class Jobs:
             told = f"painting failed ({type(error).__name__}); the server's log says more"
             job.error, state = VelaturaError(told), "failed"
         with self._changed:
-            self.painting_seconds += time.time() - begun
+            self.painting_seconds += time.monotonic() - begun
             if state == "done" and len(job.made) < count:
                 if not job.stopped:
                     self._put_back(job)
@@ -349,7 +349,7 @@ class Jobs:
             replace(request, composition=_brief(request.composition, told)) for request in job.requests
         )
         job.composition = job.composition and _brief(job.composition, told)
-        job.ended_at = time.time()
+        job.ended_at = max(time.time(), job.started_at or 0.0)  # a clock may have been put back
         job.progress = 1.0 if state == "done" else job.progress
         job.state = state
         self.counts[state] += 1

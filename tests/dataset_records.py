@@ -68,7 +68,9 @@ RECORDS = (
         tags=("style",),
         triggers=(("ink wash",),),
     ),
-    AdapterRecord(source="civitai", key="4/5/6", title="Oak", model_id=4, family="sdxl", nsfw=XXX, triggers=(("oak",),)),
+    AdapterRecord(
+        source="civitai", key="4/5/6", title="Oak", model_id=4, family="sdxl", nsfw=XXX, triggers=(("oak",),)
+    ),
 )
 MINOR = AdapterRecord(source="civitai", key="7/8/9", title="Child", family="sd1", minor=True, nsfw=PG)
 

@@ -119,7 +119,8 @@ def _serve(nice: int, modules: Sequence[str]) -> None:
     for name in modules:
         import_module(name)
     for line in sys.stdin:
-        print(json.dumps(_together(**json.loads(line))), flush=True)
+        sys.stdout.write(json.dumps(_together(**json.loads(line))) + "\n")
+        sys.stdout.flush()
 
 
 def _together(

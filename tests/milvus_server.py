@@ -20,14 +20,14 @@ class _Servicer(MilvusServicer):
         self.filters: list[str] = []
         self.tokens: set[bytes | str] = set()
 
-    def Search(self, request: Any, context: Any) -> Any:
+    def Search(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC's name
         self.filters.append(request.dsl)
         self.tokens.update(value for key, value in context.invocation_metadata() if key == "authorization")
         for name, value in request.expr_template_values.items():
             request.dsl = request.dsl.replace(f"{{{name}}}", str(list(value.array_val.long_data.data)))
         return super().Search(request, context)
 
-    def GetVersion(self, request: Any, context: Any) -> Any:
+    def GetVersion(self, request: Any, context: Any) -> Any:  # noqa: N802
         answer = super().GetVersion(request, context)
         answer.version = "v2.6.0"
         return answer

@@ -10,6 +10,7 @@ import re
 import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,10 +78,20 @@ class Workshop:
         llm: The address of the language model; see `answer`.
         size: How many adapters there are beside the playground's.
         pictures: How many are painted of each prompt.
+        prompts: What is searched for and painted.
     """
 
-    def __init__(self, folder: Path, forge: Forge, *, llm: str, size: int = 60, pictures: int = 1) -> None:
-        self.folder, self.forge, self.pictures = folder, forge, pictures
+    def __init__(
+        self,
+        folder: Path,
+        forge: Forge,
+        *,
+        llm: str,
+        size: int = 60,
+        pictures: int = 1,
+        prompts: Sequence[str] = PROMPTS,
+    ) -> None:
+        self.folder, self.forge, self.pictures, self.prompts = folder, forge, pictures, prompts
         self.home = folder / "home"
         self.environment = {
             "VELATURA_LLM": "stand-in", "VELATURA_LLM_URL": llm, "OPENAI_API_KEY": "none", "COLUMNS": "200",
@@ -163,12 +174,12 @@ class Workshop:
 
     def _embed(self) -> Iterator[Way]:
         start = self._after(self.folder / "indexed", "refined", ("refine", "--describer", "card", "--no-embed"))
-        searches = tuple(("search", prompt, "--json") for prompt in PROMPTS)
+        searches = tuple(("search", prompt, "--json") for prompt in self.prompts)
         yield Way("embed, search", start, (("embed",), *searches), told=True)
 
     def _run(self) -> Iterator[Way]:
         start = self._after(self.folder / "refined", "embedded", ("embed",))
-        (start / "prompts.txt").write_text("\n".join(PROMPTS), encoding="utf-8")
+        (start / "prompts.txt").write_text("\n".join(self.prompts), encoding="utf-8")
         paint = ("run", "prompts.txt", "-o", "pictures", "-n", str(self.pictures), *self._quick)
         yield Way("run", start, (paint,))
 
@@ -242,7 +253,7 @@ def state_of(home: Path) -> dict[str, str]:
         elif "/features/" in name:
             told |= _features(path, name)
         elif path.suffix == ".jsonl":
-            told[name] = _digest([_timeless(json.loads(line)) for line in path.read_text("utf-8").splitlines()])
+            told[name] = _digest(_lines(path))
         elif path.suffix == ".json":
             told[name] = _digest(_timeless(json.loads(path.read_text("utf-8"))))
         else:
@@ -265,10 +276,9 @@ def unsound(home: Path) -> list[str]:
             continue
         try:
             if path.suffix == ".db":
-                with sqlite3.connect(path) as connection:
+                with closing(sqlite3.connect(path)) as connection:
                     verdict = connection.execute("PRAGMA integrity_check").fetchone()[0]
                     dangling = connection.execute("PRAGMA foreign_key_check").fetchall()
-                connection.close()
                 assert verdict == "ok", verdict
                 assert not dangling, dangling
             elif path.suffix == ".png":
@@ -286,7 +296,7 @@ def unsound(home: Path) -> list[str]:
 def tables(database: Path) -> dict[str, str]:
     """Return a digest of the sorted rows of every table, save for what is random or tells a time."""
     digests = {}
-    with sqlite3.connect(database) as connection:
+    with closing(sqlite3.connect(database)) as connection:
         names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         for name in sorted(names):
             if name.startswith("sqlite_") or (name.startswith("words_") and name.endswith(_SHADOWS)):
@@ -297,7 +307,6 @@ def tables(database: Path) -> dict[str, str]:
                 kept.append("missing_since IS NULL")
             found = connection.execute(f'SELECT DISTINCT {", ".join(kept)} FROM "{name}"')
             digests[name] = _digest(sorted(map(repr, found)))
-    connection.close()
     return digests
 
 
@@ -305,7 +314,7 @@ def _features(path: Path, name: str) -> dict[str, str]:
     """Return of each row of a shard its digest: shards have random names, and may hold any number of rows."""
     place = name.rpartition("/")[0]
     if path.suffix != ".safetensors":
-        told = map(json.loads, path.read_text("utf-8").splitlines())
+        told = _lines(path)
         return {f"{place}: {image}": f"{size} bytes, {digest}" for image, size, _, digest in told}
     shard = load_file(path)
     return {
@@ -317,6 +326,14 @@ def _features(path: Path, name: str) -> dict[str, str]:
 def _found(printed: str) -> str:
     """Return what searches found, of all that was printed."""
     return "\n".join(line for line in printed.splitlines() if line.startswith('{"prompt"'))
+
+
+def _lines(path: Path) -> list[Any]:
+    lines = path.read_text("utf-8", "replace").splitlines()
+    try:
+        return [_timeless(json.loads(line)) for line in lines]
+    except ValueError:
+        return [["torn", line, 0, ""] for line in lines]
 
 
 def _timeless(plain: Any) -> Any:

@@ -126,12 +126,12 @@ def test_full_server_is_not_waited_for_while_another_has_room() -> None:
 def test_silent_server_is_left_alone_after_the_first_that_waited_for_it_in_vain() -> None:
     with ExitStack() as stack:
         servers, urls = serve(stack, Reply(*GOOD, delay=40), GOOD)
-        model = LanguageModel("m", url=urls, deadline=0.5)
+        model = LanguageModel("m", url=urls, deadline=1.5)
         with pytest.raises(LanguageModelUnavailable, match="gave no answer in the"):
             ask(model)
         began = time.monotonic()
         assert ask(model) == 7
-        assert time.monotonic() - began < 0.35
+        assert time.monotonic() - began < 1.2
     assert len(servers[0].asked) == 1
 
 

@@ -3,9 +3,9 @@
     sudo python benchmarks/faults/disk.py [--shares 0.05 0.2 0.4 0.6 0.8 0.95] [--stages index refine ...] [--json]
 
 All lies on a tmpfs of its own, which takes root on Linux; without, nothing is done, and the reason is told. Before each
-run the tmpfs is made so small that it has room for a share of what the stage writes. What the command then says must be
-one sentence, nothing half-written may have a name of its own, and after room was made, the same command must leave what
-an undisturbed run leaves. Then every stage is tried on the same folder mounted read-only, where looking must still work.
+run the tmpfs is made so small that it has room for a share of what the stage writes. What the command then says must
+be one sentence, nothing half-written may have a name of its own, and after room was made, the same command must leave
+what an undisturbed run leaves. Then every stage is tried in the folder mounted read-only, where looking must go on.
 """
 
 from __future__ import annotations
@@ -39,14 +39,18 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     told: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as folder, disk(Path(folder)), chat_server(answer) as script:
-        with forge(nice=given.nice) as forged:
-            shop = Workshop(Path(folder), forged, llm=script.url, size=given.adapters)
-            for ways in shop.ways(given.stages).values():
-                for way in ways:
-                    told += fill(shop, way, given.shares)
-                    told.append(forbid(shop, way))
-                    print(json.dumps(told[-len(given.shares) - 1 :]), file=sys.stderr, flush=True)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        disk(Path(folder)),
+        chat_server(answer) as script,
+        forge(nice=given.nice) as forged,
+    ):
+        shop = Workshop(Path(folder), forged, llm=script.url, size=given.adapters)
+        for ways in shop.ways(given.stages).values():
+            for way in ways:
+                told += fill(shop, way, given.shares)
+                told.append(forbid(shop, way))
+                print(json.dumps(told[-len(given.shares) - 1 :]), file=sys.stderr, flush=True)
     bad = [one for one in told if not one["good"]]
     print(json.dumps({"tried": len(told), "stopped": sum(one["code"] == 1 for one in told), "bad": bad, "all": told}))
     sys.exit(bool(bad))
@@ -89,8 +93,8 @@ def fill(shop: Workshop, way: Way, shares: list[float]) -> list[dict[str, Any]]:
         shop.lay_out(way)
         remount(shop.folder, f"size={used(shop.folder) + int(share * written)}")
         ended = shop.do(way)
-        damaged = unsound(shop.home)
         remount(shop.folder, f"size={ROOM}")
+        damaged = unsound(shop.home)  # with room, as looking into a catalogue takes some
         last = shop.do(way)
         state = shop.state(way, last)
         one = {

@@ -68,7 +68,7 @@ class Samples:
         self.progress.append(progress)
         self.memory.append(int(told["VmRSS"].split()[0]) / 1024)
         self.threads.append(int(told["Threads"]))
-        self.files.append(len(os.listdir(f"/proc/{pid}/fd")))
+        self.files.append(sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir()))
 
     def report(self) -> dict[str, Any]:
         """Return the medians of the second and of the last quarter, and whether they are the same."""
@@ -300,10 +300,8 @@ def swap(swaps: int, seed: int) -> dict[str, Any]:
 
 def painted(backend: StableDiffusionBackend, laid: list[tuple[Path, float]]) -> bytes:
     """Return the pixels of a picture that a set of adapters is laid on for."""
-    choices = tuple(
-        Choice(adapter=AdapterRecord(source="folder", key=str(path), title=path.stem, path=str(path)), weight=weight, span="fox")
-        for path, weight in laid
-    )  # fmt: skip
+    named = ((AdapterRecord(source="folder", key=str(path), title=path.stem, path=str(path)), at) for path, at in laid)
+    choices = tuple(Choice(adapter=adapter, weight=weight, span="fox") for adapter, weight in named)
     request = GenerationRequest(
         composition=Composition(prompt="a red fox", choices=choices), model=backend.model, seed=1, steps=1
     )

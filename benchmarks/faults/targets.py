@@ -30,13 +30,16 @@ to what is promised: a record can be stored and read back, and numbers are finit
 
 from __future__ import annotations
 
+import atexit
 import base64
 import contextlib
+import copy
 import io
 import json
 import math
 import os
 import random
+import shutil
 import struct
 import tempfile
 import warnings
@@ -44,8 +47,10 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from PIL import Image
@@ -73,8 +78,8 @@ from velatura.catalog import (
 )
 from velatura.catalog import text as card_text
 from velatura.categories import category_of, tool_of
-from velatura.composer import chosen, stylus
 from velatura.composer import llm as composer_llm
+from velatura.composer import stylus
 from velatura.composer.formats import FORMATS, foreign, load_workflow, read, write
 from velatura.db import codec
 from velatura.errors import VelaturaError
@@ -102,11 +107,11 @@ from velatura.records import (
     Candidate,
     Composition,
     GenerationRequest,
-    Refinement,
     RefinedAdapter,
+    Refinement,
     Rejection,
 )
-from velatura.refiner import batch_ledger, interrogate_llm, passages, picture_file, vlm_answer, vlm_text
+from velatura.refiner import batch_ledger, interrogate_llm, passages, picture_file, vlm_text
 from velatura.refiner.card import CardDescriber
 from velatura.retriever import llm_rerank, postings, segment
 from velatura.settings import load_settings
@@ -197,7 +202,7 @@ def scratch() -> Path:
     """A folder in memory for what must be read from a file."""
     memory = Path("/dev/shm")
     made = tempfile.mkdtemp(prefix="velatura-fuzz-", dir=memory if memory.is_dir() else None)
-    os.environ["VELATURA_HOME"] = made
+    atexit.register(shutil.rmtree, made, ignore_errors=True)
     return Path(made)
 
 
@@ -671,11 +676,9 @@ def survey(data: bytes) -> None:
 def settings(data: bytes) -> None:
     path = scratch() / "settings.toml"
     path.write_bytes(data)
-    try:
-        with contextlib.suppress(VelaturaError):
-            load_settings()
-    finally:
-        path.unlink()
+    with mock.patch.dict(os.environ, {"VELATURA_HOME": str(scratch())}), contextlib.suppress(VelaturaError):
+        load_settings()
+    path.unlink()
     merge_settings(text_of(data), {"steps": 30, "folders": ("/a", 'b"\\'), "nsfw": None})
 
 
@@ -1142,10 +1145,10 @@ def _targets() -> tuple[Target, ...]:
             key="k", judge="j", criterion="quality", prompt="p", choice="first", reason="r", scores=[2, 1],
             usage={"calls": 1}) + b"\n",)),
         Target("results", in_file("results.json", stored.load_results), (_results(),), "json"),
-        Target("plan", in_file("plan.toml", plan), (SEED_PLAN,), "text"),
+        Target("plan", in_file("plan.toml", plan), (SEED_PLAN,), "text", 50_000),
         Target("moments", in_file("moments.npz", moments.Moments.load), (_npz(),)),
         Target("survey", survey, (told(velatura_survey=1, rater="r", answers=[{"task": "a", "value": 1}]),), "json"),
-        Target("settings", settings, (SEED_SETTINGS,), "text"),
+        Target("settings", settings, (SEED_SETTINGS,), "text", 50_000),
         Target("api", api, (told(prompt="a fox", n=1, size="64x64", seed=7), SEED_REQUEST, told(
             prompt="x", steps=4, cfg_scale=7, sampler_name="Euler", override_settings={"sd_model_checkpoint": "m"},
             alwayson_scripts={}, init_images=["data:image/png;base64,"])), "json"),
@@ -1193,7 +1196,7 @@ def varied(data: bytes, draw: random.Random, form: str) -> bytes:
 
 def _varied_json(value: Any, draw: random.Random) -> bytes:
     for _ in range(draw.randint(1, 3)):
-        places = list(_places(value))
+        places = list(islice(_places(value), 2000))
         if not places:
             return json.dumps(draw.choice(ODD)).encode()
         holder, key = draw.choice(places)
@@ -1205,11 +1208,11 @@ def _varied_json(value: Any, draw: random.Random) -> bytes:
             with contextlib.suppress(LookupError, TypeError):
                 holder[key] = json.loads(json.dumps(other_holder[other]))
         elif kind == 2:
-            holder[key] = [holder[key]] * draw.randint(1, 60)
+            holder[key] = [holder[key]] * draw.randint(1, 2 if len(places) > 500 else 60)
         elif kind == 3 and isinstance(holder, dict):
             holder[draw.choice([one for one in ODD if isinstance(one, str)])] = holder[key]
         else:
-            holder[key] = draw.choice(ODD)
+            holder[key] = copy.deepcopy(draw.choice(ODD))
     text = json.dumps(value)
     if draw.random() < 0.15:
         text = text.replace(draw.choice(["1", "0.8", "true", "null", '"fox"', "[]"]), draw.choice(CONSTANTS), 1)

@@ -9,6 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from ...errors import InputError
+from ..whole import append_line
+
 if TYPE_CHECKING:
     from .pictures import PictureFile
 
@@ -52,10 +55,8 @@ class FileDigests:
         with self._lock:
             new, self._new = self._new, []
         if new:
-            with suppress(OSError):
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                with self._path.open("a", encoding="utf-8") as file:
-                    file.write("".join(new))
+            with suppress(InputError):
+                append_line(self._path, "".join(new).encode())
 
     def _learnt(self) -> dict[str, tuple[int, int, str]]:
         if self._known is None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -101,7 +102,7 @@ def extract(
                 done = whole - len(remaining)
                 progress(done, whole)
                 now = run.first_of_kind(remaining)
-                run.look(now, workers, lambda count, done=done: progress(done + count, whole))
+                run.look(now, workers, partial(_told, progress, done, whole))
                 remaining = [task for task in remaining if not run.settled(task)]
         finally:
             run.close()
@@ -111,6 +112,10 @@ def extract(
     lost = [(task.name, run.lost[task]) for task in tasks if task in run.lost]
     rejections = [Rejection(source="pictures", locator=name, reason=reason) for name, reason in lost]
     return Extraction(digests=digests, rejections=tuple(rejections), looked_at=len(run.claimed))
+
+
+def _told(progress: Progress, before: int, whole: int, count: int) -> None:
+    progress(before + count, whole)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import threading
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -18,6 +17,7 @@ from typing import Any, Final
 
 from ...errors import InputError, LanguageModelUnavailable
 from ...parameters import finite
+from ..whole import append_line
 from .records import BEST, Answer, Criterion, Exhibit
 
 _LONGEST: Final = 100_000
@@ -71,7 +71,7 @@ class Transcripts:
         line = json.dumps(told, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
         with self._lock:
             if self.path is not None:
-                _append(self.path, line)
+                append_line(self.path, line)
             self._answers[key] = answer
             self._judges.add(judge)
 
@@ -157,16 +157,3 @@ def _reader() -> Any:
     from pydantic import TypeAdapter
 
     return TypeAdapter(Answer)
-
-
-def _append(path: Path, line: bytes) -> None:
-    """Add a line in one write; behind the rest of one that a killed process left, a new one is begun."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a+b", buffering=0) as file:
-            if file.seek(0, os.SEEK_END):
-                file.seek(-1, os.SEEK_END)
-                line = line if file.read(1) == b"\n" else b"\n" + line
-            file.write(line)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}") from None

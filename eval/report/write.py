@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ...errors import InputError, MissingDependency
 from ...syntax import encodable
+from ...whole_file import whole_file
 from ..anchors import published_front
 from ..pareto import Plane, Point
 from ..records import Sample
@@ -129,10 +129,6 @@ def _plane(results: Results, front: Front) -> Plane:
 
 
 def _written(path: Path, content: bytes) -> Path:
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with whole_file(path) as unfinished:
         unfinished.write_bytes(content)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
     return path

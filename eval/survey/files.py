@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from ...errors import InputError
 from ...parameters import finite
+from ...whole_file import whole_file
 
 PAGE: Final = "survey.html"
 """Goes to the raters."""
@@ -62,13 +61,9 @@ def write(path: Path, content: bytes) -> None:
     Raises:
         InputError: it cannot be written.
     """
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_bytes(content)
-        unfinished.replace(path)
+        with whole_file(path) as unfinished:
+            unfinished.write_bytes(content)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}") from None
-    finally:
-        with suppress(OSError):  # such as of a file where a folder should be; that is told already
-            unfinished.unlink(missing_ok=True)

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import sys
-import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -17,12 +16,11 @@ from typing import IO, Any, Final
 
 from ...errors import InputError
 from ...parameters import finite
+from ...whole_file import sweep, whole_file
 
 NAME: Final = "manifest.jsonl"
 
 _LOCK: Final = ".run.lock"
-_UNFINISHED: Final = re.compile(r"\.[0-9a-f]{32}\.part")
-"""What a killed process leaves amid a file."""
 _FILE: Final = re.compile(r"(?![.])[^/\\\x00-\x1f:]{1,250}\.png")
 """A name in the folder itself: a manifest that comes from elsewhere may climb out of it."""
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
@@ -182,16 +180,11 @@ def replace_file(path: Path, content: bytes) -> None:
     Raises:
         InputError: It cannot be written; it is left as it was.
     """
-    unfinished = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
-        try:
-            with unfinished.open("xb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        with whole_file(path) as unfinished, unfinished.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}") from None
 
@@ -224,11 +217,9 @@ def _mend(folder: Path) -> None:
         if torn and (torn.startswith(_BEGIN) or _BEGIN.startswith(torn)):
             with path.open("r+b") as stream:
                 stream.truncate(len(content) - len(torn))
-        for left in folder.iterdir():
-            if _UNFINISHED.fullmatch(left.name):
-                left.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"the folder {folder} cannot be written to: {error.strerror}") from None
+    sweep(folder)
 
 
 def _read(path: Path) -> bytes:

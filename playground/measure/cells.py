@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from ...errors import VelaturaError
 from ...generation import PaintingWarning, open_backend
 from ...protocols import Backend
 from ...records import Composition, GenerationRequest
+from ...whole_file import whole_file
 from ..world import SIZE
 from .evaluator import Pixels
 
@@ -83,10 +83,8 @@ class Cells:
         if painted.failure is not None:
             return painted
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
-        with unfinished.open("wb") as stream:
+        with whole_file(path) as unfinished, unfinished.open("wb") as stream:
             np.savez_compressed(stream, pictures=painted.pictures)
-        unfinished.replace(path)
         return painted
 
     def _request(self, composition: Composition, seed: int) -> GenerationRequest:

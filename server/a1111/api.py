@@ -140,7 +140,7 @@ def _progress(job: Job | None, studio: Studio, *, shown: bool) -> dict[str, Any]
     }
     told["progress"] = share
     if share > 0 and job.started_at is not None:
-        told["eta_relative"] = (time.time() - job.started_at) * (1 - share) / share
+        told["eta_relative"] = max(0.0, time.time() - job.started_at) * (1 - share) / share
     preview = job.preview
     if shown and preview is not None:
         stream = io.BytesIO()

@@ -57,5 +57,3 @@ def forged(tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return make
-
-

@@ -19,7 +19,6 @@ from velatura.refiner.embed import embed
 from velatura.refiner.passages import VERSION
 from velatura.retriever import Retriever
 
-
 PROMPTS = ("a red fox in the snow", "ink wash of an oak", "foxy fur", "something else entirely")
 
 
@@ -133,7 +132,7 @@ def test_a_folder_with_anything_else_is_left_alone(catalogue: Store, tmp_path: P
     folder = tmp_path / "set"
     export_dataset(catalogue, folder)
     (folder / "mine.txt").write_text("mine")
-    with pytest.raises(InputError, match="a dataset is in .* already"):
+    with pytest.raises(InputError, match=r"a dataset is in .* already"):
         export_dataset(catalogue, folder)
     export_dataset(catalogue, folder, Filter(family="sdxl"), overwrite=True, shard_rows=1)
     assert (folder / "mine.txt").read_text() == "mine"

@@ -186,7 +186,8 @@ def test_a_server_that_ended_a_connection_is_asked_again(url: str, make):
 @postgres_server.needs_postgres
 def test_names_of_any_length_and_what_an_index_cannot_hold(url: str, make):
     chance = "".join(chr(0x4E00 + number * 7919 % 20000) for number in range(5000))
-    long = make.record(chance, title=chance, path=f"/{chance}", model_id=chance, triggers=((chance, "a " + "b" * 9000),))
+    calls = ((chance, "a " + "b" * 9000),)
+    long = make.record(chance, title=chance, path=f"/{chance}", model_id=chance, triggers=calls)
     word = make.record("word", title="x" * 9000 + " end", hashes=type(long.hashes)(sha256="ab" * 5000))
     with open_store(url) as store:
         store.sync(make.source([make.entry(chance, long), make.entry("word", word)], scope=chance))

@@ -23,9 +23,9 @@ def work(store: Store, name: str) -> None:
     make, source = shared["make_file"], shared["FakeSource"]
     told = Rejection(source="folder", locator="/shared/locked", reason="it cannot be listed")
     broken = shared["make_entry"]("broken", InputError("it is cut short"))
-    common = [make(f"shared{number}", f"F{number}", triggers=(("red fox",),)) for number in range(20)]
+    common = [make(f"shared{number}", f"F{number}", triggers=(("red fox",),)) for number in range(8)]
     store.sync(source([*common, broken, told], scope="/shared"), batch=7)
-    store.sync(source([make(f"{name}{number}") for number in range(20)], scope=f"/{name}"), batch=7)
+    store.sync(source([make(f"{name}{number}") for number in range(8)], scope=f"/{name}"), batch=7)
     for adapter in store.adapters(store.select(Filter(installed=True))):
         key = adapter.record.key
         if key.startswith(("shared", name)):

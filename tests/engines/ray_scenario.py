@@ -20,22 +20,22 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 SECRET = "sk-never-told-9876543210"
-os.environ |= {"OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0", "OPENAI_API_KEY": SECRET}
+os.environ |= {"OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0", "OPENAI_API_KEY": SECRET, "RAY_worker_niceness": "0"}
 
 import ray  # noqa: E402
 from batch_server import described  # noqa: E402
 from chat_server import chat_server, said  # noqa: E402
-from command_line import Done, velatura  # noqa: E402
+from command_line import velatura  # noqa: E402
 from ray.cluster_utils import Cluster  # noqa: E402
 from shelf import Given, adapter  # noqa: E402
 
 import velatura.engines.on_ray as on_ray  # noqa: E402
+import velatura.eval.extract.run as extraction  # noqa: E402
 import velatura.refiner.embed as embedding  # noqa: E402
 from velatura.db import open_store  # noqa: E402
-from velatura.playground.library import weights_folder  # noqa: E402
 from velatura.plain import to_plain  # noqa: E402
+from velatura.playground.library import weights_folder  # noqa: E402
 from velatura.records import AdapterRecord, Choice, Composition  # noqa: E402
-from velatura.settings import default_settings  # noqa: E402
 
 FOLDER = Path(sys.argv[1])
 WEIGHTS = weights_folder()
@@ -133,7 +133,11 @@ def embed(engine: str) -> dict[str, Any]:
     folder = home(f"embed-{engine}")
     with workers() as made:
         done = velatura("embed", *of(engine), "--json", home=folder)
-    return {"told": done.json["embedded"] if "embedded" in done.json else done.json, "of": table(folder, "vector"), **counted(made)}
+    return {
+        "told": done.json,
+        "of": table(folder, "vector"),
+        **counted(made),
+    }
 
 
 def table(folder: Path, like: str) -> list[Any]:
@@ -145,7 +149,7 @@ def table(folder: Path, like: str) -> list[Any]:
         names = [name for (name,) in file.execute("select name from sqlite_master where type = 'table' order by 1")]
         for name in names:
             if like in name:
-                rows += sorted(repr(row) for row in file.execute(f"select * from {name}"))  # noqa: S608
+                rows += sorted(repr(row) for row in file.execute(f"select * from {name}"))
     return rows
 
 
@@ -190,21 +194,11 @@ def run(engine: str, file: Path) -> dict[str, Any]:
         kill = kill_a_worker if engine == "ray" else lambda: None
         with upon(lambda: len(list(output.glob("[!c.]*.png"))) >= 3, kill):
             done = velatura("run", file, *options, home=folder)
-        again = velatura("run", file, *options, home=folder)
-    told, later = json.loads(done.stdout), json.loads(again.stdout)
+    told = json.loads(done.stdout)
     return {
-        "painted": told["painted"], "failed": told["failed"], "again": later["painted"], "of": pictures(output),
+        "painted": told["painted"], "failed": told["failed"], "of": pictures(output),
         "stderr": done.stderr, **counted(made),
     }  # fmt: skip
-
-
-def generate(engine: str, file: Path) -> dict[str, Any]:
-    folder = home(f"generate-{engine}")
-    one = folder / "one.json"
-    one.write_text(file.read_text().splitlines()[0])
-    options = ["--model", WEIGHTS / "base", "--output", folder / "out", "--steps", 2, "--count", 3, "--batch", 2]
-    velatura("generate", one, *options, *of(engine), "--json", home=folder).json  # noqa: B018 - it went well
-    return {path.name: path.read_bytes().hex() for path in sorted((folder / "out").glob("*.png"))}
 
 
 def extract(engine: str, painted: Path, lose: Callable[[], None]) -> dict[str, Any]:
@@ -212,9 +206,20 @@ def extract(engine: str, painted: Path, lose: Callable[[], None]) -> dict[str, A
     manifest = folder / "all.jsonl"
     with manifest.open("w") as file:
         for path in sorted(painted.glob("[!c]*.png")):
-            file.write(json.dumps({"image": str(path), "prompt": path.stem, "method": "m"}) + "\n")
+            file.write(json.dumps({"image": path.name, "prompt": path.stem, "method": "m"}) + "\n")
     cache = folder / "cache"
-    options = ["--metrics", "clip", "--clip", WEIGHTS / "evaluator", "--cache", cache, "--device", "cpu"]
+    options = [
+        "--metrics",
+        "clip",
+        "--clip",
+        WEIGHTS / "evaluator",
+        "--cache",
+        cache,
+        "--device",
+        "cpu",
+        "--images",
+        painted,
+    ]
     each, is_lost = on_ray.RayWorkers.each, False
 
     def losing(self: on_ray.RayWorkers, tasks: Any) -> Iterator[Any]:
@@ -230,8 +235,7 @@ def extract(engine: str, painted: Path, lose: Callable[[], None]) -> dict[str, A
         done = velatura("eval", "extract", manifest, *options, *of(engine), "--json", home=folder)
         on_ray.RayWorkers.each = each
     told = done.json
-    scored = velatura("eval", "score", manifest, *options, "--json", home=folder).json
-    return {"told": told, "scored": scored, "features": features(cache), **counted(made)}
+    return {"told": told, "features": features(cache), **counted(made)}
 
 
 def features(cache: Path) -> dict[str, str]:
@@ -243,7 +247,9 @@ def features(cache: Path) -> dict[str, str]:
     for folder in sorted((cache / "features").iterdir()):
         if folder.is_dir() and "-texts" not in folder.name:
             opened = FeatureCache(cache / "features")
-            shas = sorted(json.loads(line)[3] for line in (cache / "features" / "digests.jsonl").read_text().splitlines())
+            shas = sorted(
+                json.loads(line)[3] for line in (cache / "features" / "digests.jsonl").read_text().splitlines()
+            )
             rows, missing = opened.get(folder.name, list(dict.fromkeys(shas)))
             assert not missing
             found[folder.name] = np.asarray(rows).tobytes().hex()
@@ -254,9 +260,9 @@ def leaked(folder: Path) -> list[str]:
     """Return the files of Ray's that hold the key."""
     found = []
     for path in folder.rglob("*"):
-        if path.is_file() and not path.is_symlink() and path.stat().st_size < 50_000_000:
-            if SECRET.encode() in path.read_bytes():
-                found.append(str(path))
+        is_read = path.is_file() and not path.is_symlink() and path.stat().st_size < 50_000_000
+        if is_read and SECRET.encode() in path.read_bytes():
+            found.append(str(path))
     return found
 
 
@@ -271,7 +277,7 @@ def started() -> dict[str, Any]:
     return {
         "told": done.returncode, "stderr": done.stderr, "of": table(folder, "refine") + table(folder, "repl"),
         "left": [running[number][1] for number in left if number in running and "/ray/" in running[number][1]],
-        "folders": [str(path) for path in Path("/tmp").glob("velatura-ray-*")],  # noqa: S108
+        "folders": [str(path) for path in Path("/tmp").glob("velatura-ray-*")],
     }  # fmt: skip
 
 
@@ -282,11 +288,12 @@ if __name__ == "__main__":
     def lap(what: str) -> None:
         global last
         times[what] = round(time.perf_counter() - last, 1)
-        print(what, times[what], file=sys.stderr, flush=True)
+        sys.stderr.write(f"{what} {times[what]}\n")
         last = time.perf_counter()
 
-    before = {str(path) for path in Path("/tmp").glob("velatura-ray-*")}  # noqa: S108
+    before = {str(path) for path in Path("/tmp").glob("velatura-ray-*")}
     embedding._CHUNK = 50
+    extraction.extract.__kwdefaults__["batch"] = 2
     limits = {"num_cpus": 1, "object_store_memory": 80_000_000}
     cluster = Cluster(initialize_head=True, head_node_args={**limits, "include_dashboard": False})
     node = cluster.add_node(**limits)
@@ -310,8 +317,6 @@ if __name__ == "__main__":
     file = compositions()
     told["run"] = {engine: run(engine, file) for engine in ENGINES}
     lap("run")
-    told["generate"] = {engine: generate(engine, file) for engine in ENGINES}
-    lap("generate")
     painted = FOLDER / "run-local" / "run"
     lose = {"local": lambda: None, "ray": lambda: cluster.remove_node(node, allow_graceful=False)}
     told["extract"] = {engine: extract(engine, painted, lose[engine]) for engine in ENGINES}
@@ -323,4 +328,4 @@ if __name__ == "__main__":
     told["started"] = started()
     told["started"]["folders"] = [path for path in told["started"]["folders"] if path not in before]
     lap("started")
-    print(json.dumps({**told, "times": times, "secret": SECRET}))
+    sys.stdout.write(json.dumps({**told, "times": times, "secret": SECRET}) + "\n")

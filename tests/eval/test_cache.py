@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
-import os
 import signal
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from velatura.errors import InputError
 from velatura.eval.cache import FeatureCache, ScoreCache
 from velatura.eval.estimates import Estimate
 from velatura.eval.records import Sample
+from velatura.whole_file import whole_file
 
 NET = "0123abcd"
 
@@ -115,12 +115,11 @@ def test_small_shards_become_one_and_lose_nothing(tmp_path):
 def test_unfinished_files_of_the_dead_go_and_those_of_the_living_stay(tmp_path):
     cache = FeatureCache(tmp_path)
     fill(cache, [1])
-    old, new = tmp_path / NET / ".old.part", tmp_path / NET / ".new.part"
-    for path in (old, new):
-        path.write_bytes(b"half")
-    os.utime(old, (time.time() - 9999,) * 2)
-    cache.compact(NET)
-    assert (old.exists(), new.exists()) == (False, True)
+    dead = tmp_path / NET / f".{'0' * 32}.part"
+    dead.write_bytes(b"half")
+    with whole_file(tmp_path / NET / "living") as living:
+        cache.compact(NET)
+        assert (dead.exists(), living.exists()) == (False, True)
 
 
 @pytest.mark.parametrize("rows", [np.ones((2, 3), np.float32), np.full((1, 3), np.nan), np.ones(3)])

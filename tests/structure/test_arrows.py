@@ -24,6 +24,7 @@ BASE = {
     "looks",
     "parameters",
     "addresses",
+    "whole_file",
 }
 MIDDLE = BASE | {"protocols", "settings", "plain", "llm", "endpoint", "spending", "public_http"}
 STAGES = {"catalog", "db", "composer", "generation", "eval"}
@@ -67,7 +68,19 @@ ALLOWED: dict[str, set[str]] = {
     "watcher": MIDDLE | STAGES | {"refiner", "pipeline"},
     "commands": MIDDLE
     | STAGES
-    | {"comparison", "comparison_sheet", "dataset", "doctor", "engines", "experiment", "fetching", "gates", "methods", "pipeline", "probes"}
+    | {
+        "comparison",
+        "comparison_sheet",
+        "dataset",
+        "doctor",
+        "engines",
+        "experiment",
+        "fetching",
+        "gates",
+        "methods",
+        "pipeline",
+        "probes",
+    }
     | {"refiner", "resolve", "retriever", "server", "settings_file", "timed_stages", "watcher", "wiring"},
     "cli": MIDDLE | STAGES | {"commands", "refiner", "retriever", "pipeline", "playground", "doctor"},
     "__main__": {"cli"},

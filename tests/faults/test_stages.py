@@ -1,0 +1,124 @@
+"""Each stage killed, on a full and on a read-only disk, and done by two at once: `benchmarks/faults`, in small."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from chat_server import chat_server
+from forked import Ended, forge
+from stages import NAMES, PROMPTS, Way, Workshop, answer, left_over, unsound
+
+ROOM = 256 << 20
+
+
+@pytest.fixture(scope="module")
+def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path | None]:
+    """A file system of its own; None where none may be mounted."""
+    folder = tmp_path_factory.mktemp("disk")
+    command = ["mount", "-t", "tmpfs", "-o", f"size={ROOM}", "tmpfs", str(folder)]
+    try:
+        mounted = not subprocess.run(command, check=False, capture_output=True).returncode
+    except FileNotFoundError:
+        mounted = False
+    yield folder if mounted else None
+    if mounted:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture(scope="module")
+def shop(disk: Path | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
+    folder = disk or tmp_path_factory.mktemp("shop")
+    with chat_server(answer) as script, forge() as forged:
+        yield Workshop(folder, forged, llm=script.url, size=6, prompts=PROMPTS[:1])
+
+
+@pytest.fixture(scope="module")
+def ways(shop: Workshop) -> dict[str, Way]:
+    return {name: found[-1] for name, found in shop.ways().items()}
+
+
+@pytest.fixture(scope="module")
+def whole(shop: Workshop, ways: dict[str, Way]) -> dict[str, tuple[dict[str, str], float, int]]:
+    """What undisturbed runs leave, the seconds that they take, and the bytes that they write."""
+    told = {}
+    for name, way in ways.items():
+        shop.lay_out(way)
+        before = _size(shop.home)
+        ended = shop.do(way)
+        assert ended.code == 0, ended.stderr
+        told[name] = shop.state(way, ended), ended.seconds, _size(shop.home) - before
+    return told
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_killed_and_killed_again_it_ends_as_if_nothing_had_been(name, shop, ways, whole):
+    state, seconds, _ = whole[name]
+    shot = shop.shoot(ways[name], [0.55 * seconds, 0.35 * seconds], state)
+    assert not shot.failure
+    assert (shot.differing, shot.unsound, shot.left_over) == ([], [], [])
+
+
+@pytest.mark.parametrize("name", ["index", "run"])
+def test_full_disk_is_one_sentence_and_room_completes_it(name, shop, ways, whole, disk):
+    if disk is None:
+        pytest.skip("no file system can be mounted here")
+    state, _, written = whole[name]
+    shop.lay_out(ways[name])
+    _remount(disk, f"size={_used(disk) + written // 3}")
+    try:
+        ended = shop.do(ways[name])
+    finally:
+        _remount(disk, f"size={ROOM}")
+    assert _is_sentence(ended), ended.stderr
+    assert "is full" in ended.stderr or "No space left on device" in ended.stderr
+    assert unsound(shop.home) == []
+    again = shop.do(ways[name])
+    assert (again.code, left_over(shop.home)) == (0, [])
+    assert shop.state(ways[name], again) == state
+
+
+@pytest.mark.parametrize("name", ["index", "run"])
+def test_read_only_folder_is_one_sentence_and_can_be_searched(name, shop, ways, disk):
+    if disk is None:
+        pytest.skip("no file system can be mounted here")
+    shop.lay_out(ways[name])
+    _remount(disk, "ro")
+    try:
+        ended = shop.do(ways[name])
+        found = shop.forge.run(("search", PROMPTS[0], "--json"), home=shop.home) if name == "run" else None
+    finally:
+        _remount(disk, "rw")
+    assert _is_sentence(ended), ended.stderr
+    assert found is None or found.code == 0
+
+
+@pytest.mark.parametrize("name", ["index", "refine", "embed", "run"])
+def test_two_at_once_leave_what_one_leaves(name, shop, ways, whole):
+    shop.lay_out(ways[name])
+    ends = shop.forge.together([ways[name].commands] * 2, home=shop.home, **shop.environment)
+    good = [end for end in ends if not end.code]
+    refused = [end for end in ends if end.code]
+    assert good
+    assert all(_is_sentence(end) and "another process paints into" in end.stderr for end in refused)
+    assert shop.state(ways[name], good[0]) == whole[name][0]
+    assert left_over(shop.home) == []
+
+
+def _is_sentence(ended: Ended) -> bool:
+    return ended.code == 1 and "Traceback" not in ended.stderr and ended.stderr.count("error:") == 1
+
+
+def _remount(folder: Path, how: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{how}", str(folder)], check=True)
+
+
+def _used(folder: Path) -> int:
+    told = subprocess.run(["df", "-B1", "--output=used", str(folder)], check=True, capture_output=True, text=True)
+    return int(told.stdout.split()[-1])
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
