@@ -5,8 +5,9 @@
 Vectors are random, of length 1, one an adapter; 500 are asked for, as a search does. A list is what the index pushes
 down: the adapters that a filter leaves or those that it keeps out, whichever are fewer. The column has a number from 0
 to 999, so that `column < 100` leaves one in ten: what it would cost if Milvus knew what filters ask for. Every answer
-is compared with that of numpy. Milliseconds and seconds are CPU time of this process, in which milvus-lite works too; the first of a filter is told apart, since milvus-lite and FAISS remember it. Without an address it is
-milvus-lite in a folder that is deleted afterwards.
+is compared with that of numpy. Milliseconds and seconds are CPU time of this process, in which milvus-lite works too;
+the first of a filter is told apart, since milvus-lite and FAISS remember it. Without an address it is milvus-lite, in a
+folder that is deleted afterwards.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def unit(draw: np.random.Generator, count: int, dimension: int) -> np.ndarray:
 
 @contextmanager
 def opened(address: str, vectors: np.ndarray, columns: np.ndarray) -> Iterator[tuple[Collection, float]]:
-    """Fill a collection with the column beside what the index keeps, which is dropped afterwards; tell the seconds."""
+    """Yield a collection with the column beside what the index keeps, and the seconds that it took; then drop it."""
     from pymilvus import DataType
 
     milvus = Milvus(address)

@@ -87,8 +87,8 @@ def read_url(value: object) -> str | None:
 
 def _file_name(file: Mapping[str, Any]) -> str | None:
     """Return what the file is called, without any folder."""
-    name = clean_line(file.get("name"), 255)
-    return name.replace("\\", "/").rsplit("/", 1)[-1].strip() or None if name else None
+    name = (clean_line(file.get("name"), 255) or "").replace("\\", "/").rsplit("/", 1)[-1].strip()
+    return None if name in ("", ".", "..") else name
 
 
 def _is_adapter(file: Mapping[str, Any]) -> bool:

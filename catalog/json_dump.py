@@ -35,6 +35,7 @@ MOST_BROKEN = 10_000
 
 _MOST_VALUES = 8_000_000
 """Commas and brackets of a text; each value takes up to a hundred bytes once it is read."""
+_CROWDED = f"holds more than {_MOST_VALUES:,} values, which no page does"
 _LEAST_ROOM, _TIGHTEST = 256 * 2**20, 100
 """What an archive may unpack to: so many bytes, or so many times its size. JSON packs to a tenth."""
 
@@ -77,8 +78,8 @@ def parse(raw: bytes, where: str) -> Any:
     Raises:
         InputError: it is not JSON, or is nested too deeply.
     """
-    if sum(map(raw.count, (b",", b"[", b"{"))) > _MOST_VALUES:
-        raise InputError(f"{where}: holds more than {_MOST_VALUES:,} values, which no page does")
+    if _is_crowded(raw):
+        raise InputError(f"{where}: {_CROWDED}")
     try:
         return json.loads(raw)
     except RecursionError:
@@ -188,6 +189,10 @@ class _Unpacked(io.RawIOBase):
         return len(content)
 
 
+def _is_crowded(raw: bytes) -> bool:
+    return sum(map(raw.count, (b",", b"[", b"{"))) > _MOST_VALUES
+
+
 def _is_dump(name: str) -> bool:
     lowered = name.lower()
     return lowered.removesuffix(".gz").endswith(_SUFFIXES) and not lowered.startswith("._")
@@ -257,13 +262,12 @@ def _skip_line(stream: IO[bytes]) -> None:
 def _read_whole(first: bytes, stream: IO[bytes], path: Path) -> Iterator[Item | Broken]:
     buffer, torn = io.BytesIO(), None
     buffer.write(first)
-    is_list = _ITEMS.match(first[:1000].decode("utf-8-sig", "replace")) is not None
     try:
-        while buffer.tell() <= (HELD if is_list else FILE_LIMIT) and (chunk := stream.read(2**20)):
+        while buffer.tell() <= FILE_LIMIT and not _is_large_list(buffer) and (chunk := stream.read(2**20)):
             buffer.write(chunk)
     except _ENDS as error:
         torn = error
-    if is_list and buffer.tell() > HELD and torn is None:
+    if _is_large_list(buffer) and torn is None:
         yield from _read_list(buffer.getvalue(), stream, str(path))
     elif buffer.tell() > FILE_LIMIT:
         yield Broken(str(path), f"one JSON value of more than {FILE_LIMIT // 2**20} MiB; make it JSON Lines")
@@ -271,6 +275,11 @@ def _read_whole(first: bytes, stream: IO[bytes], path: Path) -> Iterator[Item | 
         yield from _expand(buffer.getvalue(), str(path))
     if torn is not None:
         yield _torn(path, torn)
+
+
+def _is_large_list(buffer: io.BytesIO) -> bool:
+    begin = bytes(buffer.getbuffer()[:1000]).decode("utf-8-sig", "replace")
+    return buffer.tell() > HELD and _ITEMS.match(begin) is not None
 
 
 def _read_list(begun: bytes, stream: IO[bytes], where: str) -> Iterator[Item | Broken]:
@@ -281,8 +290,10 @@ def _read_list(begun: bytes, stream: IO[bytes], where: str) -> Iterator[Item | B
     position, number = start.end() if start else 0, 1
     while True:
         # Looked at before it is parsed: what is parsed takes many times the memory of its text.
-        if len(text) > 2 * LINE_LIMIT or sum(map(text.count, ",[{")) > _MOST_VALUES:
-            yield Broken(f"{where}#{number}", "is larger than any page; what follows is not read")
+        is_crowded = sum(map(text.count, ",[{")) > _MOST_VALUES
+        if is_crowded or len(text) > 2 * LINE_LIMIT:
+            reason = _CROWDED if is_crowded else f"longer than {LINE_LIMIT // 2**20} MiB, which no page is"
+            yield Broken(f"{where}#{number}", f"{reason}; what follows is not read")
             return
         while True:
             position = _GAP.match(text, position).end()  # type: ignore[union-attr]  # matches always
@@ -307,6 +318,9 @@ def _read_list(begun: bytes, stream: IO[bytes], where: str) -> Iterator[Item | B
 
 def _expand(raw: bytes, where: str) -> Iterator[Item | Broken]:
     """Yield the items of a page, of a list, or the one value itself."""
+    if _is_crowded(raw):
+        yield Broken(where, _CROWDED)
+        return
     try:
         value = parse(raw, where)
     except InputError as error:

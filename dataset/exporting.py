@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 SHARD_ROWS: Final = 100_000
 """Adapters in one file."""
-SHARD_BYTES: Final = 256 << 20
-"""Bytes of vectors in one file, which are held in memory at once."""
+SHARD_BYTES: Final = 128 << 20
+"""Bytes of vectors in one file, which are held in memory at once, and once more while they are written."""
 _GROUP: Final = 1000
 """Adapters that are read and written at once."""
 _DIGESTS: Final = 10_000
@@ -113,7 +113,7 @@ def export_dataset(
     return ExportReport(
         folder=str(target),
         adapters=run.tally.adapters,
-        described=run.tally.adapters - run.tally.writers["nobody"],
+        described=run.tally.described,
         vectors={f"{one.model}@{one.revision}": one.vectors for one in embedded},
         files=len(manifest.files) + 1,
         bytes=sum(file.bytes for file in manifest.files) + (target / NAME).stat().st_size,
@@ -153,8 +153,13 @@ class _Run:
     def write_vectors(self) -> Iterator[Embedded]:
         """Write the vectors of the texts of what was written, by every model that embedded any; yield each model."""
         texts = _distinct(self.digests)
+        written: set[str] = set()
         for model, revision, dimension in encoders(self.store):
             name = bare_model(model)
+            # Two folders of one model are one: its revision is a digest of what is in them.
+            if file_stem(name, revision) in written:
+                continue
+            written.add(file_stem(name, revision))
             files, count = self._write_model(texts, model, revision, dimension, file_stem(name, revision))
             if count:
                 yield Embedded(
@@ -185,15 +190,16 @@ class _Run:
         """Write what one model embedded of these texts; return (the files, how many vectors)."""
         most = max(1, SHARD_BYTES // (4 * dimension + DIGEST))
         parts: list[Path] = []
-        gathered: list[tuple[bytes, bytes]] = []
+        names, rows = bytearray(), bytearray()
         count = 0
 
         def write() -> None:
             parts.append(self.folder / f"{stem}.{len(parts)}.part")
-            names = np.frombuffer(b"".join(name for name, _ in gathered), np.uint8).reshape(-1, DIGEST)
-            rows = np.frombuffer(b"".join(row for _, row in gathered), "<f4").reshape(-1, dimension)
-            write_vectors(parts[-1], bare_model(model), storable(revision), names, rows)
-            gathered.clear()
+            digests = np.frombuffer(bytes(names), np.uint8).reshape(-1, DIGEST)
+            vectors = np.frombuffer(bytes(rows), "<f4").reshape(-1, dimension)
+            write_vectors(parts[-1], bare_model(model), storable(revision), digests, vectors)
+            names.clear()
+            rows.clear()
 
         for start in range(0, len(texts), _DIGESTS):
             asked = [bytes(one).hex() for one in texts[start : start + _DIGESTS]]
@@ -201,12 +207,13 @@ class _Run:
             # In the order of the digests, whatever order the database has them in; a damaged one is none.
             for name in asked:
                 if len(found.get(name, b"")) == 4 * dimension:
-                    gathered.append((bytes.fromhex(name), found[name]))
+                    names += bytes.fromhex(name)
+                    rows += found[name]
                     count += 1
-                    if len(gathered) == most:
+                    if len(names) == most * DIGEST:
                         write()
             self._tell(f"vectors of {bare_model(model)}", start + len(asked), len(texts))
-        if gathered:
+        if names:
             write()
         files = [shard(stem, "safetensors", place, len(parts)) for place in range(len(parts))]
         for part, name in zip(parts, files, strict=True):

@@ -16,6 +16,7 @@ from ..errors import InputError
 from ..records import RefinedAdapter, Refinement
 from ..refiner.passages import VERSION, digest, passages
 from .adapter_row import record_of, refinement_of
+from .columns import NESTED, PLAIN
 from .manifest import check_files
 from .shareable import SOURCE
 from .source import DatasetSource
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
     from ..db import Store, SyncReport
 
 _CHUNK: Final = 500
+_SAID: Final = {
+    name: kind
+    for name, kind in (PLAIN | NESTED).items()
+    if name in ("source", "key", "title", "minor") or name.startswith("refined_")
+}
+"""The columns that tell what is said of an adapter, and whether its row is one."""
 _ORIGIN: Final = "dataset "
 """What the origin of a refinement begins with that came of a dataset; any other is the catalogue's own."""
 
@@ -145,7 +152,7 @@ class _Run:
     def _good_rows(self) -> Iterator[tuple[str, Refinement | None]]:
         """Yield (key, what is said) of each row that is an adapter, the first of each key."""
         seen: set[str] = set()
-        for _, row in self.source.rows():
+        for _, row in self.source.rows(_SAID):
             if isinstance(row, Mapping):
                 try:
                     key = record_of(row).key

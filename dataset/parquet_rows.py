@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,10 +21,15 @@ _LONGEST: Final = 6 * parquet_child.MOST_ROW
 """Characters of a line: a row in which every character is an escape."""
 
 
-def read_rows(path: Path, *, memory: int = MEMORY) -> Iterator[dict[str, Any] | str]:
+def read_rows(
+    path: Path, columns: Mapping[str, str] = PLAIN | NESTED, *, memory: int = MEMORY
+) -> Iterator[dict[str, Any] | str]:
     """Yield each row of a file of adapters, or one sentence that says why it cannot be read.
 
-    Columns that the format does not know are left out, and those that the file lacks too.
+    Args:
+        path: The file.
+        columns: The columns that are wanted, with their types; those that the file lacks are left out.
+        memory: Bytes that the process may take that reads it.
 
     Raises:
         UnreadableFile: It is no such file, or what it unpacks to is more than a dataset may hold.
@@ -32,7 +37,7 @@ def read_rows(path: Path, *, memory: int = MEMORY) -> Iterator[dict[str, Any] | 
     """
     if importlib.util.find_spec("pyarrow") is None:
         raise MissingDependency("pyarrow", extra="dataset")
-    command = [sys.executable, "-P", parquet_child.__file__, str(path), json.dumps(PLAIN | NESTED), str(memory)]
+    command = [sys.executable, "-P", parquet_child.__file__, str(path), json.dumps(columns), str(memory)]
     # Arrow's own allocators set aside more addresses than they use, and those count.
     environment = {**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "system", "OMP_NUM_THREADS": "1"}
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment)

@@ -13,6 +13,7 @@ from ..errors import InputError, UnreadableFile
 from ..protocols import Entry
 from ..records import AdapterRecord, Rejection
 from .adapter_row import VERSION, record_of
+from .columns import NESTED, PLAIN
 from .manifest import read_manifest
 from .parquet_rows import read_rows
 from .shareable import SOURCE
@@ -57,12 +58,12 @@ class DatasetSource:
                 continue
             yield Entry(locator=record.key, stamp=_stamp(row), read=partial(_given, record))
 
-    def rows(self) -> Iterator[tuple[str, Mapping[str, Any] | str]]:
-        """Yield (file and number, row) of every row; a sentence in place of a row that cannot be read."""
+    def rows(self, columns: Mapping[str, str] = PLAIN | NESTED) -> Iterator[tuple[str, Mapping[str, Any] | str]]:
+        """Yield (file and number, some columns) of every row; a sentence in place of a row that cannot be read."""
         for name in self.manifest.rows:
             number = 0
             try:
-                for number, row in enumerate(read_rows(self.folder / name), 1):
+                for number, row in enumerate(read_rows(self.folder / name, columns), 1):
                     yield f"{name}:{number}", row
             except UnreadableFile as error:
                 yield f"{name}:{number + 1}", str(error)

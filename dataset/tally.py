@@ -20,6 +20,7 @@ class Tally:
     """How many adapters there are of each sort."""
 
     adapters: int = 0
+    described: int = 0
     families: Counter[str] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
     sources: Counter[str] = field(default_factory=Counter)
@@ -35,6 +36,7 @@ class Tally:
     def add(self, record: AdapterRecord, said: Refinement) -> None:
         """Count one adapter."""
         self.adapters += 1
+        self.described += said.writer is not None
         self.families[TITLES.get(record.family, record.family)] += 1
         _count(self.kinds, record.kind)
         _count(self.sources, record.source)

@@ -30,7 +30,7 @@ def file_stem(model: str, revision: str) -> str:
     """Return the beginning of the names of a model's files, another one for each model and revision.
 
     >>> file_stem("sentence-transformers/all-MiniLM-L6-v2", "1")
-    'embeddings-all-MiniLM-L6-v2-cd49303d'
+    'embeddings-all-MiniLM-L6-v2-629195dc'
     """
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", model.rstrip("/").split("/")[-1]).strip("-._")[:60] or "model"
     return f"embeddings-{name}-{hashlib.sha256(f'{model}@{revision}'.encode()).hexdigest()[:8]}"

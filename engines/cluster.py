@@ -7,7 +7,6 @@ import os
 import shutil
 import socket
 import tempfile
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -18,6 +17,9 @@ _PATIENCE: Final = 10.0
 """Seconds in which an address must answer."""
 _STORE: Final = 512 << 20
 """Bytes of the store of a cluster of our own: batches under way lie in it."""
+_SETTINGS, _FRAME = 4, 9
+"""The type of HTTP/2's frame of settings, and the bytes that begin a frame."""
+_GREETING: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, _SETTINGS, 0, 0, 0, 0, 0])
 _SILENT: Final = logging.CRITICAL + 1
 """What Ray logs goes to its own files; what a person must know is told by us."""
 
@@ -129,12 +131,22 @@ def _reach(address: str) -> None:
             f"{_bare(address)!r} is no address of a Ray cluster; write host:port of its head, ray://host:port or auto"
         )
     try:
-        with suppress(UnicodeError), socket.create_connection((host, port), timeout=_PATIENCE):
-            return
-        raise OSError("there is no such host")
-    except OSError as error:
-        why = error.strerror or str(error) or type(error).__name__
-        raise EngineError(f"no Ray cluster answers at {_bare(address)}: {why}") from None
+        with socket.create_connection((host, port), timeout=_PATIENCE) as line:
+            is_there = "RAY_USE_TLS" in os.environ or _speaks(line)
+        why = "" if is_there else "what listens there is something else"
+    except (OSError, UnicodeError) as error:  # a name may be no name of a host at all
+        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    if why:
+        raise EngineError(f"no Ray cluster answers at {_bare(address)}: {why}")
+
+
+def _speaks(line: socket.socket) -> bool:
+    """Say whether HTTP/2 is spoken, as all of Ray's servers do: they begin with their settings (RFC 9113, 3.4)."""
+    line.sendall(_GREETING)
+    begun = b""
+    while len(begun) < _FRAME and (more := line.recv(_FRAME - len(begun))):
+        begun += more
+    return len(begun) == _FRAME and begun[3] == _SETTINGS
 
 
 def _bare(address: str) -> str:

@@ -79,6 +79,7 @@ class Milvus:
             CatalogueError: Anything else.
         """
         _ = self.client  # imports pymilvus, or says that it is not there
+        from grpc import RpcError
         from pymilvus.exceptions import MilvusException
 
         try:
@@ -88,6 +89,8 @@ class Milvus:
                 raise CollectionGone(
                     f"a collection of {self._address} is gone; ask again, and it is made anew"
                 ) from error
+            raise CatalogueError(f"Milvus at {self._address} failed: {_told(error)}") from error
+        except RpcError as error:  # as gRPC's own: nothing came in time
             raise CatalogueError(f"Milvus at {self._address} failed: {_told(error)}") from error
 
     def close(self) -> None:
@@ -106,6 +109,7 @@ class Milvus:
         # pymilvus would read a `.env` that lies above it into this process's environment.
         os.environ.setdefault("PYTHON_DOTENV_DISABLED", "1")
         try:
+            from grpc import RpcError
             from pymilvus import MilvusClient
             from pymilvus.exceptions import MilvusException
         except ImportError as error:
@@ -122,7 +126,7 @@ class Milvus:
             return MilvusClient(self._address, token=token, timeout=CONNECTING)
         except OSError as error:
             raise CatalogueError(f"the folder of {self._address} cannot be made: {error.strerror}") from error
-        except MilvusException as error:
+        except (MilvusException, RpcError) as error:
             raise CatalogueError(self._unopened(error)) from error
 
     def _unopened(self, error: Exception) -> str:
@@ -161,6 +165,7 @@ def _url(address: str) -> str:
 
 
 def _told(error: Exception) -> str:
-    """Return the first line of what an error says, cut."""
-    message = str(getattr(error, "message", "") or error)
-    return " ".join(message.split())[:200]
+    """Return what an error of pymilvus or gRPC says, in one line, cut."""
+    details = getattr(error, "details", None)
+    message = details() if callable(details) else getattr(error, "message", "")
+    return " ".join(str(message or error).split())[:200]

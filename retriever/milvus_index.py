@@ -189,15 +189,19 @@ class MilvusIndex:
         Args:
             believing: Take its note at its word; otherwise what is there is listed.
         """
-        for _ in range(_TRIES):
-            with snapshot(self._store, **self._named) as now:
-                self._parts = self._rows(now)
-                self._note, work = self._work(now, believing=believing)
-            if work is None:
-                return
-            believing = self._done(work)
-            if believing and self._is_current():
-                return
+        try:
+            for _ in range(_TRIES):
+                with snapshot(self._store, **self._named) as now:
+                    self._parts = self._rows(now)
+                    self._note, work = self._work(now, believing=believing)
+                if work is None:
+                    return
+                believing = self._done(work)
+                if believing and self._is_current():
+                    return
+        except BaseException:
+            self._note = {}  # it is not of that state yet
+            raise
 
     def _rows(self, now: Snapshot) -> dict[str, _Part]:
         """Return the catalogue's rows; only those are read that came since, where the others are as they were."""

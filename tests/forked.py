@@ -23,15 +23,20 @@ from typing import Any
 
 LIGHT = ("velatura.cli", "velatura.db.store", "velatura.catalog", "sqlalchemy.dialects.sqlite", "alembic.command")
 """What indexing takes."""
-HEAVY = (
+PAINTING = (
     *LIGHT,
     "velatura.retriever", "velatura.refiner.embedders", "velatura.refiner.refine", "velatura.refiner.vlm", "faiss",
     "openai", "openai.types.chat", "openai.resources.chat.completions", "rich.progress",
     "torch", "transformers.models.clip.modeling_clip", "transformers.models.clip.tokenization_clip",
     "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion", "diffusers.models.unets.unet_2d_condition",
     "diffusers.models.autoencoders.autoencoder_kl", "velatura.generation.sd", "velatura.generation.runs",
-    "velatura.painting", "velatura.composing", "velatura.eval.extract.run", "velatura.eval.extract.clip",
-    "velatura.eval.gathering", "velatura.eval.report", "velatura.eval.stats", "velatura.experiment",
+    "velatura.painting", "velatura.composing",
+)  # fmt: skip
+"""What describing, embedding and painting take, too."""
+HEAVY = (
+    *PAINTING,
+    "velatura.eval.extract.run", "velatura.eval.extract.clip", "velatura.eval.gathering", "velatura.eval.report",
+    "velatura.eval.stats", "velatura.experiment",
     "scipy.stats", "scipy.special", "scipy.linalg", "matplotlib.figure", "matplotlib.backends.backend_agg",
     "matplotlib.backends.backend_svg",
 )  # fmt: skip
@@ -106,8 +111,9 @@ def forge(modules: Sequence[str] = HEAVY, *, nice: int = 0) -> Iterator[Forge]:
     finally:
         assert process.stdin is not None
         assert process.stdout is not None
-        process.stdin.close()
+        process.kill()  # it has nothing to put in order, and much to take down
         process.wait()
+        process.stdin.close()
         process.stdout.close()
 
 

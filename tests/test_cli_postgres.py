@@ -9,6 +9,8 @@ from command_line import Done, velatura
 from postgres_server import needs_postgres
 from sqlalchemy import make_url
 
+from velatura.db import name_of
+
 ASKED = (
     ("index", "dump.json", "--json"),
     ("refine", "--describer", "card", "--json"),
@@ -48,6 +50,6 @@ def test_a_catalogue_on_a_server_answers_as_a_file_does(tmp_path: Path, another_
     places = list((tmp_path / "catalogues").glob("*/catalogue.*"))
     assert {place.name for place in places} >= {"catalogue.words", "catalogue.faiss"}
     told = velatura("doctor", home=tmp_path, VELATURA_DB=url)
-    assert f"at {make_url(url).set(password=None).render_as_string()}" in " ".join(told.stdout.split())
+    assert f"at {name_of(url)}" in " ".join(told.stdout.split())
     assert password not in told.stdout + told.stderr
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and password.encode() in path.read_bytes()]

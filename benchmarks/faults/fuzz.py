@@ -1,4 +1,4 @@
-"""Fuzzes every reader of `targets.py` with atheris, which looks for inputs that reach new code, and tells what fell over.
+"""Fuzzes every reader of `targets.py` with atheris, which looks for inputs that reach new code; tells what fell over.
 
     pip install atheris                                          # 3.0, for Linux; no part of the project
     python benchmarks/faults/fuzz.py                             # one round, 20 seconds a target
@@ -70,6 +70,7 @@ class Watch:
         signal.signal(signal.SIGVTALRM, _too_slow)
 
     def __call__(self, data: bytes) -> None:
+        """Hand over one input."""
         signal.setitimer(signal.ITIMER_VIRTUAL, 2 * SECONDS)
         began = time.process_time()
         try:
@@ -101,6 +102,7 @@ class Watch:
         self.keep(f"{type(error).__name__} in {place}", f"line {frame.lineno}: {words[:200]}", data)
 
     def keep(self, kind: str, words: str, data: bytes) -> None:
+        """Keep the smallest input of a kind, and count them."""
         known = self.told.get(kind)
         name = hashlib.sha256(kind.encode()).hexdigest()[:12]
         self.folder.mkdir(parents=True, exist_ok=True)

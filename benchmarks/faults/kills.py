@@ -55,15 +55,11 @@ def main() -> None:
 
 def measure(shop: Workshop, ways: list[Way], kills: int, chance: random.Random, script: Script) -> dict[str, Any]:
     """Kill a stage so often, in turn in each of its ways, and tell what came of it."""
-    whole, seconds, calls = {}, {}, {}
+    compared, seconds, calls = {}, {}, {}
     for way in ways:
-        shop.lay_out(way)
         before = len(script.asked)
-        ended = shop.do(way)
-        if ended.code:
-            raise SystemExit(f"{way.name} ended with {ended.code}: {ended.stderr}")
-        whole[way.name], seconds[way.name] = shop.state(way, ended), ended.seconds
-        calls[way.name] = len(script.asked) - before
+        state, seconds[way.name] = shop.whole(way)
+        compared[way.name], calls[way.name] = len(state), len(script.asked) - before
     shots: list[Shot] = []
     more = 0
     while sum(len(shot.moments) for shot in shots) < kills:
@@ -73,13 +69,13 @@ def measure(shop: Workshop, ways: list[Way], kills: int, chance: random.Random, 
         if len(shots) % 3 == 2:
             moments.append(chance.uniform(0, length - moments[0]))
         before = len(script.asked)
-        shots.append(shop.shoot(way, moments, whole[way.name]))
+        shots.append(shop.shoot(way, moments))
         more += len(script.asked) - before - calls[way.name]
     return {
         "seconds": {name: round(value, 1) for name, value in seconds.items()},
         "kills": sum(len(shot.moments) for shot in shots),
         "repeats_killed": sum(len(shot.moments) > 1 for shot in shots),
-        "compared": {name: len(state) for name, state in whole.items()},
+        "compared": compared,
         "calls": sum(calls.values()),
         "calls_made_again": more,
         "differing": dict(Counter(name for shot in shots for name in shot.differing)),

@@ -4,28 +4,32 @@ Each target hands its bytes to a reader as a file, a page, a reply or a line of 
 to what is promised: a record can be stored and read back, and numbers are finite. It may raise the errors of
 `velatura.errors`, which are one sentence each, and nothing else.
 
-| what is read | readers | targets |
-| --- | --- | --- |
-| Civitai's pages, dumps | `catalog.civitai_json`, `catalog.json_dump`, `catalog.civitai` | `civitai-page`, `civitai-dump` |
-| Hugging Face's models and cards | `catalog.huggingface_json`, `catalog.huggingface` | `huggingface-model`, `huggingface-dump` |
-| prose of cards | `catalog.text`, `triggers`, `weights`, `licence`, `nsfw`; `categories`; `refiner.card`, `prose` | `prose` |
-| safetensors | `catalog.header`, `training`, `layout`, `identity`, `unfinished` | `safetensors`, `safetensors-header` |
-| | `generation.adapters`, `kinds`, `esrgan` | `adapter-file`, `adapter-header` |
-| sidecars | `catalog.sidecars`, `sidecar_*` | `sidecar-*`, one for each kind |
-| other programs' settings | `catalog.programs`, `installs` | `installed` |
-| pictures' texts: PNG, JPEG, WebP | `generation.picture_text`, `story` | `picture-texts`, `png-text`, `exif` |
-| pictures | `refiner.picture_file`, `generation.pictures`, `generation.remote.pictures`, `server.uploads` | `picture` |
-| A1111's text, tags, AIR, CSV | `parameters`, `syntax`, `air`, `composer.formats`, `generation.prompt_weights` | `parameters`, `prompt` |
-| workflows, recipes, lists | `composer.formats` (ComfyUI, rgthree, Lora Manager, InvokeAI, SwarmUI) | `format`, `workflow` |
-| our compositions, requests, stories | `plain`, `generation.story` | `composition`, `request` |
-| replies of language models | `llm`, `answers`, and whoever asks | `reply`, `answer-*`, one for each who asks |
-| what other servers answer | `generation.remote`, `a1111`, `comfyui`; `catalog.civitai_live`, `http_json` | `server-reply` |
-| manifests, answers, results | `generation.runs`, `eval.manifest`, `eval.judge`, `eval.report` | `manifest`, `samples`, `transcripts`, ... |
-| prompts, what people said | `eval.datasets`, `eval.judge.agreement`, `commands` | `prompts-*`, `people-*` |
-| plans, moments | `eval.grid`, `eval.moments` | `plan`, `moments` |
-| settings | `settings`, `settings_file` | `settings` |
-| requests to the server | `server.own.models`, `server.openai`, `server.a1111`, `server.mcp`, `server.guard` | `api`, `headers` |
-| our own files: the catalogue, indexes, ledgers | `db.codec`, `retriever`, `refiner.batch_ledger`, `experiment` | `own-*` |
+What is read, by whom, and under which names here:
+
+- Civitai's pages and dumps: `catalog.civitai_json`, `json_dump`, `civitai`: `civitai-page`, `civitai-dump`
+- Hugging Face's models and cards: `catalog.huggingface_json`, `huggingface`: `huggingface-model`, `huggingface-dump`
+- the prose of cards: `catalog.text`, `triggers`, `weights`, `licence`, `nsfw`; `categories`; `refiner.card`: `prose`
+- safetensors, to index: `catalog.header`, `training`, `layout`, `identity`, `unfinished`: `safetensors`,
+  `safetensors-header`; to paint: `generation.adapters`, `kinds`, `esrgan`: `adapter-file`, `adapter-header`,
+  `peft-config`
+- sidecars: `catalog.sidecars` and `sidecar_*`: `sidecar-*`, one for each kind
+- other programs' settings in YAML, JSON, INI and shell: `catalog.programs`, `installs`: `installed`
+- texts in PNG, JPEG and WebP: `generation.picture_text`, `story`: `picture-texts`, `png-text`, `exif`
+- pictures: `refiner.picture_file`, `generation.pictures`, `generation.remote.pictures`, `server.uploads`: `picture`
+- A1111's text, tags, AIR, CSV: `parameters`, `syntax`, `air`, `generation.prompt_weights`: `parameters`, `prompt`
+- workflows, recipes and lists of ComfyUI, rgthree, Lora Manager, InvokeAI, SwarmUI: `composer.formats`: `format`,
+  `workflow`
+- our compositions and requests: `plain`, `generation.story`: `composition`, `request`
+- replies of language models: `llm`, `answers`, and whoever asks: `answer`, `answer-*`, `reply`
+- what other servers answer: `generation.remote`, `a1111`, `comfyui`; `catalog.http_json`: `server-reply`
+- manifests and results: `generation.runs`, `eval.manifest`, `eval.judge`, `eval.report`, `eval.survey`: `manifest`,
+  `samples`, `transcripts`, `results`, `survey`
+- prompts, and what people said: `eval.datasets`, `eval.judge.agreement`: `prompts-*`, `people-*`
+- plans and moments: `eval.grid`, `eval.moments`: `plan`, `moments`
+- datasets and downloads: `dataset.manifest`; `fetching.file_name`: `dataset-manifest`, `file-name`
+- settings: `settings`, `settings_file`: `settings`
+- requests: `server.own.models`, `server.openai`, `server.a1111`, `server.mcp`, `server.guard`: `api`, `headers`
+- our own files: `db.codec`, `retriever`, `refiner.batch_ledger`, `experiment`: `own-*`
 """
 
 from __future__ import annotations
@@ -81,6 +85,7 @@ from velatura.categories import category_of, tool_of
 from velatura.composer import llm as composer_llm
 from velatura.composer import stylus
 from velatura.composer.formats import FORMATS, foreign, load_workflow, read, write
+from velatura.dataset import manifest as dataset_manifest
 from velatura.db import codec
 from velatura.errors import VelaturaError
 from velatura.eval import datasets, former, grid, moments
@@ -91,6 +96,7 @@ from velatura.eval.report.results import Results
 from velatura.eval.survey import files as survey_files
 from velatura.experiment import _Kept
 from velatura.fenced import card as fenced_card
+from velatura.fetching.file_name import safe_file_name
 from velatura.generation import hub, kinds, picture_text, pictures, prompt_weights, story
 from velatura.generation.adapters import file as adapters_file
 from velatura.generation.adapters import names as adapters_names
@@ -220,7 +226,11 @@ def in_file(name: str, read: Callable[[Path], object]) -> Callable[[bytes], obje
 
 def text_of(data: bytes) -> str:
     """Text as it comes from JSON, with halves of surrogate pairs in it."""
-    return data.decode("utf-8", "surrogatepass" if b"\xed" in data else "replace") if _decodes(data) else data.decode("latin-1")
+    return (
+        data.decode("utf-8", "surrogatepass" if b"\xed" in data else "replace")
+        if _decodes(data)
+        else data.decode("latin-1")
+    )
 
 
 def _decodes(data: bytes) -> bool:
@@ -477,7 +487,7 @@ def _kept(found: Any) -> None:
         assert math.isfinite(one.weight), "a weight is finite"
         assert abs(one.weight) <= foreign.HEAVIEST
         assert one.clip_weight is None or math.isfinite(one.clip_weight)
-        assert one.name and len(one.name) <= foreign.LONGEST_NAME
+        assert 0 < len(one.name) <= foreign.LONGEST_NAME
     if found.composition is not None:
         finite(to_plain(found.composition))
         for name in FORMATS:
@@ -667,6 +677,14 @@ def transcribed(path: Path) -> None:
 
 def plan(path: Path) -> None:
     grid.read_plan(str(path))
+
+
+def file_name(data: bytes) -> None:
+    name = safe_file_name(text_of(data), "7")
+    assert name
+    assert len(name.encode()) <= 255
+    assert name == Path(name).name
+    assert name.isprintable()
 
 
 def survey(data: bytes) -> None:
@@ -876,7 +894,8 @@ SEED_HEADERS = (
         "lora_adapter_metadata": '{"unet.r": 4, "unet.lora_alpha": 8, "unet.alpha_pattern": {"x": 2}}',
     }, {"unet.down_blocks.0.attn.to_q.lora_A.weight": ("F16", [4, 8]), "unet.down_blocks.0.attn.to_q.lora_B.weight":
         ("F16", [8, 4])}),
-    _header({"<s1>": "<embed>"}, {"<s1>": ("F32", [2, 16]), "emb_params": ("F32", [1, 16]), "bundle_emb.x.string_to_param.*":
+    _header({"<s1>": "<embed>"}, {"<s1>": ("F32", [2, 16]), "emb_params": ("F32", [1, 16]),
+        "bundle_emb.x.string_to_param.*":
         ("F32", [1, 16])}),
 )  # fmt: skip
 SEED_COMPOSITION = told(
@@ -895,7 +914,7 @@ SEED_REQUEST = told(
     enlargement={"mode": "demofusion", "scales": [2]},
 )  # fmt: skip
 SEED_PARAMETERS = (
-    b'a fox (red:1.2) <lora:fox:0.8> <lyco:ink:te=0.2:unet=0.6> <lora:late:0@0,0.8@0.5>, BREAK [a|b] {x|y} 1.2::w::\n'
+    b"a fox (red:1.2) <lora:fox:0.8> <lyco:ink:te=0.2:unet=0.6> <lora:late:0@0,0.8@0.5>, BREAK [a|b] {x|y} 1.2::w::\n"
     b"Negative prompt: bad, (worse:1.3)\n"
     b'Steps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 64x64, Model hash: abcdef0123, Model: "a, b", '
     b'Lora hashes: "fox: abcdef012345", Hashes: {"model": "abcdef0123", "lora:fox": "abcdef0123"}, '
@@ -953,7 +972,8 @@ SEEDS_FORMAT = (
     b'[{"on": true, "lora": "fox.safetensors", "strength": 0.8, "strengthTwo": null}]',
     b'["urn:air:sdxl:lora:civitai:1@2", "civitai:3@4"]',
     b"urn:air:sdxl:lora:civitai:1@2+3.safetensors\ncivitai:3@4\n",
-    b"prompt,adapter,weight,span,triggers,file,air,hashes,reason\r\na fox,Fox,0.8,fox,foxy,fox.pt,,autov2:abcdef0123,r\r\n",
+    b"prompt,adapter,weight,span,triggers,file,air,hashes,reason\r\n"
+    b"a fox,Fox,0.8,fox,foxy,fox.pt,,autov2:abcdef0123,r\r\n",
     b'A fox\nRecipe metadata: {"loras": [{"file_name": "fox", "strength": 1}]}',
     b"\xff\xfea\0 \0f\0o\0x\0",
 )  # fmt: skip
@@ -998,7 +1018,8 @@ x = { y = 1 }
 """
 SEEDS_PROGRAMS = (
     b"comfyui:\n  base_path: /tmp\n  loras: |\n    models/loras\n    x\n  checkpoints: &a y\nother: *a\n",
-    b'{"path_loras": ["/tmp", "x"], "path_checkpoints": "y", "lora_dir": "/tmp", "basePath": "/tmp", "LibraryPath": "/"}',
+    b'{"path_loras": ["/tmp", "x"], "path_checkpoints": "y", "lora_dir": "/tmp", '
+    b'"basePath": "/tmp", "LibraryPath": "/"}',
     b"export COMMANDLINE_ARGS=\"--lora-dir '/tmp' --ckpt-dir=/x --data-dir /tmp\"\n# --lora-dir /y\n",
     b"models_dir: /tmp\n",
     b"ModelRoot: /tmp;/x\nSDLoraFolder: Lora;../x\n",
@@ -1119,7 +1140,8 @@ def _targets() -> tuple[Target, ...]:
         Target("answer-describer", asking(describe), (told(
             description="It draws foxes.", category="animal", facets={"style": "ink", "subject": "fox"}, avoid="x",
             triggers=[1], weight=0.8, evidence="e [x](https://y) `z`"),), "json"),
-        Target("answer-judge", asking(judge), (b'{"reason": "r", "first": 2, "second": 1, "winner": "first"}',), "json"),
+        Target("answer-judge", asking(judge), (b'{"reason": "r", "first": 2, "second": 1, "winner": "first"}',),
+               "json"),
         Target("answer-interrogator", asking(interrogate), (b'{"prompt": "a fox, <lora:x:1> snow"}',), "json"),
         Target("answer-yes", asking(yes), (b'{"answer": " Yes."}',), "json"),
         Target("reply", log_probabilities, (told(choices=[{"message": {"content": "yes"}, "logprobs": {"content": [
@@ -1133,10 +1155,11 @@ def _targets() -> tuple[Target, ...]:
         Target("prompts-coco", in_file("captions.json", datasets.read_prompts), (told(
             images=[{"id": 1, "file_name": "a.jpg"}], annotations=[{"id": 2, "image_id": 1, "caption": "a fox"}]),
             b'["a fox", {"prompt": "x", "id": 3}]'), "json"),
-        Target("prompts-table", in_file("prompts.csv", datasets.read_prompts), (b"id,Prompt,Category\n1,a fox,animal\n",),
-               "text"),
+        Target("prompts-table", in_file("prompts.csv", datasets.read_prompts),
+               (b"id,Prompt,Category\n1,a fox,animal\n",), "text"),
         Target("prompts-tabbed", in_file("prompts.tsv", datasets.read_prompts), (b"Prompt\tid\na \"fox\t1\n",), "text"),
-        Target("prompts-lines", in_file("prompts.jsonl", datasets.read_prompts), (b'{"prompt": "a fox", "id": "1"}\n"x"',)),
+        Target("prompts-lines", in_file("prompts.jsonl", datasets.read_prompts),
+               (b'{"prompt": "a fox", "id": "1"}\n"x"',)),
         Target("people-table", in_file("people.csv", agreement.read_people),
                (b"prompt_id,criterion,winner\n1,quality,base\n2,alignment,tie\n",), "text"),
         Target("people-lines", in_file("people.jsonl", agreement.read_people),
@@ -1147,6 +1170,12 @@ def _targets() -> tuple[Target, ...]:
         Target("results", in_file("results.json", stored.load_results), (_results(),), "json"),
         Target("plan", in_file("plan.toml", plan), (SEED_PLAN,), "text", 50_000),
         Target("moments", in_file("moments.npz", moments.Moments.load), (_npz(),)),
+        Target("dataset-manifest", lambda data: dataset_manifest.parse_manifest(data, "it"), (told(
+            velatura_dataset=dataset_manifest.FORMAT, adapters=1, passages="1", files=[{"name": "adapters.parquet",
+            "bytes": 1, "sha256": "ab" * 32}], embedded=[{"model": "m", "revision": "r", "dimension": 3, "vectors": 0,
+            "files": []}]),), "json"),
+        Target("file-name", file_name, (b"../../etc/red fox.safetensors", b"CON.safetensors", "fоx\u202e.pt".encode()),
+               "text"),
         Target("survey", survey, (told(velatura_survey=1, rater="r", answers=[{"task": "a", "value": 1}]),), "json"),
         Target("settings", settings, (SEED_SETTINGS,), "text", 50_000),
         Target("api", api, (told(prompt="a fox", n=1, size="64x64", seed=7), SEED_REQUEST, told(
@@ -1154,7 +1183,8 @@ def _targets() -> tuple[Target, ...]:
             alwayson_scripts={}, init_images=["data:image/png;base64,"])), "json"),
         Target("headers", headers, (b"localhost:7860\nhttp://[::1]:1\nvelatura=ab; x=y\nBasic " + base64.b64encode(
             b"a:b") + b"\n::1", b"data:image/png;base64," + base64.b64encode(_encoded("PNG"))), "text"),
-        Target("own-record", own_record, (codec.dump(AdapterRecord(source="s", key="k", title="t"))[0].encode(),), "json"),
+        Target("own-record", own_record,
+               (codec.dump(AdapterRecord(source="s", key="k", title="t"))[0].encode(),), "json"),
         Target("own-index", in_file("own.index", own_index), (_index(),)),
         Target("own-ledger", in_file("ledger.json", own_ledger), (told(version=1, serial=1, batches=[
             {"key": "k", "writer": "w", "origins": {"o": [1]}, "batch": None}]),), "json"),
@@ -1230,7 +1260,7 @@ def _places(value: Any) -> Any:
 
 
 def pumped(data: bytes, draw: random.Random, largest: int) -> bytes:
-    """Return the data with one piece of it repeated until it is as large as allowed: what takes quadratic time shows."""
+    """Return the data with one piece of it repeated up to a size: what takes quadratic time shows."""
     if not data:
         return data
     start = draw.randrange(len(data))

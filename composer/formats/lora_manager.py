@@ -7,7 +7,7 @@ A recipe is kept as `<id>.recipe.json` beside its picture; `fingerprint` is its 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ...records import Choice

@@ -90,14 +90,14 @@ def test_what_unpacks_to_more_than_a_dataset_may_hold_is_refused(tmp_path: Path)
         return tmp_path / name
 
     named = {name: pa.array(["x"]) for name in ("source", "key", "title")}
-    # One row with a list of forty million texts, each the same.
+    # One row with a list of twenty million texts, each the same.
     tags = pa.ListArray.from_arrays(
-        pa.array([0, 40_000_000], pa.int32()),
-        pa.DictionaryArray.from_arrays(pa.array(np.zeros(40_000_000, np.int8)), pa.array(["fox " * 5])),
+        pa.array([0, 20_000_000], pa.int32()),
+        pa.DictionaryArray.from_arrays(pa.array(np.zeros(20_000_000, np.int8)), pa.array(["fox " * 5])),
     )
     bomb = written("list.parquet", pa.table({**named, "tags": tags}))
     with pytest.raises(UnreadableFile, match="memory"):
-        list(read_rows(bomb, memory=700 << 20))
+        list(read_rows(bomb, memory=500 << 20))
     many = pa.table({name: pa.DictionaryArray.from_arrays(np.zeros(30_000, np.int8), ["x"]) for name in named})
     with pytest.raises(UnreadableFile, match="claims 30,000 rows"):
         list(read_rows(written("rows.parquet", many)))

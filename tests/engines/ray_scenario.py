@@ -20,7 +20,12 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 SECRET = "sk-never-told-9876543210"
-os.environ |= {"OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0", "OPENAI_API_KEY": SECRET, "RAY_worker_niceness": "0"}
+os.environ |= {
+    "OMP_NUM_THREADS": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "OPENAI_API_KEY": SECRET,
+    "RAY_worker_niceness": "0",
+}
 
 import ray  # noqa: E402
 from batch_server import described  # noqa: E402
@@ -135,22 +140,17 @@ def embed(engine: str) -> dict[str, Any]:
         done = velatura("embed", *of(engine), "--json", home=folder)
     return {
         "told": done.json,
-        "of": table(folder, "vector"),
+        "of": rows(folder, "embedding", "passage"),
         **counted(made),
     }
 
 
-def table(folder: Path, like: str) -> list[Any]:
-    """Return the rows of the catalogue's tables of that name, but for times."""
+def rows(folder: Path, *tables: str) -> list[Any]:
+    """Return the rows of tables of the catalogue."""
     import sqlite3
 
-    rows: list[Any] = []
     with sqlite3.connect(folder / "catalogue.db") as file:
-        names = [name for (name,) in file.execute("select name from sqlite_master where type = 'table' order by 1")]
-        for name in names:
-            if like in name:
-                rows += sorted(repr(row) for row in file.execute(f"select * from {name}"))
-    return rows
+        return [row for name in tables for row in sorted(map(repr, file.execute(f"select * from {name}")))]
 
 
 def refine(engine: str, describer: str, url: str) -> dict[str, Any]:
@@ -159,23 +159,20 @@ def refine(engine: str, describer: str, url: str) -> dict[str, Any]:
     with workers() as made:
         done = velatura("refine", *options, home=folder, VELATURA_LLM="eye", VELATURA_LLM_URL=url)
     told = {name: value for name, value in done.json.items() if name != "seconds"}
-    return {"told": told, "of": table(folder, "refine") + table(folder, "repl"), **counted(made)}
+    return {"told": told, "of": rows(folder, "refinement", "reply"), **counted(made)}
 
 
 def compositions() -> Path:
-    """Write prompts with three sets of adapters, and one whose file is damaged, one after the other."""
+    """Write prompts with three sets of adapters in turn."""
     path = FOLDER / "all.jsonl"
-    (FOLDER / "damaged.safetensors").write_bytes(b"no adapter")
-    files = {name: WEIGHTS / "loras" / f"{name}.safetensors" for name in LORAS}
-    lines = []
-    for number in range(12):
-        name = LORAS[number % 3]
-        lines.append((f"a {name} number {number}", name, files[name]))
-    lines.append(("a broken one", "damaged", FOLDER / "damaged.safetensors"))
     with path.open("w") as file:
-        for prompt, name, where in lines:
-            record = AdapterRecord(source="folder", key=name, title=name, path=str(where), family="miniature")
-            made = Composition(prompt=prompt, choices=(Choice(adapter=record, weight=0.8, span=name),))
+        for number in range(12):
+            name = LORAS[number % 3]
+            where = str(WEIGHTS / "loras" / f"{name}.safetensors")
+            record = AdapterRecord(source="folder", key=name, title=name, path=where, family="miniature")
+            made = Composition(
+                prompt=f"a {name} number {number}", choices=(Choice(adapter=record, weight=0.8, span=name),)
+            )
             file.write(json.dumps(to_plain(made)) + "\n")
     return path
 
@@ -275,7 +272,7 @@ def started() -> dict[str, Any]:
         time.sleep(0.1)
     running = processes()
     return {
-        "told": done.returncode, "stderr": done.stderr, "of": table(folder, "refine") + table(folder, "repl"),
+        "told": done.returncode, "stderr": done.stderr, "of": rows(folder, "refinement", "reply"),
         "left": [running[number][1] for number in left if number in running and "/ray/" in running[number][1]],
         "folders": [str(path) for path in Path("/tmp").glob("velatura-ray-*")],
     }  # fmt: skip

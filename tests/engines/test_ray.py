@@ -62,15 +62,14 @@ def test_a_worker_killed_in_the_middle_costs_its_own_batch(told: dict[str, Any])
     assert here["of"]["files"] == there["of"]["files"]
     assert here["of"]["manifest"] == there["of"]["manifest"]
     assert here["painted"] == there["painted"] == 12
-    assert here["failed"] == there["failed"]
-    assert [one["prompt"] for one in there["failed"]] == ["a broken one"]
+    assert here["failed"] == there["failed"] == []
     assert all(line.startswith("note: no worker is open yet") for line in there["stderr"].splitlines())
     assert there["lost"] == 1
     assert there["repeated"] <= 1
 
 
 def test_batches_of_the_same_adapters_go_to_the_same_worker(told: dict[str, Any]) -> None:
-    # Three sets, of which the last to be painted may be shared, and the killed worker's is laid once more.
+    # Three sets: the last may be shared in the end, and the killed worker's is laid once more, and perhaps the next.
     assert 3 <= told["run"]["ray"]["swaps"] <= 6
 
 

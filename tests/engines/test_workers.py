@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import pickle
 import socket
+import sys
 import warnings
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
 import pytest
 from shelf import BagEmbedder, Given, adapter
 from tiny_networks import Counting, noise
+from typer import BadParameter
 
 import velatura.refiner.embed as embedding
+from velatura.commands.options import engine_flags, open_velatura
 from velatura.db import open_store
 from velatura.engines.cluster import Cluster
 from velatura.engines.jobs import Job, Queue
@@ -156,6 +160,40 @@ def test_an_address_where_nothing_answers_is_told_in_one_sentence(address: str, 
             Cluster(address)
     assert str(raised.value).startswith(told)
     assert "secret" not in str(raised.value)
+
+
+def test_an_address_of_something_else_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            line, _ = server.accept()
+            with line:
+                line.recv(100)
+                line.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        thread = Thread(target=answer)
+        thread.start()
+        with pytest.raises(EngineError, match="what listens there is something else"):
+            Cluster(f"127.0.0.1:{server.getsockname()[1]}")
+        thread.join()
+
+
+def test_without_ray_the_line_that_installs_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingDependency, match=r"ray is not installed; run: pip install 'velatura\[ray\]'"):
+        Cluster(None)
+
+
+def test_commands_without_an_engine_of_their_own_work_here_whatever_the_settings_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VELATURA_HOME", str(tmp_path))
+    monkeypatch.setenv("VELATURA_ENGINE", "ray")
+    assert open_velatura().settings.engine == "local"
+    assert open_velatura(**engine_flags(None, None)).settings.engine == "ray"
+    assert engine_flags(None, "h:1") == {"engine": "ray", "ray_address": "h:1"}
+    with pytest.raises(BadParameter, match="the engine local has none"):
+        engine_flags("local", "h:1")
 
 
 # ---------------------------------------------------------------------------------- stages keep what comes

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -318,6 +319,17 @@ def test_killed_writer_is_made_good(store: Store, lite: Milvus, monkeypatch: pyt
     assert sum(calls) < 1.7 * len(index), "what was written is not written again"
 
 
+def test_refresh_that_failed_is_not_taken_for_done(store: Store, lite: Milvus, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = MilvusIndex(store, Encoder(), lite)
+    put(store, [26])
+    with monkeypatch.context() as patched:
+        patched.setattr(milvus_collection.Collection, "write", lambda *asked: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            index.refresh()
+    assert index.refresh()
+    check(index, store)
+
+
 def test_two_that_keep_step_at_once(store: Store, lite: Milvus, monkeypatch: pytest.MonkeyPatch) -> None:
     """One is about to delete what was missing, when it returns and another writes it."""
     slow, quick = MilvusIndex(store, Encoder(), lite), MilvusIndex(store, Encoder(), Milvus(lite._address))
@@ -377,6 +389,25 @@ def test_server_that_is_away_gets_a_sentence(store: Store, tmp_path: Path, capfd
         index.best(vector(QUERY), "card", 5)
     milvus.close()
     assert capfd.readouterr().err == ""
+
+
+def test_server_that_hangs_is_given_up(
+    store: Store, server: MilvusServer, served: Milvus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = MilvusIndex(store, Encoder(), served)
+    monkeypatch.setattr(milvus_collection, "ANSWERING", 1)
+    answer, answering = server.asked._get_collection, Event()
+
+    def hang(*asked: object) -> object:
+        answering.wait(20)
+        return answer(*asked)
+
+    monkeypatch.setattr(server.asked, "_get_collection", hang)
+    with pytest.raises(CatalogueError, match=r"^Milvus at http://127\S+ failed: Deadline Exceeded$"):
+        index.best(vector(QUERY), "card", 5)
+    answering.set()
+    monkeypatch.undo()
+    check(index, store)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from html import escape
 from pathlib import Path
 
 import pytest
@@ -90,7 +91,12 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     file = next((find_weights() / "loras").rglob("*.safetensors"))
     (folder / "loras").mkdir()
     shutil.copyfile(file, folder / "loras" / "fox.safetensors")
-    told = {"id": 2, "modelId": 1, "name": "v1", "trainedWords": ["foxy"], "model": {"name": EVIL, "type": "LORA"}}
+    page = {"name": EVIL, "type": "LORA", "description": escape(EVIL), "tags": [EVIL], "creator": {"username": EVIL}}
+    told = {
+        "id": 2, "modelId": 1, "name": EVIL, "trainedWords": ["foxy", EVIL], "description": escape(EVIL),
+        "baseModel": EVIL, "model": page,
+        "images": [{"url": "javascript:document.title='owned'", "meta": {"prompt": EVIL}}],
+    }  # fmt: skip
     (folder / "loras" / "fox.civitai.info").write_text(json.dumps(told), encoding="utf-8")
     with opened(folder) as velatura:
         velatura.index(folder / "loras")
@@ -350,6 +356,8 @@ def test_a_token_is_asked_for_and_hostile_titles_are_text(browser: Browser, guar
     browser.find(".result .card-title").click()
     browser.until("document.querySelector('#sheet dl')")
     assert browser.texts("#sheet-title") == [EVIL]
+    assert "onerror" in browser.texts("#sheet")[0].replace(EVIL, "", 1), "more than the title is shown, as text"
+    assert not browser.js("return document.querySelectorAll('img[src=x], a[href^=javascript]').length")
     browser.find("#sheet-close").click()
     browser.find(".result-acts button").click()
     browser.until("document.querySelector('.tag.kept')")
