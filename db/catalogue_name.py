@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, delete, insert, select
 
 from ..errors import CatalogueError
 from .schema import meta
@@ -17,7 +17,7 @@ _NAME = "catalogue"
 
 
 def catalogue_name(store: Store) -> str:
-    """Return the catalogue's name, 32 hexadecimal digits. A copy of its file has the same one.
+    """Return the catalogue's name, 32 hexadecimal digits. A copy of its file has the same one, what `db copy` makes another.
 
     Raises:
         CatalogueError: It has none yet, and is open for reading only.
@@ -43,6 +43,15 @@ def draw_name(connection: Connection) -> str:
         name = secrets.token_hex(16)
         connection.execute(insert(meta).values(name=_NAME, value=name))
     return name
+
+
+def forget_name(connection: Connection) -> None:
+    """Let the catalogue have another name from now on, as a copy must that goes its own ways.
+
+    Args:
+        connection: A writing transaction.
+    """
+    connection.execute(delete(meta).where(meta.c.name == _NAME))
 
 
 def _read(connection: Connection) -> str | None:

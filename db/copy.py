@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Table, delete, func, insert, select
 
 from ..errors import CatalogueError
 from . import full_text
+from .catalogue_name import forget_name
 from .codec import storable
 from .connect import Database, chunks, open_database
 from .schema import meta, metadata, word_change
@@ -106,6 +107,8 @@ def _copy(reader: Connection, writer: Connection, old: Database, new: Database, 
         if _sum(rows) != wanted:
             raise CatalogueError(f"what {new.name} holds in {name} is not what was copied; nothing was kept")
         progress(f"compared {name}", wanted.rows, wanted.rows)
+    # Under one name both would write into one collection of Milvus, in turn.
+    forget_name(writer)
     return {name: total.rows for name, total in copied.items()}
 
 

@@ -12,6 +12,7 @@ What is read, by whom, and under which names here:
 - safetensors, to index: `catalog.header`, `training`, `layout`, `identity`, `unfinished`: `safetensors`,
   `safetensors-header`; to paint: `generation.adapters`, `kinds`, `esrgan`: `adapter-file`, `adapter-header`,
   `peft-config`
+- configurations of models: `refiner.bert`, `clip`, `clip_input`; `eval.extract`; `generation.kinds`: `model-folder`
 - sidecars: `catalog.sidecars` and `sidecar_*`: `sidecar-*`, one for each kind
 - other programs' settings in YAML, JSON, INI and shell: `catalog.programs`, `installs`: `installed`
 - texts in PNG, JPEG and WebP: `generation.picture_text`, `story`: `picture-texts`, `png-text`, `exif`
@@ -777,6 +778,39 @@ def adapter_header(data: bytes) -> None:
     load_upscaling_model(path)
 
 
+def model_folder(data: bytes) -> None:
+    """An object of {name of a file: what it holds}, as the folder of a model."""
+    from velatura.eval.extract import preparation
+    from velatura.eval.extract import weights as network_weights
+    from velatura.refiner import bert, clip, clip_input
+
+    files = value_of(data)
+    folder = scratch() / "model"
+    shutil.rmtree(folder, ignore_errors=True)
+    for name in MODEL_FILES:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(files, dict) and name in files:
+            path.write_text(json.dumps(files[name]))
+    for look in (
+        lambda: bert.read_bert(folder),
+        lambda: clip._image_size(clip._read_config(folder), folder),
+        lambda: clip_input.read_clip_input(folder, 224),
+        lambda: preparation.read_preparation(folder, 224, mean=(0, 0, 0), spread=(1, 1, 1)).signature,
+        lambda: network_weights.read_config(folder, "clip"),
+        lambda: kinds.kind_of_folder(folder, "fox"),
+    ):
+        with contextlib.suppress(VelaturaError):
+            look()
+
+
+MODEL_FILES = (
+    "config.json", "preprocessor_config.json", "modules.json", "1_Pooling/config.json", "sentence_bert_config.json",
+    "tokenizer_config.json", "model_index.json", "unet/config.json", "vae/config.json", "transformer/config.json",
+    "scheduler/scheduler_config.json", "processor_config.json",
+)  # fmt: skip
+
+
 def peft(data: bytes) -> None:
     config = peft_config.PeftConfig.of({"lora_adapter_metadata": text_of(data)}, Path("fox.safetensors"))
     for stem in ("unet.down.0", "text_encoder.x", "x"):
@@ -1176,6 +1210,22 @@ def _targets() -> tuple[Target, ...]:
             "files": []}]),), "json"),
         Target("file-name", file_name, (b"../../etc/red fox.safetensors", b"CON.safetensors", "fоx\u202e.pt".encode()),
                "text"),
+        Target("model-folder", model_folder, (told(**{
+            "config.json": {"model_type": "clip", "vision_config": {"image_size": 224}},
+            "preprocessor_config.json": {"size": {"shortest_edge": 224}, "crop_size": 224, "do_center_crop": True,
+                "image_mean": [0.5, 0.5, 0.5], "image_std": [0.2, 0.2, 0.2], "resample": 3, "crop_pct": 0.9},
+            "model_index.json": {"_class_name": "X", "unet": ["diffusers", "U"], "vae": ["d", "V"], "text_encoder":
+                ["t", "C"], "transformer": ["d", "F"]},
+            "unet/config.json": {"_class_name": "UNet2DConditionModel", "in_channels": 4, "layers_per_block": 2},
+            "vae/config.json": {"latent_channels": 4}, "transformer/config.json": {"_class_name": "x"},
+        }), told(**{
+            "config.json": {"model_type": "bert", "hidden_act": "gelu", "vocab_size": 9, "hidden_size": 8,
+                "intermediate_size": 8, "max_position_embeddings": 16, "type_vocab_size": 2, "num_hidden_layers": 1,
+                "num_attention_heads": 2, "layer_norm_eps": 1e-6},
+            "modules.json": [{"path": "", "type": "x.Transformer"}, {"path": "1_Pooling", "type": "x.Pooling"}],
+            "1_Pooling/config.json": {"pooling_mode": "mean"}, "sentence_bert_config.json": {"max_seq_length": 8},
+            "tokenizer_config.json": {"tokenizer_class": "BertTokenizer"},
+        })), "json"),
         Target("survey", survey, (told(velatura_survey=1, rater="r", answers=[{"task": "a", "value": 1}]),), "json"),
         Target("settings", settings, (SEED_SETTINGS,), "text", 50_000),
         Target("api", api, (told(prompt="a fox", n=1, size="64x64", seed=7), SEED_REQUEST, told(
