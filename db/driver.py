@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult
+from sqlalchemy import Connection
 
 
-def execute(connection: Connection, statement: str, values: Any = ()) -> CursorResult[Any]:
-    """Run a statement that both databases understand.
+def execute(connection: Connection, statement: str, values: Any = ()) -> Iterable[Any]:
+    """Run a statement that both databases understand; return its rows.
 
     Args:
         connection: A transaction.

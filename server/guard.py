@@ -33,6 +33,11 @@ _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _LONGEST_CLIENT: Final = 64
 _DIGITS: Final = 18
 """Of a length that is read as a number; a longer one is too large in any case."""
+_MOST_VALUES: Final = 1_000_000
+"""Commas and brackets of a body. Each value takes up to a hundred bytes once it is read, and whoever asks for nothing
+may send a body."""
+_BY_CHANCE: Final = 64
+"""Bytes of a picture among which one looks like a comma or a bracket."""
 
 
 class Guard:
@@ -106,14 +111,19 @@ class Guard:
 
     async def _measured(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on; one whose body is larger than it said, or than it may be, ends with 413."""
-        size, begun, over = 0, False, False
+        size, values, begun, over = 0, 0, False, ""
 
         async def counted() -> Message:
-            nonlocal size, over
+            nonlocal size, values, over
             message = await receive()
-            size += len(message.get("body", b""))
+            body = message.get("body", b"")
+            size += len(body)
+            values += sum(map(body.count, (b",", b"[", b"{")))
             if size > self._largest:
-                over = True
+                over = self._too_large
+            elif values > _MOST_VALUES + size // _BY_CHANCE:
+                over = f"the request holds more than the {_MOST_VALUES:,} values that this server takes"
+            if over:
                 return {"type": "http.disconnect"}
             return message
 
@@ -130,7 +140,7 @@ class Guard:
             if not over:
                 raise
         if over and not begun:
-            await answer(scope["path"], 413, self._too_large)(scope, receive, send)
+            await answer(scope["path"], 413, over)(scope, receive, send)
 
 
 def client_of(scope: Scope, headers: Headers) -> str:

@@ -1,6 +1,6 @@
 """Run by tests in a process of its own: writes all that can be written into a catalogue, with others at the same time.
 
-    python write_process.py CATALOGUE NAME
+python write_process.py CATALOGUE NAME
 """
 
 from __future__ import annotations

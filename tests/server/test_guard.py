@@ -212,6 +212,20 @@ def test_a_body_in_pieces_or_that_lies_ends_where_it_becomes_too_large(length: d
     assert read <= 10
 
 
+def test_a_body_of_a_million_values_is_not_read_and_a_picture_is() -> None:
+    status, content, read = run(b"[" + b"[]," * 300_000, b"[]," * 300_000, largest=32 << 20)
+    assert (status, b"more than the 1,000,000 values" in content) == (413, True)
+    assert read < 1_000_000
+    picture = bytes(range(256)) * 20_000
+    assert run(*[picture] * 5, largest=32 << 20) == (200, b"fine", 5 * len(picture))
+
+
+@pytest.mark.parametrize("shown", ["Basic \xe9", "Basic YTrDqQ==", "Basic /w==", "Bearer \xff", "Basic"])
+def test_a_password_of_odd_letters_is_a_wrong_one(shown: str) -> None:
+    status, content, _ = run(b"{}", token="secret", authorization=shown)
+    assert (status, b"needs its token" in content) == (401, True)
+
+
 def test_a_chunked_body_over_a_real_connection_is_cut_off(serve: Any) -> None:
     server = serve(largest_body=1)
     head = "POST /search HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
