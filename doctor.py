@@ -59,6 +59,10 @@ def _packages() -> Iterator[Finding]:
         ("python-multipart", "server"),
         ("mcp", "mcp"),
         ("watchfiles", "watch"),
+        ("pyarrow", "dataset"),
+        ("psycopg", "postgres"),
+        ("pymilvus", "milvus"),
+        ("ray", "ray"),
     ):
         try:
             yield Finding(what=name, state="good", detail=importlib.metadata.version(name))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from .errors import InputError, MissingDependency
 from .gates import KeptOut
+from .only_one import only_one
 from .records import (
     AdapterRecord,
     BaseNorms,
@@ -549,6 +550,9 @@ class Velatura:
             retry: ask again about those that it failed at or refused before.
             spend: says of what was used so far whether it is enough.
             progress: called as answers come.
+
+        Raises:
+            InputError: another process on this machine describes this catalogue's adapters.
         """
         from .refiner.refine import refine
         from .wiring import under_way
@@ -558,17 +562,20 @@ class Velatura:
             from .engines.describing import open_crew
 
             crew = open_crew(self.engine, self.settings, describer)
-        return refine(
-            self.store,
-            describer,
-            under_way=under_way(self.store, describer.name),
-            crew=crew,
-            workers=self.settings.workers,
-            limit=limit,
-            retry=retry,
-            spend=spend,
-            progress=progress,
-        )
+        # Two at once would ask, and pay for, everything twice.
+        taken = f"another process describes the adapters of {self.store.name} now; wait for it"
+        with only_one(self.store.beside("refine.lock"), taken):
+            return refine(
+                self.store,
+                describer,
+                under_way=under_way(self.store, describer.name),
+                crew=crew,
+                workers=self.settings.workers,
+                limit=limit,
+                retry=retry,
+                spend=spend,
+                progress=progress,
+            )
 
     # ---------------------------------------------------------------- generate
 

@@ -85,6 +85,8 @@ def import_(
             print_json(asdict(report))
             return
         print_reports([report.sync], None, as_json=False)
+        if report.held:
+            out(f"{report.held:,} keep the stricter rating or licence that the catalogue knows from elsewhere")
         out(f"{report.refined:,} descriptions taken over ({report.seconds:.1f} s in all)")
         for model, count in report.vectors.items():
             out(f"{count:,} vectors of {shown(model)}")

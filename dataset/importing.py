@@ -20,6 +20,7 @@ from .columns import NESTED, PLAIN
 from .manifest import check_files
 from .shareable import SOURCE
 from .source import DatasetSource
+from .stricter import Stricter
 from .vector_files import read_vectors
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class ImportReport:
 
     sync: SyncReport
     """What became of the adapters."""
+    held: int = 0
+    """Adapters that keep a stricter rating or licence than the dataset's, which the catalogue knows from elsewhere."""
     refined: int = 0
     """Adapters of which something else is said than before."""
     vectors: dict[str, int] = field(default_factory=dict)
@@ -62,7 +65,8 @@ def import_dataset(
     """Bring the catalogue into step with a dataset; a second time only what has changed is written.
 
     Every file is held against the manifest before anything is read. The adapters come as those of the source
-    `dataset`: none of another source is changed. What a describer of the catalogue said itself stays. A vector is
+    `dataset`: none of another source is changed, and none of them is freer than another source says of the same file;
+    see `Stricter`. What a describer of the catalogue said itself stays. A vector is
     taken only for a text that the dataset's own rows have, and where the catalogue has none.
 
     Args:
@@ -89,9 +93,10 @@ def import_dataset(
             progress("adapters", report.offered, manifest.adapters)
 
     run = _Run(store, source, progress)
-    synced_report = store.sync(source, progress=synced)
+    strict = Stricter(source, store)
+    synced_report = store.sync(strict, progress=synced)
     run.take_words()
-    report = ImportReport(sync=synced_report, refined=run.refined)
+    report = ImportReport(sync=synced_report, held=strict.held, refined=run.refined)
     if vectors and manifest.embedded:
         report = run.take_vectors(report)
     return replace(report, seconds=time.perf_counter() - started)

@@ -1,18 +1,33 @@
-"""What a dataset asks of a catalogue: which models embedded, vectors by the digest of their text, numbers by key."""
+"""What a dataset asks of a catalogue: which models embedded, vectors by digest, numbers by key, what gates go by."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import select
 
 from .codec import storable
 from .connect import chunks
+from .rows import USES
 from .schema import adapter, embedding, encoder
 
 if TYPE_CHECKING:
     from .store import Store
+
+SAME: Final = ("version_id", "sha256", "autov3", "autov2")
+"""The columns by any of which two adapters of different sources are one file, or one version of one page."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What gates go by, as a catalogue has it of one adapter; None is not known."""
+
+    nsfw: int | None
+    commercial: tuple[str, ...] | None
+    real_person: bool | None
+    minor: bool | None
 
 
 def encoders(store: Store) -> list[tuple[str, str, int]]:
@@ -47,3 +62,29 @@ def numbers_by_key(store: Store, source: str, keys: Iterable[str]) -> dict[str, 
             )
             found.update((key, number) for key, number in rows)
     return found
+
+
+def verdicts_elsewhere(
+    store: Store, source: str, names: Mapping[str, Collection[str]]
+) -> Iterator[tuple[tuple[str, str], Verdict]]:
+    """Yield ((column, value), verdict) of each adapter of another source that has one of these values, missing or not.
+
+    Args:
+        store: The catalogue.
+        source: The source that is left out.
+        names: Values by the column of `SAME` that they may stand in.
+    """
+    gates = (adapter.c.nsfw, adapter.c.commercial, adapter.c.real_person, adapter.c.minor)
+    with store._database.reading() as connection:
+        for name, values in names.items():
+            column = adapter.c[name]
+            for chunk in chunks(values):
+                rows = connection.execute(
+                    select(column, *gates).where(column.in_(chunk), adapter.c.source != source).distinct()
+                )
+                for value, nsfw, uses, real_person, minor in rows:
+                    allowed = None if uses is None else tuple(use for use, bit in USES.items() if uses & bit)
+                    yield (
+                        (name, value),
+                        Verdict(nsfw=nsfw, commercial=allowed, real_person=real_person, minor=minor),
+                    )

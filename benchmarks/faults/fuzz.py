@@ -2,7 +2,7 @@
 
     pip install atheris                                          # 3.0, for Linux; no part of the project
     python benchmarks/faults/fuzz.py                             # one round, 20 seconds a target
-    python benchmarks/faults/fuzz.py --seconds 60 --rounds 3 --work build/fuzz --json benchmarks/faults/fuzz.json
+    python benchmarks/faults/fuzz.py --minutes 60 --work build/fuzz --json benchmarks/faults/fuzz.json
     python benchmarks/faults/fuzz.py --target prose --seconds 300
 
 A finding is an error that is none of `velatura.errors`, a promise that is not kept, more than 2 seconds of CPU time or
@@ -27,6 +27,7 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -171,13 +172,13 @@ def pump(target: Any, targets: Any, work: Path, seconds: float, seed: int) -> in
     watch = Watch(target, targets.VelaturaError, work / "findings" / target.name)
     _limit()
     draw = random.Random(seed)
-    ends, count = time.monotonic() + seconds, 0
+    ends, made = time.monotonic() + seconds, 0
     while time.monotonic() < ends:
         # What a stranger would write to harm begins like what is written in good faith.
         chosen = draw.choice(target.seeds if draw.random() < 0.5 else known)
         watch(targets.pumped(chosen, draw, draw.choice((2000, 20_000, target.largest))))
-        count += 1
-    return count
+        made += 1
+    return made
 
 
 def in_child(log: Path, work: Callable[[], int | None]) -> tuple[int, float]:
@@ -206,7 +207,12 @@ def in_child(log: Path, work: Callable[[], int | None]) -> tuple[int, float]:
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--seconds", type=float, default=20.0, help="of each target in a round")
-    arguments.add_argument("--rounds", type=int, default=1)
+    arguments.add_argument(
+        "--minutes",
+        type=float,
+        default=0.0,
+        help="rounds go on for so much CPU time, all runs in the folder taken together",
+    )
     arguments.add_argument("--target", action="append", help="only this one; may be given again")
     arguments.add_argument("--work", type=Path, default=Path("build/fuzz"), help="the folder of corpus and findings")
     arguments.add_argument("--json", type=Path, help="where the figures go")
@@ -221,8 +227,11 @@ def main() -> None:
     asked.work.mkdir(parents=True, exist_ok=True)
     kept = asked.work / "figures.json"
     figures: dict[str, Any] = json.loads(kept.read_text()) if kept.is_file() else {}
-    for number in range(asked.rounds):
-        for name in names:
+    for number in count():
+        if number and sum(one["seconds"] for one in figures.values()) >= 60 * asked.minutes:
+            break
+        # Those that had the least time come first, so that a run that is cut off is made up for by the next.
+        for name in sorted(names, key=lambda name: figures.get(name, {}).get("seconds", 0.0)):
             target = targets.TARGETS[name]
             told = figures.setdefault(
                 name, {"inputs": 0, "repeated": 0, "seconds": 0.0, "coverage": 0, "features": 0, "crashes": 0}

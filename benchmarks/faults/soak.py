@@ -216,7 +216,7 @@ class Client:
             ("POST", "/generate", {"prompt": "a fox", "width": -8}), ("GET", "/pictures/..%2f..%2fetc.png", None),
             ("POST", "/generate", {"prompt": "a fox", "count": 10**9}), ("DELETE", "/jobs/none", None),
             ("POST", "/v1/images/generations", {"n": 1}), ("POST", "/sdapi/v1/txt2img", {"prompt": "x", "width": 7}),
-            ("POST", "/compose", {"prompt": "x" * 200_000}), ("POST", "/import", {"file": "AAAA"}),
+            ("POST", "/compose", {"prompt": "x" * 200_000}), ("POST", "/import", {"file": "!"}),
             ("POST", "/validate", {"adapters": [{"id": 10**30}]}), ("PUT", "/search", {}), ("GET", "/nothing", None),
         ]  # fmt: skip
         method, path, body = self.chance.choice(asked)

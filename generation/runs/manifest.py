@@ -6,15 +6,15 @@ import hashlib
 import json
 import os
 import re
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 from ...errors import InputError
+from ...only_one import only_one
 from ...parameters import finite
 from ...whole_file import sweep, whole_file
 
@@ -147,12 +147,9 @@ def open_manifest(folder: Path) -> Iterator[Manifest]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / _LOCK).open("ab")
     except OSError as error:
         raise InputError(f"the folder {folder} cannot be written to: {error.strerror}") from None
-    with lock:
-        if not _take(lock):
-            raise InputError(f"another process paints into {folder} now; wait for it, or name another folder")
+    with only_one(folder / _LOCK, f"another process paints into {folder} now; wait for it, or name another folder"):
         _mend(folder)
         yield Manifest(folder)
 
@@ -187,25 +184,6 @@ def replace_file(path: Path, content: bytes) -> None:
             os.fsync(stream.fileno())
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}") from None
-
-
-def _take(lock: IO[bytes]) -> bool:
-    """Lock an open file, for as long as it is open; the system lets go of it when the process ends, however."""
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            lock.seek(0)
-            msvcrt.locking(lock.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
-    except OSError:  # a file system without locks
-        return True
-    return True
 
 
 def _mend(folder: Path) -> None:

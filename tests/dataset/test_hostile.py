@@ -6,13 +6,14 @@ import io
 import json
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from dataset_records import rewrite, row
+from dataset_records import Given, rewrite, row
 from pyarrow import parquet
 from safetensors.numpy import save_file
 
@@ -24,7 +25,7 @@ from velatura.dataset.parquet_rows import read_rows
 from velatura.db import Store, open_store
 from velatura.db.exchange import vectors_by_digest
 from velatura.errors import InputError, UnreadableFile
-from velatura.records import PG, Filter
+from velatura.records import PG, XXX, AdapterRecord, Filter, Hashes, Licence, R
 from velatura.refiner.passages import digest
 
 Forged = Callable[..., Path]
@@ -195,3 +196,55 @@ def test_what_strangers_wrote_is_no_markdown_in_the_card() -> None:
     for mark in "<>[]()|`#!:/":
         assert mark not in told.replace(f"\\{mark}", "")
     assert json.dumps(told)
+
+
+SHA256, NAKED = "ab" * 32, R | XXX
+
+
+@pytest.mark.parametrize(
+    ("known", "told"),
+    [
+        ({"version_id": 7}, {"version_id": "7"}),
+        ({"hashes": Hashes(sha256=SHA256)}, {"sha256": SHA256.upper()}),
+        ({"hashes": Hashes(sha256=SHA256)}, {"autov2": SHA256[:10]}),
+        ({"hashes": Hashes(autov3="c" * 12)}, {"autov3": "c" * 12}),
+    ],
+)
+def test_a_row_is_no_freer_than_what_the_catalogue_knows_of_the_same_file(
+    forged: Forged, store: Store, known: dict[str, Any], told: dict[str, Any]
+) -> None:
+    strict = AdapterRecord(
+        source="civitai", key="9/7/8", title="Bare", nsfw=NAKED, licence=Licence(commercial=("image",)),
+        real_person=True, **known,
+    )  # fmt: skip
+    soft = {"nsfw": PG, "licence_commercial": ["image", "sell"], "real_person": False, "minor": False}
+    folder = forged([row(title="Harmless", **soft, **told), row(key="other", **soft)])
+    # What is learned later holds from the next import on.
+    assert import_dataset(store, folder).held == 0
+    store.sync(Given("civitai", [strict]))
+    report = import_dataset(store, folder)
+    assert (report.held, report.sync.updated) == (1, 1)
+    harmless, other = (one.record for one in store.adapters(store.of_source("dataset")))
+    assert (harmless.nsfw, harmless.licence.commercial, harmless.real_person) == (PG | NAKED, ("image",), True)
+    assert (other.nsfw, other.licence.commercial, other.real_person) == (PG, ("image", "sell"), False)
+    for gate in (Filter(nsfw=PG), Filter(commercial="sell"), Filter(real_people=False)):
+        assert [one.record.key for one in store.adapters(store.select(gate))] == ["civitai:other"]
+    again = import_dataset(store, folder)
+    assert (again.held, again.sync.unchanged) == (1, 2)
+    store.sync(Given("civitai", [replace(strict, minor=True)]))
+    import_dataset(store, folder)
+    assert [one.record.key for one in store.adapters(store.select(Filter()))] == ["civitai:other"]
+
+
+def test_what_is_not_known_elsewhere_is_believed_and_what_the_row_does_not_know_stays_so(
+    forged: Forged, store: Store
+) -> None:
+    store.sync(Given("civitai", [
+        AdapterRecord(source="civitai", key="1", title="Unrated", version_id=1),
+        AdapterRecord(source="civitai", key="2", title="Rated", version_id=2, nsfw=PG, licence=Licence(commercial=())),
+    ]))  # fmt: skip
+    told = {"nsfw": PG, "licence_commercial": ["sell"]}
+    import_dataset(store, forged([row(key="1", version_id="1", **told), row(key="2", version_id="2")]))
+    believed, unknown = (one.record for one in store.adapters(store.of_source("dataset")))
+    assert (believed.nsfw, believed.licence.commercial) == (PG, ("sell",))
+    assert (unknown.nsfw, unknown.licence.commercial) == (None, None)

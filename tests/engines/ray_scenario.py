@@ -225,6 +225,8 @@ def extract(engine: str, painted: Path, lose: Callable[[], None]) -> dict[str, A
             yield found
             if not is_lost:
                 is_lost = True
+                while sum(hand.is_open for hand in self._hands) < 2:  # one on each node
+                    self.wait(0.1)
                 lose()
 
     with workers() as made:
@@ -290,7 +292,7 @@ if __name__ == "__main__":
 
     before = {str(path) for path in Path("/tmp").glob("velatura-ray-*")}
     embedding._CHUNK = 50
-    extraction.extract.__kwdefaults__["batch"] = 2
+    extraction.extract.__kwdefaults__["batch"] = 1
     limits = {"num_cpus": 1, "object_store_memory": 80_000_000}
     cluster = Cluster(initialize_head=True, head_node_args={**limits, "include_dashboard": False})
     node = cluster.add_node(**limits)

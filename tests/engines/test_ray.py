@@ -53,7 +53,7 @@ def test_descriptions_are_the_same(told: dict[str, Any], describer: str) -> None
 
 
 def test_workers_read_the_key_of_their_own_node_and_ray_writes_it_down_nowhere(told: dict[str, Any]) -> None:
-    assert told["keys"] == [told["secret"]]
+    assert told["keys"] == [f"Bearer {told['secret']}"]
     assert told["leaked"] == []
 
 

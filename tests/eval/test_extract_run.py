@@ -113,7 +113,7 @@ def test_twins_that_are_known_take_two_rounds_however_many_they_are(files, cache
     extract(twins, [Counting()], cache)
     rounds, look = [], run_module._Run.look
     monkeypatch.setattr(
-        run_module._Run, "look", lambda self, now, workers: rounds.append(len(now)) or look(self, now, workers)
+        run_module._Run, "look", lambda self, now, *others: rounds.append(len(now)) or look(self, now, *others)
     )
     found = extract(twins, [Counting("other")], FeatureCache(cache.folder))
     assert (rounds, len(found.digests)) == ([1, 0], 20)

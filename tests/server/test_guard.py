@@ -157,7 +157,9 @@ def test_clients_of_one_address_are_told_apart_by_a_short_name() -> None:
 # --------------------------------------------------------------------------------------------------- bodies
 
 
-async def ask(body: list[bytes], *, largest: int = 10, **headers: str) -> tuple[int, bytes, int]:
+async def ask(
+    body: list[bytes], *, largest: int = 10, token: str | None = None, **headers: str
+) -> tuple[int, bytes, int]:
     """Send a body in pieces through a guard to an application that reads all of it; return what it got, too."""
     pieces, sent, read = list(body), [], 0
 
@@ -181,14 +183,14 @@ async def ask(body: list[bytes], *, largest: int = 10, **headers: str) -> tuple[
 
     scope = {
         "type": "http", "method": "POST", "path": "/search", "client": ("127.0.0.1", 1),
-        "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()],
+        "headers": [(name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in headers.items()],
     }  # fmt: skip
-    await Guard(app, token=None, hosts=(), largest=largest)(scope, receive, send)
+    await Guard(app, token=token, hosts=(), largest=largest)(scope, receive, send)
     content = b"".join(message.get("body", b"") for message in sent)
     return sent[0]["status"], content, read
 
 
-def run(*pieces: bytes, **headers: str) -> tuple[int, bytes, int]:
+def run(*pieces: bytes, **headers: Any) -> tuple[int, bytes, int]:
     import asyncio
 
     return asyncio.run(ask(list(pieces), **headers))

@@ -25,6 +25,7 @@ BASE = {
     "parameters",
     "addresses",
     "whole_file",
+    "only_one",
 }
 MIDDLE = BASE | {"protocols", "settings", "plain", "llm", "endpoint", "spending", "public_http"}
 STAGES = {"catalog", "db", "composer", "generation", "eval"}
