@@ -198,42 +198,29 @@ def test_what_strangers_wrote_is_no_markdown_in_the_card() -> None:
     assert json.dumps(told)
 
 
-SHA256, NAKED = "ab" * 32, R | XXX
-
-
-@pytest.mark.parametrize(
-    ("known", "told"),
-    [
-        ({"version_id": 7}, {"version_id": "7"}),
-        ({"hashes": Hashes(sha256=SHA256)}, {"sha256": SHA256.upper()}),
-        ({"hashes": Hashes(sha256=SHA256)}, {"autov2": SHA256[:10]}),
-        ({"hashes": Hashes(autov3="c" * 12)}, {"autov3": "c" * 12}),
-    ],
-)
-def test_a_row_is_no_freer_than_what_the_catalogue_knows_of_the_same_file(
-    forged: Forged, store: Store, known: dict[str, Any], told: dict[str, Any]
-) -> None:
-    strict = AdapterRecord(
-        source="civitai", key="9/7/8", title="Bare", nsfw=NAKED, licence=Licence(commercial=("image",)),
-        real_person=True, **known,
-    )  # fmt: skip
+def test_a_row_is_no_freer_than_what_the_catalogue_knows_of_the_same_file(forged: Forged, store: Store) -> None:
+    strict = {"title": "Bare", "nsfw": R | XXX, "licence": Licence(commercial=("image",)), "real_person": True}
     soft = {"nsfw": PG, "licence_commercial": ["image", "sell"], "real_person": False, "minor": False}
-    folder = forged([row(title="Harmless", **soft, **told), row(key="other", **soft)])
+    known = [{"version_id": 7}, *({"hashes": Hashes(**{name: digits})} for name, digits in (
+        ("sha256", "ab" * 32), ("sha256", "cd" * 32), ("autov3", "1a2b3c4d5e6f")))]  # fmt: skip
+    told = [{"version_id": "7"}, {"sha256": "AB" * 32}, {"autov2": "cd" * 5}, {"autov3": "1a2b3c4d5e6f"}]
+    records = [AdapterRecord(source="civitai", key=f"{n}", **strict, **each) for n, each in enumerate(known)]
+    folder = forged([row(key="other", **soft), *(row(key=f"{n}", **soft, **each) for n, each in enumerate(told))])
     # What is learned later holds from the next import on.
     assert import_dataset(store, folder).held == 0
-    store.sync(Given("civitai", [strict]))
+    store.sync(Given("civitai", records))
     report = import_dataset(store, folder)
-    assert (report.held, report.sync.updated) == (1, 1)
-    harmless, other = (one.record for one in store.adapters(store.of_source("dataset")))
-    assert (harmless.nsfw, harmless.licence.commercial, harmless.real_person) == (PG | NAKED, ("image",), True)
+    assert (report.held, report.sync.updated) == (4, 4)
+    other, *held = (one.record for one in store.adapters(store.of_source("dataset")))
+    for each in held:
+        assert (each.nsfw, each.licence.commercial, each.real_person) == (PG | R | XXX, ("image",), True)
     assert (other.nsfw, other.licence.commercial, other.real_person) == (PG, ("image", "sell"), False)
     for gate in (Filter(nsfw=PG), Filter(commercial="sell"), Filter(real_people=False)):
         assert [one.record.key for one in store.adapters(store.select(gate))] == ["civitai:other"]
+    store.sync(Given("civitai", [replace(records[0], minor=True), *records[1:]]))
     again = import_dataset(store, folder)
-    assert (again.held, again.sync.unchanged) == (1, 2)
-    store.sync(Given("civitai", [replace(strict, minor=True)]))
-    import_dataset(store, folder)
-    assert [one.record.key for one in store.adapters(store.select(Filter()))] == ["civitai:other"]
+    assert (again.held, again.sync.unchanged, again.sync.updated) == (4, 4, 1)
+    assert [one.record.minor for one in store.adapters(store.of_source("dataset"))] == [False, True, *[False] * 3]
 
 
 def test_what_is_not_known_elsewhere_is_believed_and_what_the_row_does_not_know_stays_so(
