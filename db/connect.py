@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -19,6 +20,9 @@ from .dialect import Dialect
 T = TypeVar("T")
 
 _CHUNK = 500
+
+_URL = re.compile(r".*://|postgres(ql)?(\+\w+)?:", re.DOTALL)
+"""With a stroke forgotten it is one still: taken for a path, its password would be the name of a folder."""
 
 _DIALECTS: dict[str, Dialect] = {"sqlite": sqlite, "postgresql": postgres, "postgres": postgres}
 
@@ -119,7 +123,7 @@ def url_of(target: str | Path) -> URL:
     Raises:
         CatalogueError: It is neither, or no catalogue can be kept there.
     """
-    if isinstance(target, Path) or "://" not in target:
+    if isinstance(target, Path) or not _URL.match(target):
         return URL.create("sqlite", database=str(Path(target).expanduser()))
     try:
         url = make_url(target)

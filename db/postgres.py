@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.exc import ArgumentError
 
 from ..errors import CatalogueError, MissingDependency
 from .schema import COUNTED, metadata
@@ -61,10 +62,12 @@ def checked(url: URL) -> URL:
     """Return the URL with its driver.
 
     Raises:
-        CatalogueError: It names another driver.
+        CatalogueError: It names another driver, or its password goes on into the host.
     """
     if url.drivername not in _DRIVERS:
         raise CatalogueError(f"PostgreSQL is reached through psycopg, not {url.get_driver_name()}; write postgresql://")
+    if "@" in (url.host or ""):
+        raise CatalogueError("the catalogue's URL has an @ too many; in a password it is written %40")
     return url.set(drivername="postgresql+psycopg")
 
 
@@ -105,16 +108,23 @@ def connect(url: URL, *, read_only: bool) -> Engine:
     """Return an engine over the database; nothing is opened yet.
 
     Raises:
+        CatalogueError: The URL has a parameter that libpq does not know, or hosts and ports that do not go together.
         MissingDependency: psycopg is not installed, or lacks its library.
     """
     try:
-        import psycopg  # noqa: F401 - SQLAlchemy would tell of it by a traceback
+        from psycopg import pq  # SQLAlchemy would tell of it by a traceback
     except ImportError:
         raise MissingDependency("psycopg", extra="postgres") from None
+    # psycopg takes more, but those are objects and no texts.
+    if not url.query.keys() <= {option.keyword.decode() for option in pq.Conninfo.get_defaults()}:
+        raise CatalogueError(f"the URL of {name_of(url)} has a parameter that PostgreSQL does not know")
     given = {"connect_timeout": _CONNECT, "application_name": "velatura"}
     options = {name: value for name, value in given.items() if name not in url.query}
     # A connection that the server has closed meanwhile is replaced, not handed out.
-    engine = create_engine(url, connect_args={**options, "client_encoding": "utf8"}, pool_pre_ping=True)
+    try:
+        engine = create_engine(url, connect_args={**options, "client_encoding": "utf8"}, pool_pre_ping=True)
+    except ArgumentError as error:
+        raise CatalogueError(f"{name_of(url)} cannot be reached: {_first_line(str(error))}") from error
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -198,7 +208,7 @@ def explain(error: BaseException, name: str) -> str | None:
     if state is None:  # it never came to a session, and libpq has words alone
         if re.search('database ".*" does not exist', str(error)):
             state = "3D000"
-        elif isinstance(error, psycopg.OperationalError):
+        elif isinstance(error, psycopg.OperationalError) or "bad value for connect_timeout" in str(error):
             state = "08"
         elif isinstance(error, psycopg.DataError):
             state = "22"

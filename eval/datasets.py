@@ -18,6 +18,8 @@ from .records import Prompt
 _TEXTS: Final = ("prompt", "caption", "text")
 _LARGEST: Final = 1 << 30
 """Bytes of a file that are read: COCO's captions have 60 million."""
+_WIDEST: Final = 1000
+"""Columns of a table."""
 
 
 def read_prompts(path: str | Path) -> list[Prompt]:
@@ -108,6 +110,9 @@ def _table(text: str, file: Path) -> Iterator[Prompt]:
     stream = io.StringIO(text, newline="")
     plain = csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE) if tabbed else csv.DictReader(stream)
     try:
+        # Each row is filled up to the width of the first, so that a wide and long table would take for ever.
+        if len(plain.fieldnames or ()) > _WIDEST:
+            raise InputError(f"{file} has more than {_WIDEST:,} columns")
         for number, row in enumerate(plain, 2):
             yield _prompt({(name or "").lower(): value for name, value in row.items()}, f"{file}, line {number}")
     except csv.Error as error:

@@ -19,6 +19,7 @@ People = Mapping[tuple[str, Criterion], str]
 """By the prompt's id and the criterion: the method that people prefer, or `tie`."""
 TIE: Final = "tie"
 _LARGEST: Final = 100_000_000
+_WIDEST: Final = 1000
 _COLUMNS: Final = ("prompt_id", "criterion", "winner")
 
 
@@ -111,8 +112,12 @@ def _rows(file: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     except UnicodeDecodeError:
         raise InputError(f"{file} is not text in UTF-8") from None
     if file.suffix.lower() == ".csv":
+        table = csv.DictReader(io.StringIO(text, newline=""))
         try:
-            for number, row in enumerate(csv.DictReader(io.StringIO(text, newline="")), 2):
+            # Each row is filled up to the width of the first, so that a wide and long table would take for ever.
+            if len(table.fieldnames or ()) > _WIDEST:
+                raise InputError(f"{file} has more than {_WIDEST:,} columns")
+            for number, row in enumerate(table, 2):
                 yield f"{file}, line {number}", row
         except csv.Error as error:
             raise InputError(f"{file} is no table: {error}") from None

@@ -24,7 +24,7 @@ from velatura.comfyui.stack import Entry, entries
 from velatura.errors import InputError, MissingDependency, VelaturaError
 from velatura.pipeline import Velatura
 from velatura.playground.library import find_weights, make_library
-from velatura.records import AdapterRecord, Choice, Composition, Refusal
+from velatura.records import PG, PG13, AdapterRecord, Choice, Composition, Filter, Refusal
 
 PROMPT = "a red rocket at sunset, stained glass style"
 
@@ -141,6 +141,24 @@ def test_settings_of_the_person_hold(
     blocked = Path(first[0]).name
     monkeypatch.setenv("VELATURA_BLOCKED", f'["{blocked}"]')
     assert first[0] not in [name for name, _, _ in choose(library[2])[0]]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [("NSFW", "3", Filter(nsfw=PG | PG13)), ("COMMERCIAL", "sell", Filter(commercial="sell"))],
+)
+def test_a_prompt_does_not_pass_the_gates_of_the_settings(
+    host: Host, library: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch, name: str, value: str, allowed: Filter
+) -> None:
+    with Velatura.open(db=str(library[2])) as opened:
+        passing = {opened.store.adapter(number).record.path for number in opened.store.select(allowed)}
+    kept_out = next(each for each, _, _ in choose(library[2])[0] if str(library[0] / each) not in passing)
+    pinned = f"{PROMPT} <lora:{Path(kept_out).stem}:1>"
+    assert kept_out in [each for each, _, _ in choose(library[2], pinned)[0]]
+    monkeypatch.setenv(f"VELATURA_{name}", value)
+    stack, _, reasons = choose(library[2], pinned)
+    assert {str(library[0] / each) for each, _, _ in stack} <= passing
+    assert "Not taken:" in reasons
 
 
 def test_any_prompt_is_answered(host: Host, library: tuple[Path, Path, Path]) -> None:

@@ -49,8 +49,16 @@ def test_what_is_made_of_it_lies_in_a_folder_of_this_machine(tmp_path: Path, mon
 
 def test_another_driver_and_what_is_no_url_are_refused_without_their_password():
     assert "through psycopg, not psycopg2" in refusal("postgresql+psycopg2://u:hunter2@h/d")
-    for odd in ("postgresql://u:hunter2@h:port/d", "mysql://u:hunter2@h/d"):
+    for odd in ("postgresql://u:hunter2@h:port/d", "mysql://u:hunter2@h/d", "postgresql://u:in@hunter2@h/d"):
         assert "hunter2" not in refusal(odd)
+    assert "hunter2" not in refusal("postgres:/u:hunter2@h/d"), "and no folder is called so"
+
+
+@pytest.mark.parametrize("odd", ["hunter2=1", "autocommit=1", "connect_timeout=soon", "port=1&port=2"])
+def test_parameters_that_are_none_are_told_in_a_sentence(odd: str):
+    told = refusal(f"postgresql://anna:hunter2@127.0.0.1:1/art?{odd}")
+    assert "postgresql://anna@127.0.0.1:1/art" in told
+    assert "hunter2" not in told
 
 
 def test_a_server_that_is_not_there_is_told_in_a_sentence():

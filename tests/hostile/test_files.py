@@ -7,6 +7,7 @@ import os
 import struct
 import time
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from shelf import Given, adapter
 from velatura.catalog.civitai_json import read_page
 from velatura.catalog.folder import FolderSource
 from velatura.catalog.programs import extra_model_paths
-from velatura.composer.formats import FORMATS, write
+from velatura.composer.formats import FORMATS, read, write
 from velatura.db import open_store
 from velatura.errors import InputError, UnreadableFile, VelaturaError
+from velatura.eval.datasets import read_prompts
+from velatura.eval.judge.agreement import read_people
 from velatura.generation.picture_text import read_texts
 from velatura.generation.story import image_name, read_story
 from velatura.protocols import Entry
@@ -207,3 +210,18 @@ def test_a_picture_that_is_no_file_is_not_waited_for(tmp_path: Path, make: Any) 
         read_texts(path, ("prompt",))
     with pytest.raises(VelaturaError, match="is no file"):
         read_picture_file(path)
+
+
+# ---------------------------------------------------------------------------------------------------- tables
+
+
+@pytest.mark.parametrize("reader", [read_prompts, read_people])
+def test_a_wide_and_long_table_takes_no_time(tmp_path: Path, reader: Callable[[Path], object]) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("prompt" + ",x" * 50_000 + "\n" + "a\n" * 50_000)
+    began = time.process_time()
+    with pytest.raises(InputError, match="has more than 1,000 columns"):
+        reader(path)
+    with pytest.raises(InputError, match="more than 10,000 rows"):
+        read("adapter,weight" + ",x" * 50_000 + "\n" + "a\n" * 50_000)
+    assert time.process_time() - began < 3

@@ -166,6 +166,14 @@ def test_what_the_gates_keep_out_cannot_be_asked_for(public: Asked, title: str) 
     assert "a young fox" not in json.dumps(read)
 
 
+def test_openais_clients_do_not_pass_the_gates_by_a_prompt(public: Asked) -> None:
+    pins = " ".join(f"<lora:{title}:1>" for title in (*KEPT_OUT, "Red Fox"))
+    prompt = f"a naked fox, a famous fox, a blocked fox, an unrated fox {pins}"
+    answer = public.post("/v1/images/generations", {"prompt": prompt, "size": "64x64", "steps": 1})
+    [picture] = answer["data"]
+    assert [choice["title"] for choice in picture["velatura"]["choices"]] == ["Red Fox"]
+
+
 def test_a_request_can_only_narrow_what_is_allowed(public: Asked) -> None:
     assert "only what may be used for 'image'" in json.dumps(
         public.post("/search", {"prompt": "fox", "filter": {"commercial": "sell"}}, status=422)
