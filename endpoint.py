@@ -129,13 +129,23 @@ class Endpoint:
         self.window.answered(began, self.answered_at)
         self._tokens.take(surplus, self.answered_at)
 
-    async def post(self, body: Mapping[str, Any]) -> Any:
+    async def post(self, body: Mapping[str, Any], patience: float) -> Any:
         """Return the server's reply to one call, which should be a JSON object of a chat completion.
+
+        Args:
+            body: What is asked.
+            patience: Seconds that it may be silent in this call, where they are fewer than usual.
 
         Raises:
             openai.APIError: There is none.
         """
-        return await self._caller.post("/chat/completions", body=body, cast_to=object)
+        import openai
+
+        silence = min(patience, self._timeout)
+        timeout = openai.Timeout(silence, connect=min(silence, _CONNECTING))
+        return await self._caller.post(
+            "/chat/completions", body=body, cast_to=object, options={"timeout": timeout}
+        )
 
     def _access(self) -> dict[str, Any]:
         # The client wants some key, and a server of one's own none.

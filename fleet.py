@@ -7,6 +7,7 @@ reached is left alone for a growing while and then tried by a single call, and t
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import threading
 import time
@@ -161,7 +162,7 @@ class Fleet:
                     asked = endpoint.begun_at
                     wait = 0.0
                     try:
-                        reply = await self._ask(endpoint, body, tokens, usage)
+                        reply = await self._ask(endpoint, body, tokens, usage, deadline)
                     except (openai.APIStatusError, openai.APIConnectionError) as error:
                         told = told_by(error)
                         full = getattr(error, "status_code", 0) == 429
@@ -178,22 +179,30 @@ class Fleet:
                     await asyncio.sleep(wait)
         except TimeoutError:
             last = f"; last it said: {told}" if told else ""
-            left = f"{max(0.0, deadline - began):.2g} s left for it"
+            left = f"{round(max(0.0, deadline - began), 2):g} s left for it"
             raise LanguageModelUnavailable(f"{self.host} gave no answer in the {left}{last}") from None
         except (openai.OpenAIError, ValueError) as error:
             raise LanguageModelError(f"{self.host} does not answer: {safe(str(error))}") from None
 
     async def _ask(
-        self, endpoint: Endpoint, body: Mapping[str, Any], tokens: int, usage: Callable[[Any], Usage]
+        self,
+        endpoint: Endpoint,
+        body: Mapping[str, Any],
+        tokens: int,
+        usage: Callable[[Any], Usage],
+        deadline: float,
     ) -> Any:
         """Call a server that has a place for it once, and pay for what comes back."""
         began = endpoint.begun_at
+        # A call that tries a server which failed keeps half of its time for another one.
+        tries = endpoint.failures > 0 and len(self._endpoints) > 1
+        patience = (deadline - began) / 2 if tries else math.inf
         reserved, taken = 0.0, None
         try:
             if self._purse is not None:
                 reserved = self._purse.begin(tokens)
             try:
-                reply = await endpoint.post(body)
+                reply = await endpoint.post(body, patience)
             except asyncio.CancelledError:
                 # The deadline has passed. A server that gave nobody an answer meanwhile does not answer at all.
                 if endpoint.answered_at < began:

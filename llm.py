@@ -26,6 +26,8 @@ from .syntax import encodable
 _URL: Final = "OPENAI_BASE_URL"
 _LONGEST: Final = 8192
 """Tokens of an answer, thoughts among them: a small model may otherwise repeat itself for ever."""
+_MOST: Final = 1_000_000_000
+"""Tokens that a server can say a call took: no call takes as many, and larger numbers fit into no catalogue."""
 _FILTERED: Final = frozenset({"content_filter", "content_policy_violation", "invalid_prompt", "moderation_blocked"})
 """Codes by which servers refuse what is asked, not how."""
 _LIMITS: Final = ("max_tokens", "max_completion_tokens")
@@ -368,7 +370,7 @@ def _leave_away(refusal: str, formats: list[str], options: dict[str, Any]) -> bo
 
 def _tokens(told: Any, name: str) -> int:
     number = told.get(name) if isinstance(told, dict) else None
-    return number if isinstance(number, int) and number > 0 else 0
+    return min(number, _MOST) if isinstance(number, int) and number > 0 else 0
 
 
 def _servers(urls: str | None) -> list[tuple[str | None, str | None]]:

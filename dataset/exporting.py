@@ -7,6 +7,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,11 +17,12 @@ import numpy as np
 from ..db.codec import storable
 from ..db.exchange import encoders, vectors_by_digest
 from ..errors import InputError, MissingDependency
+from ..only_one import only_one
 from ..records import Filter, RefinedAdapter
 from ..refiner.passages import VERSION, digest, passages
 from .card import card
 from .columns import row_of, schema
-from .manifest import CARD, NAME, Embedded, Manifest, file_of, is_known, shard, write_manifest
+from .manifest import ADAPTERS, CARD, NAME, Embedded, Manifest, file_of, is_known, shard, write_manifest
 from .shareable import shareable
 from .tally import Tally
 from .vector_files import DIGEST, file_stem, write_vectors
@@ -96,20 +98,13 @@ def export_dataset(
     chosen = wanted or Filter()
     target = _target(Path(folder).expanduser(), overwrite=overwrite)
     numbers = _numbers(store, chosen, sources)
-    unfinished = target.with_name(f".{target.name}.part")
-    run = _Run(store, unfinished, notes=notes, shard_rows=shard_rows, progress=progress)
-    try:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
+    with _unfinished(target) as unfinished:
+        run = _Run(store, unfinished, notes=notes, shard_rows=shard_rows, progress=progress)
         run.write_adapters(numbers)
         embedded = tuple(run.write_vectors())
         excluded = store.excluded(chosen)
         manifest = _finish(unfinished, run.tally, embedded, _in_words(excluded, sources, notes=notes))
         _exchange(unfinished, target)
-    except OSError as error:
-        raise InputError(f"{target} cannot be written: {error.strerror or error}") from None
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return ExportReport(
         folder=str(target),
         adapters=run.tally.adapters,
@@ -309,11 +304,36 @@ def _target(folder: Path, *, overwrite: bool) -> Path:
         raise InputError(f"{folder} cannot be written: {error.strerror}") from None
     if not held:
         return target
-    if not (target / NAME).is_file():
+    # Without a manifest it may be what is left of one, whose exchange was cut short.
+    is_rest = all(is_known(path.name) for path in held) and any(ADAPTERS.fullmatch(path.name) for path in held)
+    if not (target / NAME).is_file() and not is_rest:
         raise InputError(f"{folder} holds something else than a dataset; name another folder")
     if not overwrite:
         raise InputError(f"a dataset is in {folder} already; name another folder, or give --overwrite")
     return target
+
+
+@contextmanager
+def _unfinished(target: Path) -> Iterator[Path]:
+    """Lend an empty folder beside the target, to one process at a time; what a killed one left is taken away.
+
+    Raises:
+        InputError: Another process writes there now, or it cannot be written.
+    """
+    holder = target.with_name(f".{target.name}.part")
+    try:
+        holder.mkdir(parents=True, exist_ok=True)
+        if holder.is_symlink():
+            raise InputError(f"{holder} is a link to another place; take it away")
+        with only_one(holder / "lock", f"another process writes {target} now; wait for it, or name another folder"):
+            try:
+                shutil.rmtree(holder / "set", ignore_errors=True)
+                (holder / "set").mkdir()
+                yield holder / "set"
+            finally:
+                shutil.rmtree(holder, ignore_errors=True)
+    except OSError as error:
+        raise InputError(f"{target} cannot be written: {error.strerror or error}") from None
 
 
 def _exchange(finished: Path, target: Path) -> None:

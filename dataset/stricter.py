@@ -13,6 +13,7 @@ from functools import partial, reduce
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
+from ..db.codec import storable
 from ..db.exchange import SAME, Verdict, verdicts_elsewhere
 from ..db.rows import names_of
 from ..protocols import Entry
@@ -26,10 +27,10 @@ _CHUNK: Final = 500
 
 
 class Stricter:
-    """A dataset's adapters, each no freer than another source of the catalogue says (implements `protocols.Source`).
+    """A dataset's adapters, each no freer than the catalogue has it from elsewhere (implements `protocols.Source`).
 
-    A file is the same where its SHA-256, AutoV3 or AutoV2 is, or the site's id of its version. What is known nowhere
-    else is believed.
+    Elsewhere is every other source, and every other dataset. A file is the same where its SHA-256, AutoV3 or AutoV2 is,
+    or the site's id of its version; a row, where its key is. What is known nowhere else is believed.
 
     Args:
         source: The dataset.
@@ -74,13 +75,13 @@ class Stricter:
                 yield replace(one, stamp=f"{one.stamp} held {told}", read=partial(_given, strict))
 
     def _known(self, records: Iterable[AdapterRecord]) -> dict[tuple[str, str], set[Verdict]]:
-        """Return what other sources say, by each name that makes a file the same."""
+        """Return what is said elsewhere, by each name that makes a file the same."""
         asked: dict[str, set[str]] = defaultdict(set)
         for record in records:
             for column, value in _names(record):
                 asked[column].add(value)
         known: dict[tuple[str, str], set[Verdict]] = defaultdict(set)
-        for name, verdict in verdicts_elsewhere(self._store, self.name, asked):
+        for name, verdict in verdicts_elsewhere(self._store, self.name, storable(self.scope), asked):
             known[name].add(verdict)
         return known
 

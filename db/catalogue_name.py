@@ -17,7 +17,7 @@ _NAME = "catalogue"
 
 
 def catalogue_name(store: Store) -> str:
-    """Return the catalogue's name, 32 hexadecimal digits. A copy of its file has the same one, what `db copy` makes another.
+    """Return the catalogue's name, 32 hexadecimal digits. A copied file has the same one, a `db copy` another.
 
     Raises:
         CatalogueError: It has none yet, and is open for reading only.

@@ -6,18 +6,18 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import select
+from sqlalchemy import and_, or_, select
 
 from .codec import storable
 from .connect import chunks
 from .rows import USES
-from .schema import adapter, embedding, encoder
+from .schema import adapter, embedding, encoder, entry, offer, scope
 
 if TYPE_CHECKING:
     from .store import Store
 
-SAME: Final = ("version_id", "sha256", "autov3", "autov2")
-"""The columns by any of which two adapters of different sources are one file, or one version of one page."""
+SAME: Final = ("key", "version_id", "sha256", "autov3", "autov2")
+"""The columns by any of which two adapters are one file, or one version of one page; the key, within a source."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,23 +65,27 @@ def numbers_by_key(store: Store, source: str, keys: Iterable[str]) -> dict[str, 
 
 
 def verdicts_elsewhere(
-    store: Store, source: str, names: Mapping[str, Collection[str]]
+    store: Store, source: str, scope_name: str, names: Mapping[str, Collection[str]]
 ) -> Iterator[tuple[tuple[str, str], Verdict]]:
-    """Yield ((column, value), verdict) of each adapter of another source that has one of these values, missing or not.
+    """Yield ((column, value), verdict) of each adapter that has one of these values and that not this run alone offers.
 
     Args:
         store: The catalogue.
-        source: The source that is left out.
+        source: The source of the run.
+        scope_name: What it covers. Adapters that another scope of the source offers count, too.
         names: Values by the column of `SAME` that they may stand in.
     """
+    others = select(offer.c.adapter_id).select_from(offer.join(entry).join(scope))
+    others = others.where(offer.c.adapter_id == adapter.c.id, scope.c.source == source, scope.c.scope != scope_name)
+    elsewhere = or_(adapter.c.source != source, others.exists())
+    within = and_(adapter.c.source == source, others.exists())  # as the index of keys is made
     gates = (adapter.c.nsfw, adapter.c.commercial, adapter.c.real_person, adapter.c.minor)
     with store._database.reading() as connection:
         for name, values in names.items():
             column = adapter.c[name]
             for chunk in chunks(values):
-                rows = connection.execute(
-                    select(column, *gates).where(column.in_(chunk), adapter.c.source != source).distinct()
-                )
+                counted = within if name == "key" else elsewhere
+                rows = connection.execute(select(column, *gates).where(column.in_(chunk), counted).distinct())
                 for value, nsfw, uses, real_person, minor in rows:
                     allowed = None if uses is None else tuple(use for use, bit in USES.items() if uses & bit)
                     yield (

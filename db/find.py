@@ -45,8 +45,8 @@ def _meanings(name: str) -> Iterator[ColumnElement[bool]]:
         ids = and_(adapter.c.model_id == version["model"], adapter.c.version_id == version["version"])
         yield and_(ids, adapter.c.source == version["site"].lower()) if version["site"] else ids
         if version["site"]:
-            # A local file says which page it is from by its ids; its source is its folder.
-            yield and_(ids, adapter.c.source == "folder")
+            # A local file and a dataset's row say which page they are of by their ids; the site is not their source.
+            yield and_(ids, adapter.c.source.in_(("folder", "dataset")))
     named_so = adapter.c.stem_key == fold(stem(name))
     yield and_(named_so, adapter.c.file_name == name)
     yield named_so

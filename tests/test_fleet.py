@@ -106,7 +106,8 @@ def test_failing_server_is_left_alone_and_tried_again() -> None:
             assert ask(model) == 7
             assert time.monotonic() - began < 30
     pauses = [later - sooner for sooner, later in zip(servers[0].times, servers[0].times[1:], strict=False)]
-    assert 0.35 < pauses[0] < pauses[1]
+    assert pauses[0] > 0.35
+    assert pauses[1] > 0.7
 
 
 def test_full_server_is_not_waited_for_while_another_has_room() -> None:
@@ -123,16 +124,15 @@ def test_full_server_is_not_waited_for_while_another_has_room() -> None:
     assert len(servers[0].asked) == 1
 
 
-def test_silent_server_is_left_alone_after_the_first_that_waited_for_it_in_vain() -> None:
+def test_silent_server_costs_the_first_question_its_time_and_no_other() -> None:
     with ExitStack() as stack:
         servers, urls = serve(stack, Reply(*GOOD, delay=40), GOOD)
-        model = LanguageModel("m", url=urls, deadline=1.5)
-        with pytest.raises(LanguageModelUnavailable, match="gave no answer in the"):
+        model = LanguageModel("m", url=urls, deadline=1.0)
+        with pytest.raises(LanguageModelUnavailable, match=r"gave no answer in the (1|0\.9\d?) s left"):
             ask(model)
-        began = time.monotonic()
-        assert ask(model) == 7
-        assert time.monotonic() - began < 1.2
-    assert len(servers[0].asked) == 1
+        time.sleep(0.6)  # longer than its first pause: the next one tries it, and keeps half of its time
+        assert model.ask("Count foxes.", "7", FORM, lambda answer: int(answer["fox"]), deadline=3) == 7
+    assert len(servers[0].asked) == 2
 
 
 def test_when_none_is_there_it_ends_with_one_sentence() -> None:
@@ -198,10 +198,11 @@ def test_rate_is_kept_by_every_server() -> None:
         began = time.monotonic()
         ask_all(LanguageModel("m", url=urls, rate=600), 40)
     for server in servers:
-        assert len(server.asked) == 20
-        assert server.times[-1] - began > 0.85  # ten a second, and ten at once
+        count = len(server.asked)
+        assert count >= 12
+        assert server.times[-1] - began > (count - 11.5) / 10  # ten a second, and ten at once
     with chat_server(GOOD) as server:
-        model = LanguageModel("m", url=server.url, tokens=720 * 60, deadline=5)
+        model = LanguageModel("m", url=server.url, tokens=720 * 60)
         began = time.monotonic()
         assert [ask(model) for _ in range(4)] == [7] * 4
         assert time.monotonic() - began > 1.5
@@ -209,7 +210,7 @@ def test_rate_is_kept_by_every_server() -> None:
 
 def test_rate_that_lets_nothing_through_in_time_is_told() -> None:
     with chat_server(GOOD) as server:
-        model = LanguageModel("m", url=server.url, rate=0.1, deadline=5)
+        model = LanguageModel("m", url=server.url, rate=0.1)
         ask(model)
         with pytest.raises(LanguageModelUnavailable, match=r"may not be asked for another \d+ s, at the rate"):
             ask(model)

@@ -1,7 +1,7 @@
 """The gates of the settings, and every way in at the command line: what they keep out never comes out.
 
-What requests can ask for, server/test_limits.py, test_sdapi.py and test_mcp.py try; ComfyUI's node, comfyui/test_nodes.py;
-fetching, test_cli_fetch.py; taking a dataset over, dataset/test_hostile.py.
+What requests can ask for, server/test_limits.py, test_sdapi.py and test_mcp.py try; ComfyUI's node,
+comfyui/test_nodes.py; fetching, test_cli_fetch.py; taking a dataset over, dataset/test_hostile.py.
 """
 
 from __future__ import annotations

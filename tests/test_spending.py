@@ -69,6 +69,16 @@ def test_server_that_does_not_tell_is_paid_by_what_was_sent() -> None:
     assert 1000 <= purse.spent < 1010
 
 
+def test_server_that_tells_of_more_tokens_than_there_are_is_paid_and_not_asked_again() -> None:
+    told = {"prompt_tokens": 10**400, "completion_tokens": 20}
+    with chat_server((200, {**said('{"fox": 7}')[1], "usage": told})) as server:
+        model = LanguageModel("m", url=server.url, purse=Purse(1.0, read=1e6, written=0), tokens=1e9)
+        assert ask(model) == 7
+        assert model.usage.read == 10**9
+        with pytest.raises(LanguageModelSpent):
+            ask(model)
+
+
 def test_refining_stops_with_one_sentence_and_keeps_what_was_done(tmp_path: Path) -> None:
     described: dict[str, Any] = {
         "description": "It draws a fox.", "category": "animal", "facets": {}, "avoid": "", "triggers": [],

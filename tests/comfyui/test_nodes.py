@@ -148,7 +148,12 @@ def test_settings_of_the_person_hold(
     [("NSFW", "3", Filter(nsfw=PG | PG13)), ("COMMERCIAL", "sell", Filter(commercial="sell"))],
 )
 def test_a_prompt_does_not_pass_the_gates_of_the_settings(
-    host: Host, library: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch, name: str, value: str, allowed: Filter
+    host: Host,
+    library: tuple[Path, Path, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    value: str,
+    allowed: Filter,
 ) -> None:
     with Velatura.open(db=str(library[2])) as opened:
         passing = {opened.store.adapter(number).record.path for number in opened.store.select(allowed)}

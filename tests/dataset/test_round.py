@@ -10,7 +10,8 @@ import shelf
 from dataset_records import HOME, MINOR, RECORDS, Given
 from pyarrow import parquet
 
-from velatura.dataset import export_dataset, import_dataset
+from velatura.dataset import export_dataset, import_dataset, read_manifest
+from velatura.dataset.manifest import check_files
 from velatura.db import Store, open_store
 from velatura.errors import InputError
 from velatura.records import PG, AdapterRecord, Filter, Refinement
@@ -53,6 +54,7 @@ def test_a_record_comes_back_as_it_was_less_what_is_of_this_machine(dataset: Pat
     with open_store(tmp_path / "new.db") as store:
         import_dataset(store, dataset)
         fox, _, ink = (one.record for one in store.adapters(store.of_source("dataset")))
+        assert store.find("civitai:1@2") == store.find("1@2") == [1]
     was = RECORDS[0]
     assert fox == replace(
         was,
@@ -141,6 +143,29 @@ def test_a_folder_with_anything_else_is_left_alone(catalogue: Store, tmp_path: P
     (tmp_path / "other" / "thesis.tex").touch()
     with pytest.raises(InputError, match="holds something else than a dataset"):
         export_dataset(catalogue, tmp_path / "other", overwrite=True)
+
+
+def test_two_exports_into_one_folder_do_not_mix_and_what_a_killed_one_left_is_written_over(
+    catalogue: Store, tmp_path: Path
+) -> None:
+    folder = tmp_path / "set"
+
+    def meanwhile(what: str, done: int, whole: int) -> None:
+        with pytest.raises(InputError, match=r"another process writes .*set now; wait for it"):
+            export_dataset(catalogue, folder)
+
+    export_dataset(catalogue, folder, progress=meanwhile)
+    assert list(check_files(folder, read_manifest(folder)))
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+    # Killed while the files were exchanged, and another time while they were written.
+    (folder / "velatura.json").unlink()
+    (tmp_path / ".set.part" / "set").mkdir(parents=True)
+    (tmp_path / ".set.part" / "set" / "adapters.parquet").write_bytes(b"PAR1")
+    with pytest.raises(InputError, match=r"a dataset is in .* already"):
+        export_dataset(catalogue, folder)
+    export_dataset(catalogue, folder, overwrite=True)
+    assert list(check_files(folder, read_manifest(folder)))
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
 
 
 def test_an_import_changes_nothing_that_is_the_catalogues_own(dataset: Path, tmp_path: Path) -> None:

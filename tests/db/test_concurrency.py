@@ -2,38 +2,18 @@
 
 from __future__ import annotations
 
-import runpy
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from catalogue_writers import at_once, sync, write, write_everything
 
 from velatura.db import full_text, open_store
 from velatura.records import Filter
 
 pytestmark = pytest.mark.usefixtures("every_step")
 
-SCRIPT = Path(__file__).with_name("sync_process.py")
-WRITES = Path(__file__).with_name("write_process.py")
-
-
-def sync_at_once(target: str | Path, *scopes: str) -> None:
-    processes = [
-        subprocess.Popen(
-            [sys.executable, SCRIPT, target, scope, "0", "300"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for scope in scopes
-    ]
-    for process in processes:
-        output, errors = process.communicate(timeout=60)
-        assert (process.returncode, errors) == (0, "")
-        assert "SyncReport" in output
-
+FILES = 100
 
 def test_readers_see_the_last_whole_batch(target: str | Path, make, monkeypatch: pytest.MonkeyPatch):
     seen: list[int] = []
@@ -53,26 +33,25 @@ def test_readers_see_the_last_whole_batch(target: str | Path, make, monkeypatch:
 
 def test_two_processes_may_read_the_same_source_at_once(target: str | Path, another, rows):
     alone = another()
-    sync_at_once(alone, "/adapters")
-    sync_at_once(target, "/adapters", "/adapters")
+    sync(alone, "/adapters", 0, FILES)
+    assert at_once(sync, *2 * [(target, "/adapters", 0, FILES)]) == [0, 0]
     assert rows(target, numbers=False) == rows(alone, numbers=False)
 
 
 def test_two_processes_may_read_different_sources_at_once(target: str | Path):
-    sync_at_once(target, "/adapters", "/adapters/sub")
+    assert at_once(sync, *((target, scope, 0, FILES) for scope in ("/adapters", "/adapters/sub"))) == [0, 0]
     with open_store(target) as store:
-        assert store.stats().files == 300
+        assert store.stats().files == FILES
         assert store.rejections() == []
 
 
 def test_many_processes_that_write_lose_and_double_nothing(target: str | Path, another, rows):
     names = ("a", "b", "c", "d")
-    processes = [subprocess.Popen([sys.executable, WRITES, target, name], stderr=subprocess.PIPE) for name in names]
-    assert [process.communicate(timeout=120)[1] for process in processes] == [b""] * len(names)
+    assert at_once(write_everything, *((target, name) for name in names)) == [0, 0, 0, 0]
     alone = another()
     with open_store(alone) as store:
         for name in names:
-            runpy.run_path(str(WRITES))["work"](store, name)
+            write(store, name)
     written = rows(target, numbers=False)
     assert written == rows(alone, numbers=False)
     assert {table: len(written[table]) for table in ("adapter", "rejection", "reply", "embedding", "passage")} == {

@@ -4,33 +4,30 @@ from __future__ import annotations
 
 import random
 import signal
-import subprocess
-import sys
-import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+
+from catalogue_writers import at_once, sync, sync_until_killed
+from sqlalchemy import Engine, event
 
 from velatura.db.connect import open_database
 
-SCRIPT = Path(__file__).with_name("sync_process.py")
-COUNT = 600
+KILLS = 5
+FILES = 120
 
 
-def start(target: str | Path, age: int) -> subprocess.Popen[str]:
-    process = subprocess.Popen(
-        [sys.executable, SCRIPT, target, "/adapters", str(age), str(COUNT)], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    return process
+@contextmanager
+def counting() -> Iterator[list[str]]:
+    """Collect the statements that are run meanwhile."""
+    seen: list[str] = []
 
+    def note(*told: object) -> None:
+        seen.append(str(told[2]))
 
-def finish(target: str | Path, age: int) -> float:
-    process = start(target, age)
-    began = time.perf_counter()
-    assert process.communicate()[0].startswith("SyncReport")
-    assert process.returncode == 0
-    return time.perf_counter() - began
+    event.listen(Engine, "before_cursor_execute", note)
+    yield seen
+    event.remove(Engine, "before_cursor_execute", note)
 
 
 def is_consistent(target: str | Path) -> bool:
@@ -49,18 +46,15 @@ def is_consistent(target: str | Path) -> bool:
 def test_killed_at_random_moments_it_ends_with_the_same_rows(target: str | Path, another, rows):
     undisturbed = another()
     for place in (undisturbed, target):
-        finish(place, 0)
-    seconds = finish(undisturbed, 1)
+        sync(place, "/adapters", 0, FILES)
+    with counting() as statements:
+        sync(undisturbed, "/adapters", 1, FILES)
     chance = random.Random(3)
-    killed = 0
-    for _ in range(5):
-        process = start(target, 1)
-        time.sleep(chance.uniform(0, seconds / 2))
-        process.kill()
-        process.communicate()
-        killed += process.returncode == -signal.SIGKILL
+    for _ in range(KILLS):
+        # A run goes on where the last one was killed, so that each has that much less to do.
+        moment = chance.randrange(1, len(statements) // KILLS)
+        assert at_once(sync_until_killed, (moment, target, "/adapters", 1, FILES)) == [-signal.SIGKILL]
         assert is_consistent(target)
-    finish(target, 1)
-    assert killed >= 2
+    sync(target, "/adapters", 1, FILES)
     assert is_consistent(target)
     assert rows(target) == rows(undisturbed)

@@ -1,6 +1,8 @@
 """What happens on a cluster of two nodes, in a process of its own: prints JSON of it.
 
-python tests/engines/ray_scenario.py FOLDER. Ray leaves threads, sockets and warnings behind, which no test must see.
+python tests/engines/ray_scenario.py FOLDER [local]. Ray leaves threads, sockets and warnings behind, which no test must
+see. What the same commands do without Ray is done meanwhile by a process of the same script (`local`), and a command
+that starts its own cluster is a third.
 """
 
 from __future__ import annotations
@@ -9,17 +11,18 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 SECRET = "sk-never-told-9876543210"
+MARK = "RAY_SCENARIO_OF"
 os.environ |= {
     "OMP_NUM_THREADS": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -45,7 +48,11 @@ from velatura.records import AdapterRecord, Choice, Composition  # noqa: E402
 FOLDER = Path(sys.argv[1])
 WEIGHTS = weights_folder()
 LORAS = ("cat", "rocket", "snow_scene")
-ADAPTERS = 300
+ADAPTERS = 64
+CHUNK = 8
+"""Adapters whose texts are embedded at once: so few texts that no worker needs torch for them."""
+PATIENCE = 300
+"""Seconds for what takes one on a machine that has nothing else to do."""
 
 
 def processes() -> dict[int, tuple[int, str]]:
@@ -92,24 +99,6 @@ def counted(made: list[on_ray.RayWorkers]) -> dict[str, int]:
     return {name: sum(getattr(one, name) for one in made) for name in ("lost", "repeated", "swaps")}
 
 
-@contextmanager
-def upon(happened: Callable[[], bool], act: Callable[[], None]) -> Iterator[None]:
-    """Act once something has happened."""
-    is_over = threading.Event()
-
-    def watch() -> None:
-        while not is_over.wait(0.005):
-            if happened():
-                act()
-                return
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    yield
-    is_over.set()
-    thread.join()
-
-
 def kill_a_worker() -> None:
     os.kill(descendants("ray::Worker")[0], signal.SIGKILL)
 
@@ -138,11 +127,8 @@ def embed(engine: str) -> dict[str, Any]:
     folder = home(f"embed-{engine}")
     with workers() as made:
         done = velatura("embed", *of(engine), "--json", home=folder)
-    return {
-        "told": done.json,
-        "of": rows(folder, "embedding", "passage"),
-        **counted(made),
-    }
+    told = {name: value for name, value in done.json.items() if name != "seconds"}
+    return {"told": told, "of": rows(folder, "embedding", "passage"), **counted(made)}
 
 
 def rows(folder: Path, *tables: str) -> list[Any]:
@@ -153,7 +139,7 @@ def rows(folder: Path, *tables: str) -> list[Any]:
         return [row for name in tables for row in sorted(map(repr, file.execute(f"select * from {name}")))]
 
 
-def refine(engine: str, describer: str, url: str) -> dict[str, Any]:
+def described_by(describer: str, engine: str, url: str = "http://127.0.0.1:9/v1") -> dict[str, Any]:
     folder = home(f"{describer}-{engine}")
     options = ["--describer", describer, "--no-embed", "--workers", 4, *of(engine), "--json"]
     with workers() as made:
@@ -162,9 +148,23 @@ def refine(engine: str, describer: str, url: str) -> dict[str, Any]:
     return {"told": told, "of": rows(folder, "refinement", "reply"), **counted(made)}
 
 
-def compositions() -> Path:
+def ask(engine: str) -> dict[str, Any]:
+    """Describe by a language model; on Ray a worker is killed while the model is asked by both."""
+
+    def answer(body: dict[str, Any]) -> Any:
+        if engine == "ray" and len(script.asked) == ADAPTERS // 2:
+            kill_a_worker()
+        title = re.search(r"title: (.*)", body["messages"][1]["content"])[1]
+        return said(described(description=f"It paints {title} over a harbour.", triggers=[1], weight=0.7))
+
+    with chat_server(answer) as script:
+        found = described_by("vlm", engine, script.url)
+    return {**found, "asked": len(script.asked), "keys": sorted({str(key) for key in script.keys})}
+
+
+def compositions(folder: Path) -> Path:
     """Write prompts with three sets of adapters in turn."""
-    path = FOLDER / "all.jsonl"
+    path = folder / "all.jsonl"
     with path.open("w") as file:
         for number in range(12):
             name = LORAS[number % 3]
@@ -183,58 +183,45 @@ def pictures(folder: Path) -> dict[str, Any]:
     return {"files": {path.name: path.read_bytes().hex() for path in sorted(folder.glob("*.png"))}, "manifest": told}
 
 
-def run(engine: str, file: Path) -> dict[str, Any]:
+def run(engine: str, lose: Callable[[], None] | None = None) -> dict[str, Any]:
+    """Paint; a node is lost when some pictures are there and both workers have more to do."""
     folder = home(f"run-{engine}")
     output = folder / "run"
-    options = ["--model", WEIGHTS / "base", "--output", output, "--steps", 4, *of(engine), "--json"]
+    options = ["--model", WEIGHTS / "base", "--output", output, "--steps", 4, "--batch", 1, *of(engine), "--json"]
+    hand_out, waits, found = on_ray.RayWorkers._hand_out, [True], []
+
+    def losing(self: on_ray.RayWorkers) -> None:
+        # Requests are cut and completed by whoever is open; pictures wait until there is a worker on each node.
+        paints = any(isinstance(key, tuple) or key is not None for key in self._queue._waiting)
+        if paints and waits and sum(hand.is_open for hand in self._hands) < 2:
+            return
+        hand_out(self)
+        if paints and waits and len(list(output.glob("*.png"))) >= 3:
+            waits.clear()
+            found.append(sorted(len(hand.jobs) for hand in self._hands))
+            lose()
+
     with workers() as made:
-        kill = kill_a_worker if engine == "ray" else lambda: None
-        with upon(lambda: len(list(output.glob("[!c.]*.png"))) >= 3, kill):
-            done = velatura("run", file, *options, home=folder)
+        on_ray.RayWorkers._hand_out = losing if lose else hand_out
+        done = velatura("run", compositions(folder), *options, home=folder)
+        on_ray.RayWorkers._hand_out = hand_out
     told = json.loads(done.stdout)
     return {
         "painted": told["painted"], "failed": told["failed"], "of": pictures(output),
-        "stderr": done.stderr, **counted(made),
+        "stderr": done.stderr, "had": found, **counted(made),
     }  # fmt: skip
 
 
-def extract(engine: str, painted: Path, lose: Callable[[], None]) -> dict[str, Any]:
-    folder = home(f"extract-{engine}")
-    manifest = folder / "all.jsonl"
+def extract(engine: str) -> dict[str, Any]:
+    folder, painted = home(f"extract-{engine}"), FOLDER / f"run-{engine}" / "run"
+    manifest, cache = folder / "all.jsonl", folder / "cache"
     with manifest.open("w") as file:
         for path in sorted(painted.glob("[!c]*.png")):
             file.write(json.dumps({"image": path.name, "prompt": path.stem, "method": "m"}) + "\n")
-    cache = folder / "cache"
-    options = [
-        "--metrics",
-        "clip",
-        "--clip",
-        WEIGHTS / "evaluator",
-        "--cache",
-        cache,
-        "--device",
-        "cpu",
-        "--images",
-        painted,
-    ]
-    each, is_lost = on_ray.RayWorkers.each, False
-
-    def losing(self: on_ray.RayWorkers, tasks: Any) -> Iterator[Any]:
-        nonlocal is_lost
-        for found in each(self, tasks):
-            yield found
-            if not is_lost:
-                is_lost = True
-                while sum(hand.is_open for hand in self._hands) < 2:  # one on each node
-                    self.wait(0.1)
-                lose()
-
+    seen = ["--metrics", "clip", "--clip", WEIGHTS / "evaluator", "--device", "cpu", "--images", painted]
     with workers() as made:
-        on_ray.RayWorkers.each = losing
-        done = velatura("eval", "extract", manifest, *options, *of(engine), "--json", home=folder)
-        on_ray.RayWorkers.each = each
-    told = done.json
-    return {"told": told, "features": features(cache), **counted(made)}
+        done = velatura("eval", "extract", manifest, *seen, "--cache", cache, *of(engine), "--json", home=folder)
+    return {"told": done.json, "features": features(cache), **counted(made)}
 
 
 def features(cache: Path) -> dict[str, str]:
@@ -265,58 +252,46 @@ def leaked(folder: Path) -> list[str]:
     return found
 
 
-def started() -> dict[str, Any]:
-    """Describe by rules on a cluster that is started for it."""
+def begin_own() -> subprocess.Popen[str]:
+    """Describe by rules on a cluster that is started for it; what it starts is known by a variable."""
     folder = home("started")
-    done = velatura("refine", "--describer", "card", "--no-embed", "--engine", "ray", "--json", home=folder)
-    before = time.monotonic()
-    while (left := descendants("")[1:]) and time.monotonic() - before < 10:
+    options = ["refine", "--describer", "card", "--no-embed", "--engine", "ray", "--json"]
+    environment = {**os.environ, "VELATURA_HOME": str(folder), "TMPDIR": str(folder), MARK: str(FOLDER)}
+    return subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-m", "velatura", *options],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder, env=environment,
+    )  # fmt: skip
+
+
+def end_own(started: subprocess.Popen[str]) -> dict[str, Any]:
+    out, errors = started.communicate(timeout=PATIENCE)
+    folder, before = FOLDER / "started", time.monotonic()
+    while (left := marked()) and time.monotonic() - before < PATIENCE:
         time.sleep(0.1)
-    running = processes()
     return {
-        "told": done.returncode, "stderr": done.stderr, "of": rows(folder, "refinement", "reply"),
-        "left": [running[number][1] for number in left if number in running and "/ray/" in running[number][1]],
-        "folders": [str(path) for path in Path("/tmp").glob("velatura-ray-*")],
+        "told": started.returncode, "stdout": out, "stderr": errors, "of": rows(folder, "refinement", "reply"),
+        "left": left, "folders": [str(path) for path in folder.glob("velatura-ray-*")],
     }  # fmt: skip
 
 
-if __name__ == "__main__":
-    times: dict[str, float] = {}
-    last = time.perf_counter()
+def marked() -> list[str]:
+    """Return the command lines of the processes that a command with a cluster of its own has left."""
+    found = []
+    for number, (_, line) in processes().items():
+        with suppress(OSError):
+            if f"{MARK}={FOLDER}".encode() in Path(f"/proc/{number}/environ").read_bytes():
+                found.append(line)
+    return found
 
-    def lap(what: str) -> None:
-        global last
-        times[what] = round(time.perf_counter() - last, 1)
-        sys.stderr.write(f"{what} {times[what]}\n")
-        last = time.perf_counter()
 
-    before = {str(path) for path in Path("/tmp").glob("velatura-ray-*")}
-    embedding._CHUNK = 50
-    extraction.extract.__kwdefaults__["batch"] = 1
+def on_the_cluster() -> dict[str, Any]:
+    global ADDRESS
     limits = {"num_cpus": 1, "object_store_memory": 80_000_000}
     cluster = Cluster(initialize_head=True, head_node_args={**limits, "include_dashboard": False})
     node = cluster.add_node(**limits)
     ADDRESS = cluster.address
-    ENGINES = ("local", "ray")
-    told: dict[str, Any] = {}
     lap("cluster")
-    told["embed"] = {engine: embed(engine) for engine in ENGINES}
-    lap("embed")
-    told["card"] = {engine: refine(engine, "card", "http://127.0.0.1:9/v1") for engine in ENGINES}
-    lap("card")
-
-    def answer(body: dict[str, Any]) -> Any:
-        title = re.search(r"title: (.*)", body["messages"][1]["content"])[1]
-        return said(described(description=f"It paints {title} over a harbour.", triggers=[1], weight=0.7))
-
-    with chat_server(answer) as script:
-        told["vlm"] = {engine: refine(engine, "vlm", script.url) for engine in ENGINES}
-        told["keys"] = sorted({str(key) for key in script.keys})
-    lap("vlm")
-    file = compositions()
-    told["run"] = {engine: run(engine, file) for engine in ENGINES}
-    lap("run")
-    painted = FOLDER / "run-local" / "run"
+    own = begin_own()
 
     def lose_a_node() -> None:
         at_work = descendants("ray::Worker")
@@ -325,14 +300,40 @@ if __name__ == "__main__":
         while all(processes().get(number, (0, ""))[1].startswith("ray::") for number in at_work):
             time.sleep(0.02)
 
-    lose = {"local": lambda: None, "ray": lose_a_node}
-    told["extract"] = {engine: extract(engine, painted, lose[engine]) for engine in ENGINES}
+    told: dict[str, Any] = {"vlm": ask("ray")}
+    lap("vlm")
+    told["run"] = run("ray", lose_a_node)
+    lap("run")
+    told["embed"] = embed("ray")
+    lap("embed")
+    told["extract"] = extract("ray")
     lap("extract")
     told["leaked"] = leaked(Path(cluster.head_node._session_dir))
     ray.shutdown()
     cluster.shutdown()
     lap("end")
-    told["started"] = started()
-    told["started"]["folders"] = [path for path in told["started"]["folders"] if path not in before]
+    told["started"] = end_own(own)
     lap("started")
-    sys.stdout.write(json.dumps({**told, "times": times, "secret": SECRET}) + "\n")
+    return told
+
+
+def here() -> dict[str, Any]:
+    told: dict[str, Any] = {"card": described_by("card", "local"), "vlm": ask("local"), "run": run("local")}
+    return {**told, "embed": embed("local"), "extract": extract("local")}
+
+
+def lap(what: str) -> None:
+    sys.stderr.write(f"{what} until {time.perf_counter() - BEGAN:.1f}\n")
+
+
+if __name__ == "__main__":
+    BEGAN = time.perf_counter()
+    embedding._CHUNK = CHUNK
+    extraction.extract.__kwdefaults__["batch"] = 1
+    if sys.argv[2:] == ["local"]:
+        sys.stdout.write(json.dumps(here()) + "\n")
+    else:
+        local = subprocess.Popen([sys.executable, "-W", "ignore", __file__, FOLDER, "local"], stdout=subprocess.PIPE)
+        told = on_the_cluster()
+        alone = json.loads(local.communicate(timeout=PATIENCE)[0])
+        sys.stdout.write(json.dumps({"local": alone, "ray": told, "secret": SECRET}) + "\n")

@@ -77,14 +77,21 @@ def composed(prompt: str, laid: list[tuple[str, float]]) -> Composition:
     )
 
 
+def bare(name: str) -> str:
+    """A name without any model's extension: how many of several go is each format's own affair."""
+    while (stem := stem_of(name)) != name:
+        name = stem
+    return name
+
+
 def told(foreign: Foreign) -> list[tuple[str, float]]:
-    return [(stem_of(one.name), one.weight) for one in foreign.adapters]
+    return [(bare(one.name), one.weight) for one in foreign.adapters]
 
 
 def expected(composition: Composition) -> dict[str, float]:
     """Stem and weight of each choice whose file has a name that survives being encoded."""
     pairs = ((one.adapter.path or "", one.weight) for one in composition.choices)
-    named = ((stem_of(stem_of(path.encode("utf-8", "replace").decode())), weight) for path, weight in pairs)
+    named = ((bare(path.encode("utf-8", "replace").decode()), weight) for path, weight in pairs)
     first: dict[str, float] = {}
     for name, weight in named:
         if name.strip():
@@ -98,6 +105,7 @@ def expected(composition: Composition) -> dict[str, float]:
 @example(prompt="{a|b} fox", laid=[("a/b\\c", -0.5), ("x/c", 0.5)])
 @example(prompt="", laid=[("fox", 0.0)])
 @example(prompt="a red fox", laid=[("\n.pt", 0.0)])
+@example(prompt="a red fox", laid=[("fox.pt.pt", 1.0)])
 @example(prompt="[[fox]]", laid=[])
 @example(prompt='{"prompt": "x"', laid=[("fox", 1.0)])
 @pytest.mark.parametrize("form", NAMING)
