@@ -143,9 +143,7 @@ class Endpoint:
 
         silence = min(patience, self._timeout)
         timeout = openai.Timeout(silence, connect=min(silence, _CONNECTING))
-        return await self._caller.post(
-            "/chat/completions", body=body, cast_to=object, options={"timeout": timeout}
-        )
+        return await self._caller.post("/chat/completions", body=body, cast_to=object, options={"timeout": timeout})
 
     def _access(self) -> dict[str, Any]:
         # The client wants some key, and a server of one's own none.

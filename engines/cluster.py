@@ -17,6 +17,8 @@ _PATIENCE: Final = 10.0
 """Seconds in which an address must answer."""
 _STORE: Final = 512 << 20
 """Bytes of the store of a cluster of our own: batches under way lie in it."""
+_SHORT: Final = 20
+"""Bytes of the name of a folder in which Ray's sockets can lie: their whole paths may have about a hundred."""
 _SETTINGS, _FRAME = 4, 9
 """The type of HTTP/2's frame of settings, and the bytes that begin a frame."""
 _GREETING: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, _SETTINGS, 0, 0, 0, 0, 0])
@@ -82,8 +84,10 @@ class Cluster:
         nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
         cards = int(sum(node.get("GPU", 0) for node in nodes)) if gpus else 0
         processors = [int(node["CPU"]) for node in nodes if node.get("CPU", 0) >= 1]
-        # On a node with fewer processors than threads these take turns, rather than that it is left out.
-        each = max(1, min([threads, *processors]))
+        # On a node with somewhat fewer processors than threads these take turns, rather than that it is left out. A
+        # much smaller one, such as a mere head, does not decide how many models the others hold.
+        largest = max(processors, default=1)
+        each = min([threads, *(count for count in processors if 2 * count >= min(threads, largest))])
         if cards:
             return Room(cards, 0, 1)
         return Room(max(1, sum(count // each for count in processors)), each, 0)
@@ -92,7 +96,7 @@ class Cluster:
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": _SILENT}
         if address is None:
             os.environ.setdefault("RAY_worker_niceness", "0")  # as nice as this process, which they work for
-            self._folder = tempfile.mkdtemp(prefix="velatura-ray-")
+            self._folder = tempfile.mkdtemp(prefix="velatura-ray-", dir=_folder_for_sockets())
             quiet |= {"address": "local", "include_dashboard": False, "_temp_dir": self._folder}
             quiet["object_store_memory"] = _STORE
         else:
@@ -110,6 +114,12 @@ class Cluster:
     def _print(self, *, wanted: bool) -> None:
         """Have Ray print, or not, what befalls its workers: by the switch that its own debugger turns."""
         self.ray._private.worker._worker_logs_enabled = wanted
+
+
+def _folder_for_sockets() -> str:
+    """Return the folder for temporary files; where its name is long, as on a Mac, that which Ray takes itself."""
+    usual, short = tempfile.gettempdir(), "/tmp"  # noqa: S108 - a folder of our own is made in it
+    return short if len(os.fsencode(usual)) > _SHORT and os.access(short, os.W_OK | os.X_OK) else usual
 
 
 def _reach(address: str) -> None:

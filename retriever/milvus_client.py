@@ -156,8 +156,8 @@ def _url(address: str) -> str:
         fits = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
     except ValueError:
         fits = False
-    # What stands before an @ may be a password, so the address is not repeated.
-    if not fits:
+    # What stands before an @ or behind a ? may be a password, so the address is not repeated.
+    if not fits or parts.query or parts.fragment:
         raise InputError(f"the setting milvus must be http(s)://HOST:PORT, or a path that ends in {_LITE}")
     if "@" in parts.netloc:
         raise InputError(f"the setting milvus may hold no password; set {VARIABLE}")

@@ -22,7 +22,14 @@ from velatura.records import Example, Filter, Refinement, Rejection
 _PROCESSES = multiprocessing.get_context("forkserver")
 # Forked from a process that has imported all: where the processor is busy, that is what takes most of the time.
 _PROCESSES.set_forkserver_preload(
-    ["pytest", "velatura.db", "alembic.command", "sqlalchemy.dialects.sqlite", "sqlalchemy.dialects.postgresql", "psycopg"]
+    [
+        "pytest",
+        "velatura.db",
+        "alembic.command",
+        "sqlalchemy.dialects.sqlite",
+        "sqlalchemy.dialects.postgresql",
+        "psycopg",
+    ]
 )
 _SECONDS = 120
 
@@ -30,7 +37,7 @@ shared = runpy.run_path(str(Path(__file__).parent / "db" / "conftest.py"))
 
 
 def at_once(work: Callable[..., None], *given: tuple[object, ...]) -> list[int | None]:
-    """Have each of some arguments worked on by a process of its own; return their exit codes, None for one that hangs."""
+    """Have each of some arguments worked on by a process of its own; return the exit codes, None for one that hangs."""
     processes = [_PROCESSES.Process(target=work, args=arguments) for arguments in given]
     for process in processes:
         process.start()
@@ -74,9 +81,9 @@ def write(store: Store, name: str) -> None:
     make, source = shared["make_file"], shared["FakeSource"]
     told = Rejection(source="folder", locator="/shared/locked", reason="it cannot be listed")
     broken = shared["make_entry"]("broken", InputError("it is cut short"))
-    common = [make(f"shared{number}", f"F{number}", triggers=(("red fox",),)) for number in range(8)]
-    store.sync(source([*common, broken, told], scope="/shared"), batch=7)
-    store.sync(source([make(f"{name}{number}") for number in range(8)], scope=f"/{name}"), batch=7)
+    common = [make(f"shared{number}", f"F{number}", triggers=(("red fox",),)) for number in range(4)]
+    store.sync(source([*common, broken, told], scope="/shared"), batch=3)
+    store.sync(source([make(f"{name}{number}") for number in range(3)], scope=f"/{name}"), batch=3)
     for adapter in store.adapters(store.select(Filter(installed=True))):
         key = adapter.record.key
         if key.startswith(("shared", name)):

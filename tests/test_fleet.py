@@ -130,8 +130,9 @@ def test_silent_server_costs_the_first_question_its_time_and_no_other() -> None:
         model = LanguageModel("m", url=urls, deadline=1.0)
         with pytest.raises(LanguageModelUnavailable, match=r"gave no answer in the (1|0\.9\d?) s left"):
             ask(model)
-        time.sleep(0.6)  # longer than its first pause: the next one tries it, and keeps half of its time
-        assert model.ask("Count foxes.", "7", FORM, lambda answer: int(answer["fox"]), deadline=3) == 7
+        time.sleep(0.6)  # longer than its first pause: one of the next two tries it, and keeps half of its time
+        for _ in range(2):
+            assert model.ask("Count foxes.", "7", FORM, lambda answer: int(answer["fox"]), deadline=4) == 7
     assert len(servers[0].asked) == 2
 
 

@@ -72,7 +72,7 @@ def test_server_that_does_not_tell_is_paid_by_what_was_sent() -> None:
 def test_server_that_tells_of_more_tokens_than_there_are_is_paid_and_not_asked_again() -> None:
     told = {"prompt_tokens": 10**400, "completion_tokens": 20}
     with chat_server((200, {**said('{"fox": 7}')[1], "usage": told})) as server:
-        model = LanguageModel("m", url=server.url, purse=Purse(1.0, read=1e6, written=0), tokens=1e9)
+        model = LanguageModel("m", url=server.url, purse=Purse(1.0, read=1e6, written=0), tokens=1e12)
         assert ask(model) == 7
         assert model.usage.read == 10**9
         with pytest.raises(LanguageModelSpent):

@@ -240,9 +240,11 @@ def test_what_is_not_known_elsewhere_is_believed_and_what_the_row_does_not_know_
 def test_a_second_dataset_does_not_soften_the_first(forged: Forged, store: Store, tmp_path: Path) -> None:
     first = forged([row(key="1", version_id="1", nsfw=XXX)]).rename(tmp_path / "first")
     import_dataset(store, first)
-    import_dataset(store, forged([row(key="1", nsfw=PG), row(key="2", version_id="1", nsfw=PG)]))
-    assert [one.record.nsfw for one in store.adapters(store.of_source("dataset"))] == [PG | XXX] * 2
+    import_dataset(
+        store, forged([row(key="1", nsfw=PG), row(key="2", version_id="1", nsfw=PG), row(key="3", nsfw=XXX)])
+    )
+    ratings = [one.record.nsfw for one in store.adapters(store.of_source("dataset"))]
+    assert ratings == [PG | XXX, PG | XXX, XXX]
     # What a dataset says of its own rows it may take back, where nobody else says it.
-    import_dataset(store, forged([row(key="3", nsfw=XXX)]))
     import_dataset(store, forged([row(key="3", nsfw=PG)]))
     assert store.adapter(int(store.of_source("dataset")[2])).record.nsfw == PG

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, event
 
 from velatura.db.connect import open_database
 
-KILLS = 5
+KILLS = 3
 FILES = 120
 
 

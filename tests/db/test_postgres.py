@@ -73,6 +73,17 @@ def test_without_its_driver_the_extra_is_named(monkeypatch: pytest.MonkeyPatch):
         open_store(NAME)
 
 
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [("40001", "took a step back: conflict with recovery; try again"), ("42P01", "could not be read or written: ")],
+)
+def test_what_others_do_to_the_database_is_told_in_a_sentence(state: str, told: str):
+    from psycopg.errors import lookup
+
+    assert told in str(postgres.explain(lookup(state)("conflict with recovery\nDETAIL: more"), NAME))
+    assert postgres.explain(lookup("42601")("syntax error"), NAME) is None, "that is a fault of the program"
+
+
 # ---------------------------------------------------------------- on a server
 
 

@@ -7,9 +7,11 @@ that starts its own cluster is a third.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -46,12 +48,14 @@ from velatura.playground.library import weights_folder  # noqa: E402
 from velatura.records import AdapterRecord, Choice, Composition  # noqa: E402
 
 FOLDER = Path(sys.argv[1])
+OWN = Path(f"/tmp/r-{os.getpid()}")
+"""The folder for temporary files of a command with a cluster of its own: a short name, since paths of sockets are."""
 WEIGHTS = weights_folder()
 LORAS = ("cat", "rocket", "snow_scene")
 ADAPTERS = 64
 CHUNK = 8
 """Adapters whose texts are embedded at once: so few texts that no worker needs torch for them."""
-PATIENCE = 300
+PATIENCE = 600
 """Seconds for what takes one on a machine that has nothing else to do."""
 
 
@@ -127,8 +131,7 @@ def embed(engine: str) -> dict[str, Any]:
     folder = home(f"embed-{engine}")
     with workers() as made:
         done = velatura("embed", *of(engine), "--json", home=folder)
-    told = {name: value for name, value in done.json.items() if name != "seconds"}
-    return {"told": told, "of": rows(folder, "embedding", "passage"), **counted(made)}
+    return {"done": done.json["embedded"]["texts"], "of": rows(folder, "embedding", "passage"), **counted(made)}
 
 
 def rows(folder: Path, *tables: str) -> list[Any]:
@@ -187,18 +190,17 @@ def run(engine: str, lose: Callable[[], None] | None = None) -> dict[str, Any]:
     """Paint; a node is lost when some pictures are there and both workers have more to do."""
     folder = home(f"run-{engine}")
     output = folder / "run"
-    options = ["--model", WEIGHTS / "base", "--output", output, "--steps", 4, "--batch", 1, *of(engine), "--json"]
-    hand_out, waits, found = on_ray.RayWorkers._hand_out, [True], []
+    options = ["--model", WEIGHTS / "base", "--output", output, "--steps", 3, "--batch", 1, *of(engine), "--json"]
+    hand_out, had = on_ray.RayWorkers._hand_out, []
 
     def losing(self: on_ray.RayWorkers) -> None:
         # Requests are cut and completed by whoever is open; pictures wait until there is a worker on each node.
-        paints = any(isinstance(key, tuple) or key is not None for key in self._queue._waiting)
-        if paints and waits and sum(hand.is_open for hand in self._hands) < 2:
+        paints = any(key is not None for key in self._queue._waiting)
+        if paints and not had and sum(hand.is_open for hand in self._hands) < 2:
             return
         hand_out(self)
-        if paints and waits and len(list(output.glob("*.png"))) >= 3:
-            waits.clear()
-            found.append(sorted(len(hand.jobs) for hand in self._hands))
+        if paints and not had and len(list(output.glob("*.png"))) >= 3:
+            had.extend(len(hand.jobs) for hand in self._hands)
             lose()
 
     with workers() as made:
@@ -208,7 +210,7 @@ def run(engine: str, lose: Callable[[], None] | None = None) -> dict[str, Any]:
     told = json.loads(done.stdout)
     return {
         "painted": told["painted"], "failed": told["failed"], "of": pictures(output),
-        "stderr": done.stderr, "had": found, **counted(made),
+        "stderr": done.stderr, "had": had, **counted(made),
     }  # fmt: skip
 
 
@@ -255,8 +257,10 @@ def leaked(folder: Path) -> list[str]:
 def begin_own() -> subprocess.Popen[str]:
     """Describe by rules on a cluster that is started for it; what it starts is known by a variable."""
     folder = home("started")
+    OWN.mkdir()
+    atexit.register(shutil.rmtree, OWN, ignore_errors=True)
     options = ["refine", "--describer", "card", "--no-embed", "--engine", "ray", "--json"]
-    environment = {**os.environ, "VELATURA_HOME": str(folder), "TMPDIR": str(folder), MARK: str(FOLDER)}
+    environment = {**os.environ, "VELATURA_HOME": str(folder), "TMPDIR": str(OWN), MARK: str(FOLDER)}
     return subprocess.Popen(
         [sys.executable, "-W", "ignore", "-m", "velatura", *options],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder, env=environment,
@@ -270,7 +274,7 @@ def end_own(started: subprocess.Popen[str]) -> dict[str, Any]:
         time.sleep(0.1)
     return {
         "told": started.returncode, "stdout": out, "stderr": errors, "of": rows(folder, "refinement", "reply"),
-        "left": left, "folders": [str(path) for path in folder.glob("velatura-ray-*")],
+        "left": left, "folders": [str(path) for path in OWN.glob("velatura-ray-*")],
     }  # fmt: skip
 
 
@@ -291,7 +295,6 @@ def on_the_cluster() -> dict[str, Any]:
     node = cluster.add_node(**limits)
     ADDRESS = cluster.address
     lap("cluster")
-    own = begin_own()
 
     def lose_a_node() -> None:
         at_work = descendants("ray::Worker")
@@ -304,6 +307,7 @@ def on_the_cluster() -> dict[str, Any]:
     lap("vlm")
     told["run"] = run("ray", lose_a_node)
     lap("run")
+    own = begin_own()  # not before: its workers look like those that were killed
     told["embed"] = embed("ray")
     lap("embed")
     told["extract"] = extract("ray")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import pickle
 import socket
 import sys
+import tempfile
 import warnings
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,7 @@ from typer import BadParameter
 import velatura.refiner.embed as embedding
 from velatura.commands.options import engine_flags, open_velatura
 from velatura.db import open_store
-from velatura.engines.cluster import Cluster
+from velatura.engines.cluster import Cluster, _folder_for_sockets
 from velatura.engines.jobs import Job, Queue
 from velatura.engines.painting import EngineBackend, PaintRecipe
 from velatura.engines.recipes import Describing, travelling
@@ -160,6 +162,35 @@ def test_an_address_where_nothing_answers_is_told_in_one_sentence(address: str, 
             Cluster(address)
     assert str(raised.value).startswith(told)
     assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("threads", "nodes", "room"),
+    [
+        (1, [2, 2], (4, 1)),
+        (8, [7, 8], (2, 7)),
+        (16, [4, 4], (2, 4)),
+        (16, [2, 16, 32], (3, 16)),  # a small head beside large nodes: these do not hold eight models each
+        (4, [0, 0], (1, 4)),
+    ],
+)
+def test_as_many_workers_as_find_room_with_their_threads(
+    threads: int, nodes: list[int], room: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in = SimpleNamespace(
+        is_initialized=lambda: True, nodes=lambda: [{"Alive": True, "Resources": {"CPU": count}} for count in nodes]
+    )
+    monkeypatch.setitem(sys.modules, "ray", stand_in)
+    found = Cluster(None).room(threads, gpus=True)
+    assert (found.count, found.processors, found.gpus) == (*room, 0)
+
+
+def test_sockets_lie_in_a_folder_with_a_short_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    long = tmp_path / ("x" * 40)
+    long.mkdir()
+    for usual, taken in ((str(long), "/tmp"), ("/tmp/r", "/tmp/r")):
+        monkeypatch.setattr(tempfile, "tempdir", usual)
+        assert _folder_for_sockets() == taken
 
 
 def test_an_address_of_something_else_is_told() -> None:

@@ -418,6 +418,7 @@ def test_server_that_hangs_is_given_up(
         ("http://", "HOST:PORT"),
         ("http://host:99999999", "HOST:PORT"),
         ("http://root:s3cret@host:19530", "set VELATURA_MILVUS_TOKEN"),
+        ("http://host:19530?token=s3cret", "HOST:PORT"),
     ],
 )
 def test_address_that_is_none(address: str, why: str) -> None:

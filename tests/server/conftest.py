@@ -29,6 +29,8 @@ def playground(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with opened(folder) as velatura:
         velatura.index(loras)
         velatura.embed()
+        # What takes long the first time in a process is done here, where nobody waits for an answer.
+        list(velatura.backend.generate(velatura.request(velatura.compose("a red rocket"), steps=1)))
     return folder
 
 
