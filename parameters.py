@@ -9,7 +9,7 @@ from typing import Any
 
 from .syntax import pinned
 
-_FIELD = re.compile(r'\s*(\w[\w \-/]{1,60}):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
+_FIELD = re.compile(r'(\w[\w \-/]{1,60}):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
 _JSON_FIELDS = ("Hashes", "Civitai resources", "Civitai metadata")
 _TELLING = frozenset({"Steps", "Seed", "Sampler", "CFG scale", "Size", "Model", "Model hash", "Version"})
 """Without one of these a line of colons and commas is prose."""

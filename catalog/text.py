@@ -134,7 +134,8 @@ def clean_html(html: str | None) -> str | None:
     words = [word for word in _ADVERTISEMENTS if word in lowered]
     if words or any(word in lowered for word in _BUTTONS):
         lines = (_without_advertisements(line, words) for line in lines)
-    return "\n".join(line for line in lines if line) or None
+    # Sentences that stood without a space between them are now parted by one, so a text at the bound would pass it.
+    return "\n".join(line for line in lines if line)[:TEXT_LIMIT].rstrip() or None
 
 
 def _text(value: object) -> str | None:

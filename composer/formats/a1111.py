@@ -21,7 +21,7 @@ from .written import Export
 
 _TAG = re.compile(r"<(?:lora|lyco):([^<>]+)>", re.IGNORECASE)
 _BREAKS = re.compile(r"[<>:=\x00-\x1f\x7f]|;(?=[a-z]+=)")
-_LISTED = re.compile(r"\s*([^:,]+):\s*([0-9A-Fa-f]{6,64})\s*(?:,|$)")
+_DIGEST = re.compile(r"[0-9A-Fa-f]{6,64}")
 _ADDED = re.compile(r"(.+)\(([0-9a-f]{8,12})\)")
 
 
@@ -99,7 +99,7 @@ def _with_hashes(adapters: list[Named], settings: Mapping[str, Any], notes: list
     """Give the adapters the digests that `Lora hashes` and `Hashes` list by their names."""
     digests: dict[str, list[object]] = {}
     spelt: dict[str, str] = {}
-    listed = _LISTED.findall(text_of(settings.get("Lora hashes")))
+    listed: list[tuple[str, object]] = [*_listed(text_of(settings.get("Lora hashes")))]
     for key, digest in mapping_of(settings.get("Hashes")).items():
         kind, _, name = key.partition(":")
         if kind.lower() in ("lora", "lyco") and name:
@@ -115,6 +115,14 @@ def _with_hashes(adapters: list[Named], settings: Mapping[str, Any], notes: list
             notes.append(f"{spelt[key]!r} stands among the hashes alone, without a weight; 1 is taken")
             told.append(one)
     return told
+
+
+def _listed(text: str) -> Iterator[tuple[str, str]]:
+    """Yield names and digests of `fox: 1a2b3c4d5e, ink: ...`."""
+    for part in text.split(","):
+        names, _, digest = part.rpartition(":")
+        if (name := names.rpartition(":")[2].strip()) and _DIGEST.fullmatch(digest.strip()):
+            yield name, digest.strip()
 
 
 def _with_resources(adapters: list[Named], resources: list[Any], notes: list[str]) -> list[Named]:

@@ -135,3 +135,9 @@ def test_hostile_markup_takes_no_more_than_moments(hostile: str) -> None:
     text = clean_html(hostile)
     assert time.perf_counter() - started < 2
     assert text is None or len(text) <= TEXT_LIMIT
+
+
+def test_parting_sentences_does_not_pass_the_bound() -> None:
+    told = clean_html("Join my discord! " + "七。" * TEXT_LIMIT)
+    assert told is not None
+    assert len(told) <= TEXT_LIMIT

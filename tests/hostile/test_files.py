@@ -19,6 +19,7 @@ from velatura.catalog.civitai_json import read_page
 from velatura.catalog.folder import FolderSource
 from velatura.catalog.programs import extra_model_paths
 from velatura.composer.formats import FORMATS, read, write
+from velatura.composer.formats.a1111 import read as read_a1111
 from velatura.db import open_store
 from velatura.errors import InputError, UnreadableFile, VelaturaError
 from velatura.eval.datasets import read_prompts
@@ -139,6 +140,16 @@ def test_settings_of_other_programs_take_no_time(tmp_path: Path, piece: str) -> 
         began = time.process_time()
         assert extra_model_paths(path) == ([], [])
         assert time.process_time() - began < 4
+
+
+@pytest.mark.parametrize("piece", [" ", "a ", "a:", "a: ", 'a: "', "a, ", "a - /", ", "])
+@pytest.mark.parametrize("before", ["", 'Steps: 20, Seed: 1, Lora hashes: "fox: abcdef0123', "Steps: 20, Seed: 1, Hashes: "])
+def test_settings_of_pictures_take_no_time(before: str, piece: str) -> None:
+    line = before + piece * (100_000 // len(piece))
+    for ending in ("", '"', '", Model: x'):
+        began = time.process_time()
+        read_a1111(f"a fox\n{line}{ending}")
+        assert time.process_time() - began < 2
 
 
 # ---------------------------------------------------------------------------------------------------- pictures
