@@ -135,4 +135,4 @@ def test_hundred_thousand_characters_are_read_at_once(read: Callable[[str], obje
         started = time.process_time()
         read(prompt)
         spent = time.process_time() - started
-        assert spent < 1, f"{start}{middle}{middle}...{end[:5]} took {spent:.2f} s"
+        assert spent < 4, f"{start}{middle}{middle}...{end[:5]} took {spent:.2f} s"

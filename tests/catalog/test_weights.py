@@ -89,11 +89,11 @@ def test_other_numbers_are_left_alone(text: str | None) -> None:
 
 
 def test_prose_is_bounded_in_count_and_time() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     for text in ("weight 0.5 " * 2_000, "0.5-" * 5_000, "weight: " * 2_500, "1" * 20_000, "<lora:" * 3_000 + "1"):
         assert len(weights_in_prose(text)) <= 60
     assert len({seen.weight for seen in weights_in_prose(" ".join(f"weight 0.{n}," for n in range(10, 99)))}) <= 40
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 5
 
 
 OURS = {"names": {"ink_wash"}, "hashes": hash_keys(Hashes(sha256="ab" * 32, autov3="0123456789ab")), "version_id": 7}

@@ -120,7 +120,7 @@ def test_sixty_tasks_of_ten_cost_nothing(chances: list[float] | None) -> None:
     assert possible(worn) == 12**60
     started = time.process_time()
     drawn = masks(worn, 50, 0, chances=chances)
-    assert time.process_time() - started < 2
+    assert time.process_time() - started < 5
     assert len(set(drawn)) == 50
     for mask in drawn:
         assert all(sum(mask[task * 10 : task * 10 + 10]) in (0, 1, 10) for task in range(60))
