@@ -143,7 +143,7 @@ def test_settings_of_other_programs_take_no_time(tmp_path: Path, piece: str) -> 
 
 
 @pytest.mark.parametrize("piece", [" ", "a ", "a:", "a: ", 'a: "', "a, ", "a - /", ", "])
-@pytest.mark.parametrize("before", ["", 'Steps: 9, Seed: 1, Lora hashes: "a: abcdef0123', "Steps: 9, Seed: 1, Hashes: "])
+@pytest.mark.parametrize("before", ["", 'Steps: 9, Seed: 1, Lora hashes: "a: abcdef0123', "Steps: 9, Seed: 1, Size: "])
 def test_settings_of_pictures_take_no_time(before: str, piece: str) -> None:
     line = before + piece * (100_000 // len(piece))
     for ending in ("", '"', '", Model: x'):
