@@ -97,26 +97,26 @@ def run(servers: int, room: int, seconds: float, questions: int, workers: int, k
             for _ in range(int(questions * _DIES)):
                 ended.acquire()
             opened[0].process.kill()
+            lived.append(time.perf_counter() - began)
 
         killer = threading.Thread(target=kill)
+        lived: list[float] = []
+        began, cpu = time.perf_counter(), time.process_time()
         if dies:
             killer.start()
-        began, cpu = time.perf_counter(), time.process_time()
         with ThreadPoolExecutor(workers) as pool:
             answers = list(pool.map(ask, range(questions)))
         wall, cpu = time.perf_counter() - began, time.process_time() - cpu
         if dies:
             killer.join()
     taken = Counter(number for server in opened for number in server.taken)
-    # What a server could answer that lives for a part of the run alone is not known beforehand: the others' is.
-    alive = servers - dies
+    whole = (servers - dies) * wall + sum(lived)  # seconds that servers lived, all together
     return {
         "kind": kind,
         "dies": dies,
         "right": sum(number == answer for number, answer in enumerate(answers)),
         "wall": round(wall, 2),
-        "used": round(questions * seconds / (servers * room) / wall, 3),
-        "used_of_the_living": round(questions * seconds / (alive * room) / wall, 3),
+        "used": round(questions * seconds / (room * whole), 3),
         "turned_away": sum(server.asked - len(server.taken) for server in opened if server.asked),
         "begun_twice": sum(count - 1 for count in taken.values()),
         "cpu_ms_per_question": round(1000 * cpu / questions, 2),

@@ -7,6 +7,7 @@ a random order: searches, choices, checks, pictures by its own API, OpenAI's and
 jobs cancelled, some connections dropped in the middle of a request or of an answer. Then a backend paints a picture
 after each of many changes between random sets of adapters with random weights; at the end its weights are compared,
 bit by bit, with those before the first. Memory and open files of the last quarter are held against the second quarter.
+The server keeps 2 MB of painted pictures, not 256, so that this is full long before the second quarter ends.
 """
 
 from __future__ import annotations
@@ -96,6 +97,7 @@ def main() -> None:
         print(json.dumps(swap(given.swaps, given.seed)))
         return
     told: dict[str, Any] = {}
+    os.environ["VELATURA_KEPT_MEGABYTES"] = "2"
     with tempfile.TemporaryDirectory() as folder, serving(Path(folder), 64) as (url, pid):
         told["server"] = load(url, pid, given.requests, given.seed)
     command = [sys.executable, __file__, "--only-swaps", "--swaps", str(given.swaps), "--seed", str(given.seed)]

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 
 from ...errors import UnreadableFile
@@ -29,8 +30,14 @@ if TYPE_CHECKING:
 PICKLES = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth")
 _PICKLED = (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
-_FLOATS = {"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"}
-_NUMBERS = {*_FLOATS, "BOOL", "I8", "U8", "I16", "U16", "I32", "U32", "I64", "U64"}
+_FLOATS = {
+    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2,
+}  # fmt: skip
+_NUMBERS = _FLOATS | {
+    "BOOL": torch.bool, "I8": torch.int8, "U8": torch.uint8, "I16": torch.int16, "U16": torch.uint16,
+    "I32": torch.int32, "U32": torch.uint32, "I64": torch.int64, "U64": torch.uint64,
+}  # fmt: skip
 _BARE = ".weight"
 """What IA3 puts behind a stem, and many other things, too."""
 
@@ -100,7 +107,6 @@ class AdapterFile:
     def __post_init__(self) -> None:
         self.path = Path(self.path)
         keys = self._open()
-        self.header = self._file.metadata() or {}
         groups, embeddings, ignored = self._grouped(keys)
         self.embeddings = tuple(embeddings)
         config = PeftConfig.of(self.header, self.path)
@@ -149,13 +155,23 @@ class AdapterFile:
         """
         self._check_unchanged()
         try:
-            values: Tensor = self._file.get_tensor(key).float()
-        except (SafetensorError, OSError) as error:
+            values = self._mapped(key).float()
+        except (RuntimeError, OSError) as error:
             raise UnreadableFile(f"{self.title}: {brief(key)} cannot be read: {_line(error)}") from None
         if not values.norm() < _HEAVIEST:  # one pass; NaN and infinity survive it
             what = "values beyond all measure" if values.isfinite().all() else "NaN or infinity"
             raise UnreadableFile(f"{self.title}: {brief(key)} holds {what}, so the file is damaged")
         return values
+
+    def _mapped(self, key: str) -> Tensor:
+        """Return a tensor as it lies in the file.
+
+        Not by the library, which leaves two numbers behind in memory for each tensor that it reads (0.8 and before).
+        """
+        entry = self._entries[key]
+        start, end = (self._data + offset for offset in entry["data_offsets"])
+        empty = torch.empty(0, dtype=_NUMBERS[entry["dtype"]])
+        return empty.set_(self._bytes[start:end]).reshape(entry["shape"])
 
     def read_all(self) -> None:
         """Read every network once, so that damage shows before anything is laid.
@@ -181,15 +197,18 @@ class AdapterFile:
                     raise UnreadableFile(refused)
                 if (length := int.from_bytes(start[:8], "little")) > _HEADER:
                     raise UnreadableFile(f"{self.title} is truncated or damaged: it claims a header of {length} bytes")
-                opened: Any = safe_open(self.path, framework="pt", device="cpu")
+                with safe_open(self.path, framework="pt", device="cpu") as checked:
+                    self.header = checked.metadata() or {}
                 stream.seek(8)
                 header = stream.read(length)
+                self._data = stream.tell()
+                size = os.fstat(stream.fileno()).st_size
+            self._bytes = torch.UntypedStorage.from_file(str(self.path), shared=False, nbytes=size)
         except OSError as error:
             raise UnreadableFile(f"{plain(str(self.path))} cannot be read: {error.strerror or _line(error)}") from None
-        except (SafetensorError, ValueError) as error:
+        except (SafetensorError, ValueError, RuntimeError) as error:
             raise UnreadableFile(f"{self.title} is truncated or damaged: {_line(error)}") from None
-        self._file = opened
-        self._check_unchanged()  # the library opened it by its name
+        self._check_unchanged()  # it was opened by its name, twice
         self._entries = self._tensors(header)
         return sorted(self._entries)
 
