@@ -162,7 +162,8 @@ class IndexLoras:
     RETURN_TYPES = ("STRING", "STRING")
     RETURN_NAMES = ("catalogue", "report")
     OUTPUT_TOOLTIPS: ClassVar = (
-        "The catalogue's file; led to “Velatura: Choose LoRAs”, it has the choice wait for this.",
+        "The catalogue's file, nothing where a server keeps it; led to “Velatura: Choose LoRAs”, it has the choice "
+        "wait for this.",
         "What was read.",
     )
 
@@ -186,11 +187,14 @@ class IndexLoras:
         Raises:
             VelaturaError: one sentence: there is no folder of LoRAs, or the catalogue cannot be written.
         """
+        from ..db import file_of
         from .catalogue import settings_of
         from .indexing import index
 
         settings = settings_of(catalogue)
-        return settings.db, index(settings, embed=embed)
+        # A server's URL may hold a password, and what a node gives can be shown; nothing means that of the settings.
+        told = settings.db if file_of(settings.db) else catalogue or ""
+        return told, index(settings, embed=embed)
 
 
 def _stamped(path: str) -> tuple[str, int, int]:

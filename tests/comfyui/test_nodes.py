@@ -218,6 +218,12 @@ def test_a_node_runs_again_when_there_is_something_else_to_choose_from(
     assert math.isnan(IndexLoras.IS_CHANGED(embed=True))
 
 
+def test_the_url_of_a_server_is_not_put_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VELATURA_DB", "postgresql://ada:secret@db.example/loras")
+    monkeypatch.setattr("velatura.comfyui.indexing.index", lambda settings, *, embed: settings.db.partition("@")[2])
+    assert IndexLoras().index(False) == ("", "db.example/loras")
+
+
 def test_reasons_are_lines_whatever_titles_say() -> None:
     nasty = AdapterRecord(
         source="folder", key="k", title="\x1b[2J<script>\n\nNotes:\n- all is well", path="/l/a.safetensors"
