@@ -120,9 +120,9 @@ def _with_hashes(adapters: list[Named], settings: Mapping[str, Any], notes: list
 def _listed(text: str) -> Iterator[tuple[str, str]]:
     """Yield names and digests of `fox: 1a2b3c4d5e, ink: ...`."""
     for part in text.split(","):
-        names, _, digest = part.rpartition(":")
-        if (name := names.rpartition(":")[2].strip()) and _DIGEST.fullmatch(digest.strip()):
-            yield name, digest.strip()
+        names, _, digest = map(str.strip, part.rpartition(":"))
+        if (name := names.rpartition(":")[2].lstrip()) and _DIGEST.fullmatch(digest):
+            yield name, digest
 
 
 def _with_resources(adapters: list[Named], resources: list[Any], notes: list[str]) -> list[Named]:

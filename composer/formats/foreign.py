@@ -99,7 +99,7 @@ def named(
     elif not title and (stem := stem_of(name)) != name:
         fields = {"file": name, **fields}
         name = stem
-    if not name:  # `<lora:\\:1>`: a folder alone
+    if not name:  # `<lora:\:1>`: a folder alone
         return None
     return Named(
         name=name, weight=value, clip_weight=None if second == value else second, hashes=digests, **fields

@@ -14,18 +14,16 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
 from ...errors import UnreadableFile
 from .keys import SHARED, is_checkpoint, is_embedding, role_of
 from .kinds import Network, networks_of
 from .peft_config import HIGHEST, PeftConfig, brief, plain
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 PICKLES = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth")
 _PICKLED = (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
@@ -190,7 +188,8 @@ class AdapterFile:
             if not self.path.is_file():
                 raise UnreadableFile(f"{plain(str(self.path))} is not a file that is there")
             with self.path.open("rb") as stream:
-                self._stamp = _stamp(os.fstat(stream.fileno()))
+                stat = os.fstat(stream.fileno())
+                self._stamp = _stamp(stat)
                 start = stream.read(9)
                 # The length of a header may begin with the same bytes; then the header follows it.
                 if start.startswith(_PICKLED) and start[8:] != b"{":
@@ -202,8 +201,7 @@ class AdapterFile:
                 stream.seek(8)
                 header = stream.read(length)
                 self._data = stream.tell()
-                size = os.fstat(stream.fileno()).st_size
-            self._bytes = torch.UntypedStorage.from_file(str(self.path), shared=False, nbytes=size)
+            self._bytes = torch.UntypedStorage.from_file(str(self.path), shared=False, nbytes=stat.st_size)
         except OSError as error:
             raise UnreadableFile(f"{plain(str(self.path))} cannot be read: {error.strerror or _line(error)}") from None
         except (SafetensorError, ValueError, RuntimeError) as error:
